@@ -1,0 +1,34 @@
+# Every recipe does its own set-up; `./justw` makes .venv first.
+export PATH := justfile_directory() / ".venv/bin:" + env("PATH")
+export VIRTUAL_ENV := justfile_directory() / ".venv"
+
+# list the recipes
+default:
+    @just --list --unsorted
+
+# install everything into .venv (again only when pyproject.toml has changed)
+install:
+    @cmp -s pyproject.toml .venv/installed.toml || (uv pip install --quiet -e '.[all,dev]' && cp pyproject.toml .venv/installed.toml)
+
+# the whole system offline: streams a sample meeting, shows its transcript and its summary
+demo *args: install
+    python -m tools.demo {{ args }}
+
+# every test, against real servers
+test *args: install
+    python -m pytest {{ args }}
+
+# lint, formatting and types
+check: install
+    ruff check .
+    ruff format --check .
+    mypy
+
+# format and fix
+fmt: install
+    ruff check --fix .
+    ruff format .
+
+# a benchmark by name (`latency`)
+bench name *args: install
+    python -m bench.{{ name }} {{ args }}
