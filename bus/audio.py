@@ -1,0 +1,62 @@
+"""Audio frames: the one message that is not a msgpack map, because there are 33 a second for each live job.
+
+    audio.<job>    16 bytes, little-endian, then mono s16le samples at 16 kHz
+      0  u8   version, 1
+      1  u8   flags: bit 0 = last, no audio comes after this frame
+      2  u16  generation: 1 for live audio; a repeat of a stored job counts up
+      4  u32  samples in this frame
+      8  u64  index of the first sample
+
+A publisher may send a frame again, and with a frame refused in between; a reader takes only the sample it expects next.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import NamedTuple
+
+from bus.messages import WIDTH, ContractError
+
+_HEADER = struct.Struct("<BBHIQ")
+_VERSION = 1
+_LAST = 1
+
+MAX_SAMPLES = 16_000
+"""Longest frame, one second: what one WebSocket message may hold."""
+
+
+class AudioFrame(NamedTuple):
+    """A stretch of sound as it arrived. `last` closes the job's audio, in band."""
+
+    start: int
+    pcm: bytes
+    last: bool = False
+    generation: int = 1
+
+    @property
+    def end(self) -> int:
+        """Index of the first sample after this frame."""
+        return self.start + len(self.pcm) // WIDTH
+
+
+def audio_subject(job: str) -> str:
+    """Where the audio of a job is published."""
+    return f"audio.{job}"
+
+
+def encode_audio(frame: AudioFrame) -> bytes:
+    """Header and samples in one bytes object."""
+    flags = _LAST if frame.last else 0
+    return _HEADER.pack(_VERSION, flags, frame.generation, len(frame.pcm) // WIDTH, frame.start) + frame.pcm
+
+
+def decode_audio(data: bytes) -> AudioFrame:
+    """Read a frame; raises ContractError where the header and the length do not agree."""
+    if len(data) < _HEADER.size:
+        raise ContractError(f"not an audio frame: {len(data)} bytes, the header alone has {_HEADER.size}")
+    version, flags, generation, samples, start = _HEADER.unpack_from(data)
+    if version != _VERSION:
+        raise ContractError(f"not an audio frame: version {version}, known is {_VERSION}")
+    if len(data) - _HEADER.size != samples * WIDTH:
+        raise ContractError(f"not an audio frame: {samples} samples said, {len(data) - _HEADER.size} bytes present")
+    return AudioFrame(start, data[_HEADER.size :], bool(flags & _LAST), generation)

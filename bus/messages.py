@@ -1,0 +1,260 @@
+"""The contract: one class = one subject = one meaning. Pure: no I/O in this file.
+
+Everything behind the edge is mono 16 kHz signed 16-bit little-endian sound, and time is a sample index at that rate.
+Messages are msgpack maps with named fields; readers ignore fields they do not know, so that a newer writer can add
+some. Audio frames are the exception (`audio.py` beside this file): a fixed header and raw samples.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any, ClassVar, Literal, Self
+
+import msgpack
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+RATE = 16_000
+"""Samples per second of all audio on the bus."""
+
+WIDTH = 2
+"""Bytes per sample of all audio on the bus."""
+
+JobId = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$", description="One subject token.")]
+Samples = Annotated[int, Field(ge=0, description="Sample index at 16 kHz.")]
+Probability = Annotated[float, Field(ge=0, le=1)]
+
+
+class ContractError(ValueError):
+    """Bytes that do not mean what their subject promises. Never retried: dead-lettered."""
+
+
+class _Value(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class Message(_Value):
+    """What all messages share. `SUBJECT` has a token `{name}` for each field that addresses the message."""
+
+    SUBJECT: ClassVar[str]
+    STREAM: ClassVar[str | None] = "EVENTS"
+
+    job: JobId
+
+    @property
+    def subject(self) -> str:
+        """Where this message is published."""
+        return self.SUBJECT.format(**{name: getattr(self, name) for name in _tokens(self.SUBJECT)})
+
+    @classmethod
+    def pattern(cls, job: str = "*") -> str:
+        """Subject filter for the messages of one job, or of all."""
+        return cls.SUBJECT.format(**{name: job if name == "job" else "*" for name in _tokens(cls.SUBJECT)})
+
+    def encode(self) -> bytes:
+        """One msgpack map."""
+        return bytes(msgpack.packb(self.model_dump()))
+
+    @classmethod
+    def decode(cls, data: bytes) -> Self:
+        """Read a msgpack map; raises ContractError that says what is wrong with it."""
+        try:
+            return cls.model_validate(msgpack.unpackb(data))
+        except ValidationError as exc:
+            first = exc.errors(include_url=False, include_input=False)[0]
+            where = ".".join(map(str, first["loc"])) or "message"
+            raise ContractError(f"not a {cls.__name__}: {where}: {first['msg']}") from exc
+        except (ValueError, TypeError, msgpack.UnpackException) as exc:
+            raise ContractError(f"not a {cls.__name__}: not a msgpack map: {exc or type(exc).__name__}") from exc
+
+
+def _tokens(subject: str) -> list[str]:
+    return re.findall(r"{(\w+)}", subject)
+
+
+class VadOptions(_Value):
+    """How one job is cut into segments; what is None is left to the segmenter's own settings."""
+
+    aggressiveness: int | None = Field(None, ge=0, le=3, description="webrtcvad mode: 3 calls the least speech.")
+    onset_ms: int | None = Field(None, ge=30, le=600, description="Voiced time that opens a segment.")
+    padding_ms: int | None = Field(None, ge=0, le=1_000, description="Sound kept before and after speech.")
+    hangover_ms: int | None = Field(None, ge=150, le=3_000, description="Silence that closes a segment.")
+    max_ms: int | None = Field(None, ge=5_000, le=28_000, description="Longest segment.")
+
+
+class SpeechOptions(_Value):
+    """What the speech engine may know about a job."""
+
+    language: str | None = Field(None, pattern=r"^[a-z]{2,3}$", description="Whisper language code; None: detect.")
+    prompt: str | None = Field(None, max_length=2_000, description="Text that sets vocabulary and style.")
+    task: Literal["transcribe", "translate"] = "transcribe"
+
+
+class JobOptions(SpeechOptions):
+    """What a client may ask for when it creates a job."""
+
+    title: str | None = Field(None, max_length=200)
+    sample_rate: int = Field(RATE, ge=8_000, le=48_000, description="Samples per second of what the client sends.")
+    encoding: Literal["pcm_s16le", "pcm_f32le", "mulaw", "opus"] = "pcm_s16le"
+    vad: VadOptions = VadOptions()
+    summary: bool = True
+    webhook_url: str | None = Field(None, max_length=2_000, pattern=r"^https?://")
+    metadata: dict[str, Any] = Field(default_factory=dict)
+
+
+class Utterance(Message):
+    """A stretch of speech worth transcribing, cut by the segmenter; also the segmenter's checkpoint.
+
+    `last` carries no sound: its index is the number of utterances, its end the length of the job's audio.
+    """
+
+    SUBJECT, STREAM = "speech.{job}", "SPEECH"
+
+    index: int = Field(ge=0)
+    start: Samples
+    end: Samples
+    pcm: bytes = Field(b"", description="Mono s16le at 16 kHz, (end - start) samples.")
+    last: bool = False
+    continues: bool = Field(False, description="Cut because it was long: speech goes on at `end`.")
+    audio_seq: int = Field(1, ge=0, description="Sequence in stream AUDIO to read from for the next utterance.")
+    epoch: int = Field(0, ge=0, description="Which lease of the job wrote it.")
+    options: SpeechOptions = SpeechOptions()
+
+
+class Opened(Message):
+    """A client began to send audio."""
+
+    SUBJECT = "events.{job}.opened"
+
+    connection: str = Field("", description="Which connection opened the job.")
+    options: JobOptions = JobOptions()
+
+
+class Closed(Message):
+    """No more audio will come; all of it is stored."""
+
+    SUBJECT = "events.{job}.closed"
+
+    samples: Samples
+    reason: Literal["stop", "disconnect", "idle", "shutdown"]
+
+
+class Segmented(Message):
+    """The segmenter is through: the job has exactly `segments` utterances, 0 to segments - 1."""
+
+    SUBJECT = "events.{job}.segmented"
+
+    segments: int = Field(ge=0)
+    samples: Samples
+
+
+class Word(_Value):
+    """A word and when it was said."""
+
+    word: str
+    start: Samples
+    end: Samples
+    probability: Probability
+
+
+class Transcript(Message):
+    """The text of one utterance. Written once for each index of a generation."""
+
+    SUBJECT = "events.{job}.transcript.{generation}.{index}"
+
+    generation: int = Field(1, ge=1)
+    index: int = Field(ge=0)
+    start: Samples
+    end: Samples
+    text: str
+    language: str | None = None
+    language_probability: Probability = 0.0
+    confidence: Probability = Field(0.0, description="exp of the mean log-probability of the tokens.")
+    no_speech_probability: Probability = 0.0
+    compression_ratio: float = Field(0.0, ge=0)
+    words: list[Word] = Field(default_factory=list)
+    model: str = Field("", description="Name or folder name of the speech model.")
+    model_hash: str = Field("", description="First 16 hex digits of SHA-256 over the model folder.")
+    decoding: dict[str, Any] = Field(default_factory=dict, description="Options that the text depends on.")
+    elapsed: float = Field(0.0, ge=0, description="Seconds that inference took.")
+    error: str | None = Field(None, description="Why there is no text, after the last attempt.")
+
+
+class ActionItem(_Value):
+    """Something that somebody is to do."""
+
+    who: str | None = None
+    what: str
+    due: str | None = None
+
+
+class Summary(Message):
+    """What the job was about."""
+
+    SUBJECT = "events.{job}.summary"
+
+    title: str
+    summary: str
+    key_points: list[str] = Field(default_factory=list)
+    decisions: list[str] = Field(default_factory=list)
+    action_items: list[ActionItem] = Field(default_factory=list)
+    language: str | None = None
+    engine: Literal["ollama", "extractive", "none"]
+    model: str | None = Field(None, description="The language model, if one wrote this.")
+    reason: str | None = Field(None, description="Why the language model did not write this.")
+
+
+class Completed(Message):
+    """The finished job is in the store."""
+
+    SUBJECT = "events.{job}.completed"
+
+    segments: int = Field(ge=0)
+    samples: Samples
+
+
+class Dead(Message):
+    """A message that could not be used, and why. The message itself stays in its stream."""
+
+    SUBJECT = "events.{job}.dead.{stream}.{seq}"
+
+    stream: str
+    seq: int = Field(ge=0, description="Sequence of the message in `stream`.")
+    at: str = Field(description="Subject of the message.")
+    reason: str
+
+
+def dead_letter(stream: str, seq: int, subject: str, reason: str) -> Dead:
+    """The note about a message that could not be used; its job is the subject's second token, made fit to be one."""
+    job = re.sub(r"[^A-Za-z0-9_-]", "_", [*subject.split("."), ""][1])[:64] or "_"
+    return Dead(job=job, stream=stream, seq=seq, at=subject, reason=reason)
+
+
+class Progress(Message):
+    """How far the segmenter is; core NATS only, never stored."""
+
+    SUBJECT, STREAM = "live.{job}.progress", None
+
+    heard: Samples = Field(description="Audio below this has been segmented.")
+    floor: Samples = Field(description="Audio below this is in an utterance or is silence.")
+    segments: int = Field(ge=0, description="Utterances published so far.")
+    start: Samples = Field(0, description="Start of the utterance published last.")
+
+
+EVENTS: tuple[type[Message], ...] = (Opened, Closed, Segmented, Transcript, Summary, Completed, Dead)
+"""Everything that is published below `events.<job>`."""
+
+ALL: tuple[type[Message], ...] = (*EVENTS, Utterance, Progress)
+
+_BY_KIND = {cls.SUBJECT.split(".")[2]: cls for cls in EVENTS}
+
+
+def parse_event(subject: str, data: bytes) -> Message | None:
+    """Read any message of `events.<job>.<kind>...`; None for a kind of a newer writer; raises ContractError."""
+    tokens = subject.split(".")
+    cls = _BY_KIND.get(tokens[2]) if len(tokens) > 2 else None
+    if cls is None:
+        return None
+    message = cls.decode(data)
+    if message.subject != subject:
+        raise ContractError(f"not a {cls.__name__}: addressed to {message.subject} but published on {subject}")
+    return message

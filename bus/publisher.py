@@ -1,0 +1,170 @@
+"""Audio onto the bus: published without waiting for each ack, within a bounded window, and sent again until stored."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+from typing import Self
+
+import nats.errors
+import structlog
+from nats.aio.msg import Msg
+
+from bus.audio import AudioFrame, audio_subject, encode_audio
+from bus.messages import WIDTH
+from bus.stream import ACK_TIMEOUT, Bus
+from bus.window import Window
+
+log = structlog.get_logger()
+
+WINDOW = 64
+"""Frames of one job that may be on their way: two seconds of 30 ms frames, or some 60 kB."""
+
+_TICK = 0.2
+
+
+class AudioPublisher:
+    """The audio of many jobs over one connection, with one inbox for all their acks; an async context manager."""
+
+    def __init__(self, bus: Bus) -> None:
+        self._bus = bus
+        self._tracks: dict[str, AudioTrack] = {}
+        self._count = 0
+
+    async def __aenter__(self) -> Self:
+        self._inbox = self._bus.nc.new_inbox()
+        self._subscription = await self._bus.nc.subscribe(f"{self._inbox}.>", cb=self._on_ack)
+        self._resending = asyncio.create_task(self._resend())
+        self._bus.reconnected.add(self._reconnected)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._bus.reconnected.discard(self._reconnected)
+        self._resending.cancel()
+        if not self._bus.nc.is_closed:
+            await self._subscription.unsubscribe()
+
+    def track(self, job: str, *, start: int = 0, generation: int = 1) -> AudioTrack:
+        """Begin to publish a job's audio at sample `start`; the track must be forgotten at its end."""
+        self._count += 1
+        key = str(self._count)
+        track = AudioTrack(self._bus, job, generation, f"{self._inbox}.{key}", Window(start, WINDOW))
+        self._tracks[key] = track
+        return track
+
+    def forget(self, track: AudioTrack) -> None:
+        """End a track; what is not stored by now is not waited for."""
+        self._tracks.pop(track.key, None)
+
+    async def _on_ack(self, msg: Msg) -> None:
+        _, key, token = msg.subject.rsplit(".", 2)
+        track = self._tracks.get(key)
+        if track is not None:
+            # An ack without data is the server's "no responders": no stream listens, or JetStream is starting.
+            track.answered(int(token), refused=not msg.data or b'"error"' in msg.data[:12], data=msg.data)
+
+    async def _resend(self) -> None:
+        while True:
+            await asyncio.sleep(_TICK)
+            for track in list(self._tracks.values()):
+                await track.resend_if_due()
+
+    def _reconnected(self) -> None:
+        for track in self._tracks.values():
+            track.lost()
+
+
+class AudioTrack:
+    """The audio of one job on its way. `stored`: all samples below it have been acknowledged by the stream."""
+
+    def __init__(self, bus: Bus, job: str, generation: int, inbox: str, window: Window) -> None:
+        self.job = job
+        self.key = inbox.rsplit(".", 1)[1]
+        self._bus = bus
+        self._subject = audio_subject(job)
+        self._generation = generation
+        self._inbox = inbox
+        self._window = window
+        self._moved = asyncio.Event()
+        # Frames must reach the stream in order: a new one must not slip in between those that are sent again.
+        self._order = asyncio.Lock()
+        self._quiet_since = 0.0
+        self._refusals = 0
+
+    @property
+    def stored(self) -> int:
+        """All audio below this sample index is stored."""
+        return self._window.stored
+
+    @property
+    def sent(self) -> int:
+        """Index of the next sample to be sent."""
+        return self._window.sent
+
+    @property
+    def refused(self) -> bool:
+        """Whether something has to be sent again before anything advances."""
+        return self._window.refused
+
+    async def send(self, pcm: bytes) -> None:
+        """Publish the samples that follow; waits while the window is full. pcm: mono s16le at 16 kHz."""
+        start = self._window.sent
+        await self._push(AudioFrame(start, pcm, False, self._generation))
+
+    async def finish(self) -> int:
+        """Wait until everything is stored, then store the mark that no more will come; returns the sample count."""
+        await self._drained()
+        end = self._window.sent
+        await self._push(AudioFrame(end, b"", True, self._generation))
+        await self._drained()
+        return end
+
+    def answered(self, token: int, *, refused: bool, data: bytes) -> None:
+        """The stream's answer to one sending."""
+        if refused:
+            if not self._window.refused:
+                log.warning("audio refused, will be sent again", job=self.job, answer=data.decode(errors="replace"))
+                self._refusals += 1
+            self._window.refuse(token)
+        elif self._window.ack(token):
+            self._refusals = 0
+            self._quiet_since = asyncio.get_running_loop().time()
+            self._moved.set()
+
+    def lost(self) -> None:
+        """The connection was lost: whatever was under way may not have arrived."""
+        self._window.lose()
+
+    async def resend_if_due(self) -> None:
+        """Send again from the watermark after a refusal (with backoff) or after silence."""
+        if self._window.empty:
+            return
+        quiet = asyncio.get_running_loop().time() - self._quiet_since
+        backoff = min(_TICK * 2**self._refusals, ACK_TIMEOUT)
+        if quiet < (backoff if self._window.refused else ACK_TIMEOUT) or not self._bus.nc.is_connected:
+            return
+        async with self._order:
+            self._quiet_since = asyncio.get_running_loop().time()
+            for token, payload in self._window.resend():
+                await self._publish(token, payload)
+
+    async def _push(self, frame: AudioFrame) -> None:
+        while self._window.full:
+            await self._wait()
+        async with self._order:
+            if self._window.empty:
+                self._quiet_since = asyncio.get_running_loop().time()
+            payload = encode_audio(frame)
+            await self._publish(self._window.push(frame.start + len(frame.pcm) // WIDTH, payload), payload)
+
+    async def _drained(self) -> None:
+        while not self._window.empty:
+            await self._wait()
+
+    async def _wait(self) -> None:
+        self._moved.clear()
+        await self._moved.wait()
+
+    async def _publish(self, token: int, payload: bytes) -> None:
+        with suppress(nats.errors.Error):  # it stays in the window and is sent again
+            await self._bus.nc.publish(self._subject, payload, reply=f"{self._inbox}.{token}")

@@ -1,0 +1,143 @@
+"""How a process on the bus runs: settings in, signals handled, what is in hand given back on the way out."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+import sys
+from collections.abc import Callable, Coroutine
+from typing import Any, NoReturn, TypeVar
+
+import structlog
+import uvloop
+from pydantic import AliasChoices, Field, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from bus.stream import Bus
+from bus.topology import StreamSettings
+
+log = structlog.get_logger()
+S = TypeVar("S", bound=BaseSettings)
+
+CANNOT_START = 2
+"""Exit status of a process whose settings or surroundings must be mended by a person first."""
+
+_WATCH_SECONDS = 5.0
+
+
+class StartError(Exception):
+    """The process cannot start; the text is one sentence that says what to change."""
+
+
+class ProcessSettings(BaseSettings):
+    """What every process reads."""
+
+    model_config = SettingsConfigDict(extra="ignore")
+
+    nats_url: str = Field("nats://127.0.0.1:4222", validation_alias=AliasChoices("NATS_URL", "nats_url"))
+    log_level: str = Field(
+        "INFO", pattern=r"^(DEBUG|INFO|WARNING|ERROR)$", validation_alias=AliasChoices("LOG_LEVEL", "log_level")
+    )
+
+
+def load(cls: type[S]) -> S:
+    """Settings from the environment; raises StartError that names the variable, its value and what is accepted."""
+    try:
+        return cls()
+    except ValidationError as exc:
+        prefix = cls.model_config.get("env_prefix", "")
+        raise StartError("; ".join(_explain(prefix, error) for error in exc.errors(include_url=False))) from exc
+
+
+def _explain(prefix: str, error: object) -> str:
+    assert isinstance(error, dict)  # noqa: S101 - pydantic's ErrorDetails
+    name = ".".join(map(str, error["loc"]))
+    variable = name if name.isupper() else (prefix + name).upper()
+    return f"{variable}={error.get('input')!r}: {error['msg']}"
+
+
+def run(
+    name: str, main: Callable[[Bus, S], Coroutine[None, None, None]], cls: type[S], *, wait: bool = True
+) -> NoReturn:
+    """Run `main(bus, settings)` as this process until it returns or SIGINT or SIGTERM sets `bus.stopping`.
+
+    Unless `wait` is False, `main` starts when the bus is connected. Exit status: 0 stopped, 1 failed, 2 cannot start.
+    """
+    try:
+        process, settings, streams = load(ProcessSettings), load(cls), load(StreamSettings)
+        _configure_logging(process.log_level)
+        bus = Bus(process.nats_url, name=name, streams=streams)
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(_run(bus, main(bus, settings), wait=wait))
+    except StartError as exc:
+        print(f"{name} cannot start: {exc}", file=sys.stderr)  # noqa: T201 - for a person, not for a log
+        sys.exit(CANNOT_START)
+    sys.exit(0)
+
+
+async def _run(bus: Bus, main: Coroutine[None, None, None], *, wait: bool) -> None:
+    loop = asyncio.get_running_loop()
+    for sig in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(sig, bus.stopping.set)
+    tasks: list[asyncio.Task[Any]] = [asyncio.create_task(_keep_connected(bus))]
+    try:
+        if wait:
+            waits = [asyncio.create_task(event.wait()) for event in (bus.connected, bus.stopping)]
+            await _first([*tasks, *waits])
+        if bus.stopping.is_set():
+            main.close()
+        else:
+            work = asyncio.create_task(main)
+            await _first([tasks[0], work])
+    finally:
+        for task in asyncio.all_tasks() - {asyncio.current_task()}:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await bus.close()
+
+
+async def _first(tasks: list[asyncio.Task[Any]]) -> None:
+    """Wait for the first to end, and raise what it raised."""
+    done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    for task in done:
+        task.result()
+
+
+async def _keep_connected(bus: Bus) -> None:
+    """Connect, then watch: nats-py can stop reading and still call itself connected. Ends only by raising."""
+    await bus.connect()
+    failures = 0
+    while True:
+        await asyncio.sleep(_WATCH_SECONDS)
+        failures = 0 if await bus.alive(_WATCH_SECONDS) else failures + 1
+        if failures == 2:
+            raise RuntimeError("the connection to the bus is stuck; this process must start again")
+
+
+def _configure_logging(level: str) -> None:
+    """One line per event on stderr: JSON, or coloured text on a terminal; the libraries' logs included."""
+    shared: list[structlog.typing.Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        structlog.processors.StackInfoRenderer(),
+    ]
+    last: list[structlog.typing.Processor] = (
+        [structlog.dev.ConsoleRenderer()]
+        if sys.stderr.isatty()
+        else [structlog.processors.format_exc_info, structlog.processors.JSONRenderer(ensure_ascii=False)]
+    )
+    structlog.configure(
+        processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelName(level)),
+        cache_logger_on_first_use=True,
+    )
+    handler = logging.StreamHandler()
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=shared, processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *last]
+        )
+    )
+    logging.basicConfig(level=level, handlers=[handler], force=True)

@@ -1,0 +1,29 @@
+"""A process on the bus for the tests of `bus.run`: says what it reads, works until it is stopped, or ends badly."""
+
+from __future__ import annotations
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from bus import Bus, StartError, run
+
+
+class Settings(BaseSettings):
+    model_config = SettingsConfigDict(env_prefix="PART_")
+
+    size: int = Field(1, ge=1, le=3)
+    fail: str = ""
+
+
+async def main(bus: Bus, settings: Settings) -> None:
+    if settings.fail == "start":
+        raise StartError("the thing is missing: put it there")
+    if settings.fail == "later":
+        raise RuntimeError("broken")
+    print(f"working size={settings.size} connected={bus.connected.is_set()}", flush=True)  # noqa: T201
+    await bus.stopping.wait()
+    print("stopped", flush=True)  # noqa: T201
+
+
+if __name__ == "__main__":
+    run("part", main, Settings)

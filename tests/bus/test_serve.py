@@ -1,0 +1,267 @@
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+import pytest
+
+from bus import Bus, ContractError, Fenced, Message, Retry, connect, lease, parse_event, serve
+from bus.messages import Closed, Completed, Dead, Opened, Segmented
+from compose.servers import Server
+from tests.support import wait_until
+
+
+def segmented(opened: Opened, n: int = 1) -> list[Message]:
+    return [Segmented(job=opened.job, segments=n, samples=n)]
+
+
+async def events(bus: Bus, job: str) -> list[Message | None]:
+    return [parse_event(raw.subject, raw.data) for raw in await bus.history("EVENTS", f"events.{job}.>")]
+
+
+async def settled(bus: Bus, durable: str) -> bool:
+    info = {consumer.name: consumer for consumer in await bus.js.consumers_info("EVENTS")}.get(durable)
+    return info is not None and info.num_ack_pending == 0 and info.num_pending == 0
+
+
+async def stop(bus: Bus, serving: asyncio.Task[None]) -> None:
+    bus.stopping.set()
+    await serving
+
+
+async def test_what_is_returned_is_stored_and_then_the_message_is_acked(bus: Bus) -> None:
+    async def handle(opened: Opened) -> Sequence[Message]:
+        return segmented(opened)
+
+    await bus.publish(Opened(job="a"))
+    serving = asyncio.create_task(serve(bus, Opened, handle, durable="w"))
+    await bus.publish(Opened(job="b"))
+    for job in "ab":
+        await wait_until(lambda job=job: bus.last_raw(f"events.{job}.segmented"), description=f"the output for {job}")
+    await wait_until(lambda: settled(bus, "w"), description="both are acked")
+    await stop(bus, serving)
+
+
+async def test_doing_a_message_twice_writes_once(bus: Bus) -> None:
+    async def handle(opened: Opened) -> Sequence[Message]:
+        return segmented(opened)
+
+    await bus.publish(Opened(job="a"))
+    await bus.publish(Opened(job="a"))
+    serving = asyncio.create_task(serve(bus, Opened, handle, durable="w"))
+    await wait_until(lambda: settled(bus, "w"), description="both are acked")
+    assert len([e for e in await events(bus, "a") if isinstance(e, Segmented)]) == 1
+    await stop(bus, serving)
+
+
+async def test_no_more_are_in_hand_than_asked_for(bus: Bus) -> None:
+    running, most = 0, 0
+
+    async def handle(opened: Opened) -> Sequence[Message]:
+        nonlocal running, most
+        running += 1
+        most = max(most, running)
+        await bus.nc.flush()
+        running -= 1
+        return segmented(opened)
+
+    for n in range(30):
+        await bus.publish(Opened(job=f"j{n}"))
+    serving = asyncio.create_task(serve(bus, Opened, handle, durable="w", at_once=3))
+    await wait_until(lambda: settled(bus, "w"), description="all are done")
+    assert 1 <= most <= 3
+    await stop(bus, serving)
+
+
+@pytest.mark.parametrize("garbage", [b"garbage", Opened(job="other").encode()])
+async def test_garbage_is_dead_lettered_and_does_not_stop_the_others(bus: Bus, garbage: bytes) -> None:
+    async def handle(opened: Opened) -> Sequence[Message]:
+        return segmented(opened)
+
+    await bus.nc.publish("events.a.opened", garbage)
+    await bus.nc.flush()
+    await bus.publish(Opened(job="b"))
+    serving = asyncio.create_task(serve(bus, Opened, handle, durable="w"))
+    await wait_until(lambda: settled(bus, "w"), description="both are settled")
+    dead = await bus.last(Dead, "events.a.dead.EVENTS.1")
+    assert dead is not None
+    assert (dead.value.stream, dead.value.seq, dead.value.at) == ("EVENTS", 1, "events.a.opened")
+    assert await bus.last_raw("events.b.segmented")
+    await stop(bus, serving)
+
+
+async def test_a_handler_may_refuse_a_message_for_good(bus: Bus) -> None:
+    async def handle(opened: Opened) -> Sequence[Message]:
+        raise ContractError("no such thing")
+
+    await bus.publish(Opened(job="a"))
+    serving = asyncio.create_task(serve(bus, Opened, handle, durable="w", attempts=3, failed=lambda *_: []))
+    await wait_until(lambda: bus.last_raw("events.a.dead.EVENTS.1"), description="the dead letter")
+    await wait_until(lambda: settled(bus, "w"), description="it is settled")
+    await stop(bus, serving)
+
+
+async def test_retry_lends_the_message_again(bus: Bus) -> None:
+    tries: list[int] = []
+
+    async def handle(opened: Opened) -> Sequence[Message]:
+        tries.append(len(tries))
+        if len(tries) < 3:
+            raise Retry(0.05)
+        return segmented(opened)
+
+    await bus.publish(Opened(job="a"))
+    serving = asyncio.create_task(serve(bus, Opened, handle, durable="w"))
+    await wait_until(lambda: bus.last_raw("events.a.segmented"), description="the third try")
+    assert len(tries) == 3
+    await stop(bus, serving)
+
+
+async def test_after_the_last_attempt_a_value_says_that_it_failed(bus: Bus) -> None:
+    tries = 0
+
+    async def handle(opened: Opened) -> Sequence[Message]:
+        nonlocal tries
+        tries += 1
+        raise RuntimeError("engine fell over")
+
+    def failed(opened: Opened, reason: str) -> Sequence[Message]:
+        return [Completed(job=opened.job, segments=0, samples=0)]
+
+    await bus.publish(Opened(job="a"))
+    serving = asyncio.create_task(serve(bus, Opened, handle, durable="w", attempts=2, failed=failed))
+    await wait_until(lambda: settled(bus, "w"), description="it is settled")
+    found = await events(bus, "a")
+    assert tries == 2
+    assert [type(event) for event in found] == [Opened, Completed, Dead]
+    assert isinstance(found[2], Dead)
+    assert found[2].reason == "RuntimeError: engine fell over"
+    await stop(bus, serving)
+
+
+async def test_a_message_that_kills_its_workers_is_given_up_without_another_try(nats_url: str) -> None:
+    """A worker that is killed acks nothing; the message comes back until its attempts are used up."""
+    started = asyncio.Semaphore(0)
+
+    async def never(opened: Opened) -> Sequence[Message]:
+        started.release()
+        await asyncio.Event().wait()
+        return []
+
+    def failed(opened: Opened, reason: str) -> Sequence[Message]:
+        return [Completed(job=opened.job, segments=0, samples=0)]
+
+    async with connect(nats_url) as bus:
+        await bus.publish(Opened(job="a"))
+        for _ in range(2):
+            async with connect(nats_url) as victim:
+                arguments = {"durable": "w", "ack_wait": 0.5, "attempts": 2}
+                serving = asyncio.create_task(serve(victim, Opened, never, failed=failed, **arguments))  # type: ignore[arg-type]
+                await started.acquire()
+                await victim.nc.close()  # nothing that it still says arrives
+                serving.cancel()
+        serving = asyncio.create_task(serve(bus, Opened, never, durable="w", ack_wait=0.5, attempts=2, failed=failed))
+        await wait_until(lambda: bus.last_raw("events.a.completed"), description="the value that says it failed")
+        assert started.locked()
+        await stop(bus, serving)
+
+
+async def test_a_long_handler_keeps_its_message(bus: Bus) -> None:
+    tries = 0
+
+    async def handle(opened: Opened) -> Sequence[Message]:
+        nonlocal tries
+        tries += 1
+        await asyncio.sleep(1.2)  # beyond ack_wait: only the heartbeat keeps the message here
+        return segmented(opened)
+
+    await bus.publish(Opened(job="a"))
+    serving = asyncio.create_task(serve(bus, Opened, handle, durable="w", ack_wait=0.4, at_once=2))
+    await wait_until(lambda: settled(bus, "w") if tries else False, description="it is done")
+    assert tries == 1
+    await stop(bus, serving)
+
+
+async def test_stopping_gives_back_what_is_in_hand(nats_url: str) -> None:
+    async with connect(nats_url) as first, connect(nats_url) as second:
+        owners: list[tuple[str, int]] = []
+
+        async def own_for_ever(opened: Opened, epoch: int) -> Sequence[Message]:
+            owners.append(("first", epoch))
+            await asyncio.Event().wait()
+            return []
+
+        async def own(opened: Opened, epoch: int) -> Sequence[Message]:
+            owners.append(("second", epoch))
+            return segmented(opened)
+
+        await first.publish(Opened(job="a"))
+        leasing = asyncio.create_task(lease(first, Opened, own_for_ever, durable="v", ack_wait=60))
+        await wait_until(lambda: owners, description="the first owner")
+        other = asyncio.create_task(lease(second, Opened, own, durable="v", ack_wait=60))
+        await stop(first, leasing)
+        # Not after the 60 s of `ack_wait`: at once.
+        await wait_until(lambda: second.last_raw("events.a.segmented"), description="the second owner's output")
+        assert owners == [("first", 1), ("second", 2)]
+        await stop(second, other)
+
+
+async def test_a_lease_of_a_dead_worker_moves(nats_url: str) -> None:
+    async with connect(nats_url) as dead, connect(nats_url) as other:
+        epochs: list[int] = []
+
+        async def own(opened: Opened, epoch: int) -> Sequence[Message]:
+            epochs.append(epoch)
+            await asyncio.Event().wait()
+            return []
+
+        await dead.publish(Opened(job="a"))
+        leasing = asyncio.create_task(lease(dead, Opened, own, durable="v", ack_wait=0.5))
+        await wait_until(lambda: epochs == [1], description="the first lease")
+        await dead.nc.close()
+        leasing.cancel()
+        taking = asyncio.create_task(lease(other, Opened, own, durable="v", ack_wait=0.5))
+        await wait_until(lambda: epochs == [1, 2], description="the second lease")
+        await stop(other, taking)
+
+
+async def test_a_fenced_owner_neither_acks_nor_gives_back(bus: Bus) -> None:
+    epochs: list[int] = []
+
+    async def own(opened: Opened, epoch: int) -> Sequence[Message]:
+        epochs.append(epoch)
+        if epoch == 1:
+            raise Fenced("somebody else writes")
+        return segmented(opened)
+
+    await bus.publish(Opened(job="a"))
+    leasing = asyncio.create_task(lease(bus, Opened, own, durable="v", ack_wait=0.5))
+    await wait_until(lambda: bus.last_raw("events.a.segmented"), description="the next lease")
+    assert epochs == [1, 2]
+    await stop(bus, leasing)
+
+
+async def test_work_goes_on_after_a_crash_of_the_server(nats_server: Server) -> None:
+    async with connect(nats_server.url) as bus:
+
+        async def handle(opened: Opened) -> Sequence[Message]:
+            return segmented(opened)
+
+        serving = asyncio.create_task(serve(bus, Opened, handle, durable="w"))
+        await bus.publish(Opened(job="a"))
+        await wait_until(lambda: bus.last_raw("events.a.segmented"), description="output before the crash")
+        await nats_server.kill()
+        await nats_server.start()
+        await bus.publish(Opened(job="b"))
+        await wait_until(lambda: bus.last_raw("events.b.segmented"), description="output after the crash")
+        await stop(bus, serving)
+
+
+async def test_what_is_not_stored_cannot_be_served(bus: Bus) -> None:
+    from bus.messages import Progress
+
+    async def handle(progress: Progress) -> Sequence[Message]:
+        return [Closed(job=progress.job, samples=0, reason="stop")]
+
+    with pytest.raises(TypeError, match="Progress is not stored"):
+        await serve(bus, Progress, handle, durable="w")

@@ -1,0 +1,46 @@
+"""Real servers for every test that wants one: on a free port, in the test's own folder, gone when the test is."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from bus import Bus, connect
+from compose import servers
+
+
+@pytest.fixture
+async def nats_server(tmp_path: Path) -> AsyncIterator[servers.Server]:
+    """A running nats-server; `await` its `kill()` (a crash), `stop()` (in order), `start()` (same port, same data)."""
+    server = servers.nats_server(tmp_path / "nats")
+    await server.start()
+    yield server
+    await server.kill()
+
+
+@pytest.fixture
+async def redis_server(tmp_path: Path) -> AsyncIterator[servers.Server]:
+    """A running redis-server; `await` its `kill()` (a crash), `stop()` (in order), `start()` (same port, same data)."""
+    server = servers.redis_server(tmp_path / "redis")
+    await server.start()
+    yield server
+    await server.kill()
+
+
+@pytest.fixture
+def nats_url(nats_server: servers.Server) -> str:
+    return nats_server.url
+
+
+@pytest.fixture
+def redis_url(redis_server: servers.Server) -> str:
+    return redis_server.url
+
+
+@pytest.fixture
+async def bus(nats_url: str) -> AsyncIterator[Bus]:
+    """A connected bus on a fresh nats-server."""
+    async with connect(nats_url) as connected:
+        yield connected
