@@ -1,0 +1,75 @@
+"""From audio frames as they are stored to one unbroken stretch of samples. Pure.
+
+A publisher sends again from the last stored sample after any refusal, so frames may be there twice and out of order;
+the sample that is expected next decides (the receiver's side of go-back-N).
+"""
+
+from __future__ import annotations
+
+from collections import deque
+
+from bus.audio import MAX_SAMPLES, AudioFrame
+from bus.messages import WIDTH
+from bus.publisher import WINDOW
+
+_FURTHEST = WINDOW * MAX_SAMPLES
+"""A frame this far ahead cannot have been sent while what lies before it was unacknowledged: that sound is gone."""
+
+
+class Gap(Exception):
+    """Sound before `sample` is in the stream no more; reading goes on with the message `seq`."""
+
+    def __init__(self, sample: int, seq: int) -> None:
+        super().__init__(f"sound before sample {sample} is gone")
+        self.sample = sample
+        self.seq = seq
+
+
+class Intake:
+    """Accepts each sample once, in order; knows in which message a sample was stored."""
+
+    def __init__(self, start: int) -> None:
+        self.expected = start
+        """The sample that comes next."""
+        self._ahead: tuple[int, int] | None = None
+        self._messages: deque[tuple[int, int]] = deque()
+
+    def take(self, seq: int, frame: AudioFrame) -> bytes:
+        """The samples of a stored frame that are new and next; empty for a repeat, or one that came too early.
+
+        A first frame that begins before `start` is taken whole: reading began early to warm a detector up.
+        Raises Gap once it is certain that what is expected will not come.
+        """
+        if not self._messages and frame.start < self.expected:
+            self.expected = frame.start
+        if frame.start > self.expected:
+            self._ahead = self._ahead or (frame.start, seq)
+            # The mark of the end is only sent when all before it is stored.
+            if frame.last or frame.start - self.expected > _FURTHEST:
+                raise Gap(*self._ahead)
+            return b""
+        if frame.end <= self.expected:
+            return b""
+        self._ahead = None
+        self._messages.append((frame.start, seq))
+        pcm = frame.pcm[(self.expected - frame.start) * WIDTH :]
+        self.expected = frame.end
+        return pcm
+
+    def skip(self, gap: Gap) -> None:
+        """Go on behind a gap."""
+        self.expected, self._ahead = gap.sample, None
+
+    def sequence_of(self, sample: int) -> int:
+        """Sequence of the message with this sample, or of the oldest one still remembered; 1 before the first."""
+        found = self._messages[0][1] if self._messages else 1
+        for start, seq in self._messages:
+            if start > sample:
+                break
+            found = seq
+        return found
+
+    def forget(self, sample: int) -> None:
+        """Sequences of samples before this one will not be asked for."""
+        while len(self._messages) > 1 and self._messages[1][0] <= sample:
+            self._messages.popleft()

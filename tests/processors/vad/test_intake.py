@@ -1,0 +1,91 @@
+from __future__ import annotations
+
+from itertools import pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bus.audio import MAX_SAMPLES, AudioFrame
+from bus.publisher import WINDOW
+from processors.vad.intake import Gap, Intake
+
+SOUND = bytes(range(256)) * 40  # 5,120 samples, each different from its neighbours
+
+
+def frame(start: int, end: int, last: bool = False) -> AudioFrame:
+    return AudioFrame(start, SOUND[2 * start : 2 * end], last)
+
+
+def test_frames_in_order_are_taken_whole() -> None:
+    intake = Intake(0)
+    assert intake.take(1, frame(0, 480)) + intake.take(2, frame(480, 960)) == SOUND[:1920]
+    assert intake.expected == 960
+
+
+def test_a_repeat_is_passed_over_and_an_overlap_is_trimmed() -> None:
+    intake = Intake(0)
+    intake.take(1, frame(0, 480))
+    assert intake.take(2, frame(0, 480)) == b""
+    assert intake.take(3, frame(240, 720)) == SOUND[960:1440]
+
+
+def test_what_comes_too_early_is_not_taken_because_it_comes_again() -> None:
+    intake = Intake(0)
+    assert intake.take(1, frame(480, 960)) == b""
+    assert intake.take(2, frame(0, 480)) == SOUND[:960]
+    assert intake.take(3, frame(480, 960)) == SOUND[960:1920]
+
+
+def test_a_hole_before_the_end_will_not_be_filled() -> None:
+    intake = Intake(0)
+    intake.take(7, frame(480, 960))
+    with pytest.raises(Gap, match="before sample 480 is gone") as caught:
+        intake.take(8, frame(960, 960, last=True))
+    assert (caught.value.sample, caught.value.seq) == (480, 7)
+    intake.skip(caught.value)
+    assert intake.take(7, frame(480, 960)) == SOUND[960:1920]
+
+
+def test_a_hole_larger_than_what_can_be_under_way_will_not_be_filled() -> None:
+    intake = Intake(0)
+    assert intake.take(5, AudioFrame(WINDOW * MAX_SAMPLES, b"\0\0")) == b""
+    with pytest.raises(Gap):
+        intake.take(6, AudioFrame(WINDOW * MAX_SAMPLES + 1, b"\0\0"))
+
+
+def test_reading_may_begin_before_the_start() -> None:
+    intake = Intake(1_000)
+    assert intake.take(4, frame(480, 960)) == SOUND[960:1920]
+    assert intake.take(5, frame(960, 1_440)) == SOUND[1920:2880]
+
+
+def test_the_message_of_a_sample_is_known_as_long_as_it_may_be_asked_for() -> None:
+    intake = Intake(0)
+    for n in range(10):
+        intake.take(100 + n, frame(480 * n, 480 * (n + 1)))
+    assert [intake.sequence_of(sample) for sample in (-5, 0, 479, 480, 4_799)] == [100, 100, 100, 101, 109]
+    intake.forget(1_000)
+    assert intake.sequence_of(1_000) == 102
+    assert intake.sequence_of(0) == 102
+
+
+ROUNDS = st.lists(st.tuples(st.integers(0, 12), st.sets(st.integers(0, 12))), max_size=6)
+
+
+@given(st.sets(st.integers(1, 2_559), max_size=12), ROUNDS)
+def test_the_sound_is_whole_however_it_was_cut_refused_and_sent_again(
+    cuts: set[int], rounds: list[tuple[int, set[int]]]
+) -> None:
+    """Go-back-N as the publisher does it: each round begins at or before the watermark, and loses some frames."""
+    frames = [frame(start, end) for start, end in pairwise(sorted({0, 2_560, *cuts}))]
+    stored: list[AudioFrame] = []
+    watermark = 0  # frames that a publisher may believe stored
+    for back, refused in [*rounds, (0, set())]:
+        begin = max(0, watermark - back)
+        stored += [one for n, one in enumerate(frames[begin:], begin) if n not in refused]
+        reach = next((n for n in range(begin, len(frames)) if n in refused), len(frames))
+        watermark = max(watermark, reach)
+    stored.append(frame(2_560, 2_560, last=True))
+    intake = Intake(0)
+    assert b"".join(intake.take(seq, one) for seq, one in enumerate(stored, 1)) == SOUND[:5_120]

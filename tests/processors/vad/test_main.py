@@ -1,0 +1,240 @@
+"""The segmenter as a process sees it: on a real bus, with owners that stop, die and come back."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from asyncio.subprocess import Process
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from audio import decode
+from bus import AudioPublisher, Bus, Fenced, connect
+from bus.messages import JobOptions, Opened, Segmented, Utterance, VadOptions
+from compose.servers import Server
+from processors.vad.__main__ import Settings, main, own
+from processors.vad.core import Parameters, Segmenter
+from processors.vad.webrtc import detector
+from tests.support import wait_until
+
+SAMPLES = Path(__file__).parents[3] / "samples"
+
+
+@pytest.fixture(scope="module")
+def meeting() -> bytes:
+    return b"".join(decode(SAMPLES / "standup.flac"))
+
+
+def calm(pcm: bytes, hangover_ms: int = 600) -> list[tuple[int, int]]:
+    """Where segments are when nothing happens to anybody."""
+    segmenter = Segmenter(lambda: detector(2), Parameters(hangover_ms=hangover_ms))
+    return [(segment.start, segment.end) for segment in [*segmenter.feed(pcm), *segmenter.finish()]]
+
+
+def frames(pcm: bytes, milliseconds: int = 30) -> list[bytes]:
+    size = 32 * milliseconds
+    return [pcm[at : at + size] for at in range(0, len(pcm), size)]
+
+
+async def send(bus: Bus, job: str, chunks: Sequence[bytes], *, finish: bool = True) -> None:
+    async with AudioPublisher(bus) as publisher:
+        track = publisher.track(job)
+        for chunk in chunks:
+            await track.send(chunk)
+        if finish:
+            await track.finish()
+        await wait_until(lambda: track.stored == track.sent, description="all audio is stored")
+
+
+async def utterances(bus: Bus, job: str) -> list[Utterance]:
+    stored = await bus.history("SPEECH", f"speech.{job}")
+    return [Utterance.decode(raw.data) for raw in stored if b"garbage" not in raw.data]
+
+
+async def finished(bus: Bus, job: str) -> bool:
+    return await bus.last_raw(f"events.{job}.segmented") is not None
+
+
+async def assert_as_calm(bus: Bus, job: str, pcm: bytes) -> None:
+    *found, last = await utterances(bus, job)
+    assert [(one.start, one.end) for one in found] == calm(pcm)
+    assert [one.index for one in found] == list(range(len(found)))
+    assert all(one.pcm == pcm[2 * one.start : 2 * one.end] for one in found)
+    assert (last.last, last.index, last.end) == (True, len(found), len(pcm) // 2)
+
+
+@asynccontextmanager
+async def worker(url: str, ack_wait: float = 5.0) -> AsyncIterator[Bus]:
+    async with connect(url) as bus:
+        running = asyncio.create_task(main(bus, Settings(ack_wait=ack_wait)))
+        yield bus
+        bus.stopping.set()
+        await running
+
+
+@pytest.mark.parametrize("milliseconds", [10, 20, 30, 100])
+async def test_segments_do_not_depend_on_how_the_sound_was_cut(
+    bus: Bus, nats_url: str, meeting: bytes, milliseconds: int
+) -> None:
+    async with worker(nats_url):
+        await bus.create(Opened(job="a"))
+        await send(bus, "a", frames(meeting, milliseconds))
+        await wait_until(lambda: finished(bus, "a"), description="the job is segmented")
+    await assert_as_calm(bus, "a", meeting)
+    segmented = await bus.last(Segmented, "events.a.segmented")
+    assert segmented is not None
+    assert (segmented.value.segments, segmented.value.samples) == (len(calm(meeting)), len(meeting) // 2)
+
+
+async def test_options_of_the_job_rule(bus: Bus, nats_url: str, meeting: bytes) -> None:
+    async with worker(nats_url):
+        options = JobOptions(language="en", prompt="names", vad=VadOptions(hangover_ms=300))
+        await bus.create(Opened(job="a", options=options))
+        await send(bus, "a", frames(meeting))
+        await wait_until(lambda: finished(bus, "a"), description="the job is segmented")
+    *found, _ = await utterances(bus, "a")
+    assert [(one.start, one.end) for one in found] == calm(meeting, hangover_ms=300)
+    assert all((one.options.language, one.options.prompt) == ("en", "names") for one in found)
+
+
+async def test_an_empty_job_has_no_segments(bus: Bus, nats_url: str) -> None:
+    async with worker(nats_url):
+        await bus.create(Opened(job="a"))
+        await send(bus, "a", [])
+        await wait_until(lambda: finished(bus, "a"), description="the job is segmented")
+    assert [(one.index, one.last) for one in await utterances(bus, "a")] == [(0, True)]
+
+
+async def test_a_stopping_worker_hands_over_at_once_and_nothing_changes(
+    bus: Bus, nats_url: str, meeting: bytes
+) -> None:
+    chunks = frames(meeting)
+    await bus.create(Opened(job="a"))
+    # With an `ack_wait` this long only giving back can move the lease in time.
+    for part in (chunks[:300], chunks[300:420], chunks[420:700]):
+        async with worker(nats_url, ack_wait=600):
+            before = sum(map(len, chunks[: chunks.index(part[0])])) // 2
+            await publish_from(bus, "a", before, part)
+            heard = before + sum(map(len, part)) // 2
+            expected = len([end for _, end in calm(meeting) if end + 4_800 < heard])
+            await wait_until(lambda expected=expected: count(bus, "a", expected), description=f"{expected} utterances")
+    async with worker(nats_url, ack_wait=600):
+        await publish_from(bus, "a", 700 * 480, chunks[700:], finish=True)
+        await wait_until(lambda: finished(bus, "a"), description="the job is segmented")
+    await assert_as_calm(bus, "a", meeting)
+    assert len({one.epoch for one in await utterances(bus, "a")}) > 2
+
+
+async def publish_from(bus: Bus, job: str, start: int, chunks: Sequence[bytes], finish: bool = False) -> None:
+    async with AudioPublisher(bus) as publisher:
+        track = publisher.track(job, start=start)
+        for chunk in chunks:
+            await track.send(chunk)
+        if finish:
+            await track.finish()
+        await wait_until(lambda: track.stored == track.sent, description="the audio is stored")
+
+
+async def count(bus: Bus, job: str, least: int) -> bool:
+    return len(await utterances(bus, job)) >= least
+
+
+async def spawn(url: str) -> Process:
+    env = {**os.environ, "NATS_URL": url, "VAD_ACK_WAIT": "1"}
+    return await asyncio.create_subprocess_exec(sys.executable, "-m", "processors.vad", env=env)
+
+
+async def test_a_killed_worker_is_replaced_and_nothing_changes(bus: Bus, nats_url: str, meeting: bytes) -> None:
+    chunks = frames(meeting)
+    await bus.create(Opened(job="a"))
+    process = await spawn(nats_url)
+    await publish_from(bus, "a", 0, chunks[:500])
+    await wait_until(lambda: count(bus, "a", 3), description="some utterances")
+    process.send_signal(signal.SIGKILL)
+    await process.wait()
+    process = await spawn(nats_url)
+    await publish_from(bus, "a", 500 * 480, chunks[500:], finish=True)
+    await wait_until(lambda: finished(bus, "a"), description="the job is segmented")
+    await assert_as_calm(bus, "a", meeting)
+    process.terminate()
+    assert await process.wait() == 0
+
+
+async def test_two_owners_cannot_both_write(bus: Bus, nats_url: str, meeting: bytes) -> None:
+    """A worker that lost its lease without knowing it finds out at its next utterance."""
+    opened = Opened(job="a")
+    chunks = frames(meeting)
+    async with connect(nats_url) as other:
+        former = asyncio.create_task(own(bus, Settings(), opened, 1))
+        await publish_from(bus, "a", 0, chunks[:300])
+        await wait_until(lambda: count(bus, "a", 2), description="utterances of the former owner")
+        present = asyncio.create_task(own(other, Settings(), opened, 2))
+        await publish_from(bus, "a", 300 * 480, chunks[300:], finish=True)
+        results = await asyncio.gather(former, present, return_exceptions=True)
+    assert sum(isinstance(result, Fenced) for result in results) == 1
+    await assert_as_calm(bus, "a", meeting)
+
+
+async def test_a_job_that_was_segmented_already_is_only_reported(bus: Bus, meeting: bytes) -> None:
+    await send(bus, "a", frames(meeting)[:200])
+    first = await own(bus, Settings(), Opened(job="a"), 1)
+    before = await utterances(bus, "a")
+    assert await own(bus, Settings(), Opened(job="a"), 2) == first
+    assert await utterances(bus, "a") == before
+
+
+async def test_garbage_among_the_audio_is_dead_lettered(bus: Bus, meeting: bytes) -> None:
+    chunks = frames(meeting)
+    await publish_from(bus, "a", 0, chunks[:300])
+    await bus.nc.publish("audio.a", b"garbage")
+    await publish_from(bus, "a", 300 * 480, chunks[300:], finish=True)
+    await own(bus, Settings(), Opened(job="a"), 1)
+    await assert_as_calm(bus, "a", meeting)
+    assert await bus.last_raw("events.a.dead.AUDIO.301")
+
+
+async def test_garbage_among_the_speech_does_not_stop_the_owner(bus: Bus, meeting: bytes) -> None:
+    chunks = frames(meeting)
+    opened = Opened(job="a")
+    owning = asyncio.create_task(own(bus, Settings(), opened, 1))
+    await publish_from(bus, "a", 0, chunks[:500])
+    await wait_until(lambda: count(bus, "a", 2), description="some utterances")
+    await bus.js.publish("speech.a", b"garbage")
+    owning.cancel()
+    owning = asyncio.create_task(own(bus, Settings(), opened, 2))  # its checkpoint lies behind the garbage
+    await publish_from(bus, "a", 500 * 480, chunks[500:700])
+    await wait_until(lambda: count(bus, "a", 5), description="more utterances")
+    await bus.js.publish("speech.a", b"more garbage")
+    await publish_from(bus, "a", 700 * 480, chunks[700:], finish=True)
+    await owning
+    await assert_as_calm(bus, "a", meeting)
+
+
+async def test_audio_that_has_left_the_stream_is_passed_over(bus: Bus, meeting: bytes) -> None:
+    chunks = frames(meeting)
+    await send(bus, "a", chunks)
+    await bus.js.purge_stream("AUDIO", seq=101)  # the first hundred frames
+    await own(bus, Settings(), Opened(job="a"), 1)
+    *found, last = await utterances(bus, "a")
+    assert found[0].start >= 48_000
+    assert all(one.pcm == meeting[2 * one.start : 2 * one.end] for one in found)
+    assert [(one.start, one.end) for one in found][1:] == [cut for cut in calm(meeting) if cut[0] > found[0].end]
+    assert last.end == len(meeting) // 2
+
+
+async def test_segmenting_goes_on_after_a_crash_of_the_server(nats_server: Server, meeting: bytes) -> None:
+    chunks = frames(meeting)
+    async with connect(nats_server.url) as bus, worker(nats_server.url):
+        await bus.create(Opened(job="a"))
+        await publish_from(bus, "a", 0, chunks[:400])
+        await wait_until(lambda: count(bus, "a", 2), description="some utterances")
+        await nats_server.kill()
+        await nats_server.start()
+        await publish_from(bus, "a", 400 * 480, chunks[400:], finish=True)
+        await wait_until(lambda: finished(bus, "a"), description="the job is segmented")
+        await assert_as_calm(bus, "a", meeting)
