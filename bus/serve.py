@@ -27,6 +27,9 @@ M = TypeVar("M", bound=Message)
 
 _MAX_BATCH = 64
 _MAX_BACKOFF = 30.0
+_DEATHS = 3
+"""A worker that is stopped in good order uses up a delivery too, so only this many times `attempts` deliveries without
+any outcome mean that the message kills its workers."""
 
 Outputs = Sequence[Message]
 
@@ -206,8 +209,8 @@ class _Worker(Generic[M]):
             raise ContractError(f"addressed to {message.subject} but published on {msg.subject}")
         if self.attempts is None or self.failed is None:
             outputs = await self.handle(message, tries)
-        elif tries > self.attempts:
-            outputs = self._give_up(msg, message, f"the worker died in each of {self.attempts} attempts")
+        elif tries > self.attempts * _DEATHS:
+            outputs = self._give_up(msg, message, f"no worker survived it in {tries - 1} attempts")
         else:
             try:
                 outputs = await self.handle(message, tries)
