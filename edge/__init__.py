@@ -1,0 +1,1 @@
+"""Where clients come in: the capture socket, jobs over REST, health."""

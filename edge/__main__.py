@@ -1,0 +1,58 @@
+"""The edge as a process."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import uvicorn
+
+from bus import Bus, StartError, run
+from bus.run import load
+from edge.app import application
+from edge.services import Settings
+from store.jobs import StoreSettings
+
+MAX_MESSAGE = 1_048_576
+"""Bytes in one WebSocket message that are read at all; the session refuses less than that with a better sentence."""
+
+
+class _Server(uvicorn.Server):
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Signals belong to `bus.run`."""
+        yield
+
+
+async def main(bus: Bus, settings: Settings) -> None:
+    """Listen until the bus is stopping; clients may come while the bus or the store is still away, and are told so."""
+    config = uvicorn.Config(
+        application(bus, settings, load(StoreSettings)),
+        host=settings.host,
+        port=settings.port,
+        ws="websockets-sansio",
+        ws_max_size=MAX_MESSAGE,
+        ws_per_message_deflate=False,  # speech does not compress; it costs CPU and up to 300 kB a connection
+        # A client is not heard while its audio waits for the bus, so a missing pong must not end its connection.
+        ws_ping_timeout=None,
+        access_log=False,
+        log_config=None,
+        timeout_graceful_shutdown=3,
+    )
+    server = _Server(config)
+    serving = asyncio.create_task(server.serve())
+    stopping = asyncio.create_task(bus.stopping.wait())
+    try:
+        await asyncio.wait([serving, stopping], return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        stopping.cancel()
+        server.should_exit = True
+    try:
+        await serving
+    except SystemExit as exc:  # uvicorn's way to say that it cannot listen
+        raise StartError(f"cannot listen on {settings.host}:{settings.port} (EDGE_HOST, EDGE_PORT)") from exc
+
+
+if __name__ == "__main__":
+    run("edge", main, Settings, wait=False)

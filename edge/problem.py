@@ -1,0 +1,57 @@
+"""Errors of the REST interface: problem details, RFC 9457."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import Any
+
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from store.jobs import StoreError
+
+
+class Problem(Exception):
+    """Something to tell the client: a status, one sentence, and further members."""
+
+    def __init__(self, status: int, detail: str, *, retry_after: int | None = None, **members: Any) -> None:
+        super().__init__(detail)
+        self.status = status
+        self.retry_after = retry_after
+        self.members = members
+
+    def response(self) -> JSONResponse:
+        """As application/problem+json; `retry_after` is a member and a header."""
+        body = {
+            "type": "about:blank",
+            "title": HTTPStatus(self.status).phrase,
+            "status": self.status,
+            "detail": str(self),
+            **self.members,
+        }
+        headers = {}
+        if self.retry_after is not None:
+            body["retry_after"] = self.retry_after
+            headers["Retry-After"] = str(self.retry_after)
+        return JSONResponse(body, self.status, headers, media_type="application/problem+json")
+
+
+async def on_problem(_request: Request, exc: Exception) -> Response:
+    """Answer a Problem that a handler raised."""
+    assert isinstance(exc, Problem)  # noqa: S101 - it is registered for that class
+    return exc.response()
+
+
+async def on_store_error(request: Request, exc: Exception) -> Response:
+    """The store is away: that passes."""
+    return Problem(503, str(exc), retry_after=request.app.state.services.settings.retry_after).response()
+
+
+async def on_http_exception(_request: Request, exc: Exception) -> Response:
+    """What routing itself refuses: unknown paths and methods."""
+    assert isinstance(exc, HTTPException)  # noqa: S101 - it is registered for that class
+    return Problem(exc.status_code, exc.detail).response()
+
+
+HANDLERS = {Problem: on_problem, StoreError: on_store_error, HTTPException: on_http_exception}

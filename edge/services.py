@@ -1,0 +1,107 @@
+"""What the edge stands on: the bus, the store, and whether both are there."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import structlog
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from bus import AudioPublisher, Bus
+from store.job import State
+from store.jobs import JobNotFound, JobStore, StoreError, StoreSettings, connect
+
+log = structlog.get_logger()
+
+
+class Settings(BaseSettings):
+    """How the edge listens."""
+
+    model_config = SettingsConfigDict(env_prefix="EDGE_")
+
+    host: str = "127.0.0.1"
+    port: int = Field(8000, ge=0, le=65_535)
+    requires: str = Field(
+        "vad,stt,summary", description="Kinds of workers without which the edge is not ready, separated by commas."
+    )
+    answer_within: float = Field(5.0, gt=0, description="Seconds to wait for the bus before a client is refused.")
+    retry_after: int = Field(2, ge=1, description="Seconds that a refused client is asked to wait.")
+
+
+class Services:
+    """Shared by all requests of one edge process."""
+
+    def __init__(self, bus: Bus, store: JobStore, settings: Settings) -> None:
+        self.bus = bus
+        self.store = store
+        self.settings = settings
+        self.publisher: AudioPublisher | None = None
+        self._background: set[asyncio.Task[None]] = set()
+
+    async def checks(self) -> dict[str, str]:
+        """What the edge needs, each with "ok" or with what is wrong."""
+        kinds = [kind.strip() for kind in self.settings.requires.split(",") if kind.strip()]
+        store, present = await asyncio.gather(
+            self._store_trouble(), asyncio.gather(*(self._present(kind) for kind in kinds))
+        )
+        being_set_up = "being set up" if self.publisher is None else None
+        return {
+            "bus": self.bus.trouble or being_set_up or "ok",
+            "store": store or "ok",
+            **{kind: "ok" if there else "no worker answers" for kind, there in zip(kinds, present, strict=True)},
+        }
+
+    async def _store_trouble(self) -> str | None:
+        try:
+            await self.store.ping()
+        except StoreError as exc:
+            return str(exc)
+        return None
+
+    async def _present(self, kind: str) -> bool:
+        return self.bus.nc.is_connected and await self.bus.present(kind)
+
+    def advance(self, job: str, state: State) -> None:
+        """Note a job's state in the background: a store that is away must not hold up the audio."""
+        task = asyncio.create_task(self._advance(job, state))
+        self._background.add(task)
+        task.add_done_callback(self._background.discard)
+
+    async def _advance(self, job: str, state: State) -> None:
+        delay = 0.2
+        while True:
+            try:
+                await self.store.advance(job, state)
+                return
+            except JobNotFound:
+                return  # its record is written anew when the job is finished
+            except StoreError as exc:
+                log.warning("state not noted, trying again", job=job, state=state, reason=str(exc))
+            await asyncio.sleep(delay)
+            delay = min(delay * 2, 10)
+
+    async def publish_audio(self) -> None:
+        """Keep a publisher open, from when the bus is connected until this is cancelled."""
+        await self.bus.connected.wait()
+        async with AudioPublisher(self.bus) as publisher:
+            self.publisher = publisher
+            try:
+                await asyncio.Event().wait()
+            finally:
+                self.publisher = None
+
+
+@asynccontextmanager
+async def services(bus: Bus, settings: Settings, store: StoreSettings) -> AsyncIterator[Services]:
+    """Services for as long as the edge runs; the bus may still be away."""
+    async with connect(store.url, store.retention) as jobs:
+        shared = Services(bus, jobs, settings)
+        publishing = asyncio.create_task(shared.publish_audio())
+        try:
+            yield shared
+        finally:
+            publishing.cancel()
+            await asyncio.gather(publishing, return_exceptions=True)

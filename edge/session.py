@@ -1,0 +1,199 @@
+"""One capture connection as a protocol: what the client may say, and what it is told. Pure.
+
+The messages are those of "Native: live capture" in the wire protocol. Replies are dicts, ready to be sent as JSON.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any, Literal, cast
+
+from bus.messages import (
+    RATE,
+    Closed,
+    Completed,
+    JobOptions,
+    Message,
+    Progress,
+    Segmented,
+    Summary,
+    Transcript,
+)
+from store.job import State, transcript_text
+
+Reply = dict[str, Any]
+Command = Literal["stop", "keepalive"]
+
+COMMANDS: tuple[Command, ...] = ("stop", "keepalive")
+
+MAX_FRAME_SECONDS = 1
+_BYTES_PER_SAMPLE = {"pcm_s16le": 2, "pcm_f32le": 4, "mulaw": 1}
+_MAX_OPUS_PACKET = 1275 * 6
+"""RFC 6716, section 3: at most 48 frames in 120 ms; no encoder makes more than six full-size ones of it."""
+
+
+class ProtocolError(Exception):
+    """The client sent something that it must not; `close` is the code that ends the connection, None: it goes on."""
+
+    def __init__(self, code: str, message: str, close: int | None = None) -> None:
+        super().__init__(message)
+        self.code = code
+        self.close = close
+
+    def reply(self) -> Reply:
+        """The message that tells the client."""
+        return {"type": "error", "code": self.code, "message": str(self)}
+
+
+def segment_json(transcript: Transcript) -> Reply:
+    """A final segment as clients see it: times in seconds."""
+    segment: Reply = {
+        "index": transcript.index,
+        "start": _seconds(transcript.start),
+        "end": _seconds(transcript.end),
+        "text": transcript.text,
+        "language": transcript.language,
+        "confidence": round(transcript.confidence, 4),
+        "words": [
+            {
+                "word": word.word,
+                "start": _seconds(word.start),
+                "end": _seconds(word.end),
+                "probability": round(word.probability, 4),
+            }
+            for word in transcript.words
+        ],
+    }
+    if transcript.error:
+        segment["error"] = transcript.error
+    return segment
+
+
+def summary_json(summary: Summary) -> Reply:
+    """A summary as clients see it."""
+    return summary.model_dump(exclude={"job"})
+
+
+def _seconds(samples: int) -> float:
+    return round(samples / RATE, 3)
+
+
+class Session:
+    """What one connection knows of its job."""
+
+    def __init__(self, job: str, options: JobOptions) -> None:
+        self.state: State = "streaming"
+        self._job = job
+        self._rate = options.sample_rate
+        self._width = _BYTES_PER_SAMPLE.get(options.encoding)
+        self._received = 0  # samples, at the client's rate
+        self._stopped = False
+        self._finals: dict[int, Transcript] = {}
+        self._segments: int | None = None  # how many there are, once that is known
+        self._summary: Summary | None = None
+        self._published = 0  # utterances that the segmenter is known to have published
+        self._floor = 0  # all sound below is in an utterance, or silence
+        self._waiting: dict[int, int] = {}  # start of each utterance that has no transcript yet
+        self._told: Reply = {}
+        self._acked = 0
+
+    def welcome(self) -> Reply:
+        """The first message."""
+        return {"type": "connection_success", "job_id": self._job, "next_sample": 0}
+
+    def check_audio(self, data: bytes) -> None:
+        """Admit a binary message, or raise ProtocolError."""
+        if self._stopped:
+            raise ProtocolError("audio_after_stop", "audio after the command stop is not taken")
+        if self._width is None:
+            if len(data) > _MAX_OPUS_PACKET:
+                raise ProtocolError("frame_too_large", f"{len(data)} bytes are more than an Opus packet can have", 1009)
+            return
+        most = MAX_FRAME_SECONDS * self._rate * self._width
+        if len(data) > most:
+            raise ProtocolError(
+                "frame_too_large", f"{len(data)} bytes in one message: at most {most}, one second", 1009
+            )
+        if len(data) % self._width:
+            raise ProtocolError(
+                "odd_length", f"{len(data)} bytes are not whole samples: a multiple of {self._width} is accepted", 1008
+            )
+        self._received += len(data) // self._width
+
+    def command(self, text: str) -> Command:
+        """Read a text message, or raise ProtocolError."""
+        try:
+            message = json.loads(text)
+        except ValueError as exc:
+            raise ProtocolError("not_json", f"a text message must be JSON: {exc}") from exc
+        command = message.get("command") if isinstance(message, dict) else None
+        if command not in COMMANDS:
+            accepted = ", ".join(f'{{"command":"{name}"}}' for name in COMMANDS)
+            raise ProtocolError("unknown_command", f"unknown command {json.dumps(command)}: accepted are {accepted}")
+        if command == "stop":
+            self._stopped = True
+        return cast("Command", command)
+
+    def on_event(self, message: Message) -> list[Reply]:
+        """Something was published about the job."""
+        match message:
+            case Transcript() if message.generation == 1:
+                return self._on_final(message)
+            case Closed():
+                self.state = "transcribing"
+            case Segmented():
+                self._segments = message.segments
+                self._look_for_the_last()
+            case Summary():
+                self._summary = message
+            case Completed():
+                self.state = "completed"
+                return [self._final_summary()]
+        return []
+
+    def _on_final(self, transcript: Transcript) -> list[Reply]:
+        self._finals[transcript.index] = transcript
+        self._waiting.pop(transcript.index, None)
+        self._look_for_the_last()
+        return [{"type": "transcript_segment", **segment_json(transcript)}]
+
+    def _look_for_the_last(self) -> None:
+        if len(self._finals) == self._segments:
+            self.state = "summarizing"
+
+    def _final_summary(self) -> Reply:
+        return {
+            "type": "final_summary",
+            "job_id": self._job,
+            "summary": summary_json(self._summary) if self._summary else None,
+            "transcript": transcript_text(self._finals.values()),
+        }
+
+    def on_progress(self, progress: Progress) -> None:
+        """How far the segmenter is."""
+        if progress.segments > self._published:
+            self._published = progress.segments
+            if progress.segments - 1 not in self._finals:
+                self._waiting[progress.segments - 1] = progress.start
+        self._floor = max(self._floor, progress.floor)
+
+    def ack(self, stored: int, *, complete: bool = False) -> Reply | None:
+        """Tell how much is durable, where that is news. stored: samples at 16 kHz; `complete`: that was all."""
+        samples = stored * self._rate // RATE  # counted as the client counts
+        if self._width is not None:
+            samples = self._received if complete else min(samples, self._received)
+        if samples <= self._acked:
+            return None
+        self._acked = samples
+        return {"type": "ack", "samples": samples}
+
+    def status(self, sent: int) -> Reply | None:
+        """Tell the state and how many seconds of sound have no text yet, where that is news. sent: samples so far."""
+        done = self.state in ("summarizing", "completed")
+        transcribed = sent if done else min([self._floor, *self._waiting.values()])
+        lag = round(max(0, sent - transcribed) / RATE, 1)
+        reply: Reply = {"type": "status", "state": self.state, "lag": lag}
+        if reply == self._told:
+            return None
+        self._told = reply
+        return reply
