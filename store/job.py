@@ -1,0 +1,47 @@
+"""What is kept of one job. Pure: no I/O in this file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Literal, get_args
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from bus.messages import JobId, JobOptions, Samples, Summary, Transcript
+
+State = Literal["created", "streaming", "transcribing", "summarizing", "completed", "failed", "deleted"]
+
+_ORDER: dict[State, int] = {state: min(rank, 4) for rank, state in enumerate(get_args(State))} | {"deleted": 5}
+
+
+class Job(BaseModel):
+    """The record of one job. Times are UTC; positions in the sound are sample indexes at 16 kHz."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    job: JobId
+    state: State
+    created_at: datetime
+    updated_at: datetime
+    completed_at: datetime | None = None
+    options: JobOptions = JobOptions()
+    samples: Samples = Field(0, description="Length of the sound, once the job is completed.")
+    segments: list[Transcript] = Field(default_factory=list, description="In order of index.")
+    summary: Summary | None = None
+
+    @property
+    def transcript(self) -> str:
+        """All that was said, one line for each segment that has text."""
+        return transcript_text(self.segments)
+
+
+def transcript_text(segments: Iterable[Transcript]) -> str:
+    """Join segments in order of index, one line each; those without text leave no line."""
+    texts = (segment.text.strip() for segment in sorted(segments, key=lambda segment: segment.index))
+    return "\n".join(text for text in texts if text)
+
+
+def earlier(state: State) -> list[State]:
+    """States from which a job may advance to `state`."""
+    return [other for other, rank in _ORDER.items() if rank < _ORDER[state]]
