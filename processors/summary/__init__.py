@@ -1,0 +1,1 @@
+"""From a closed job to a finished one."""

@@ -1,0 +1,144 @@
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from processors.summary import core
+from processors.summary.core import Answer, BadAnswer, Item
+
+GOOD = {
+    "title": "Release",
+    "summary": "The release moves to Friday.",
+    "key_points": ["Tests are slow."],
+    "decisions": ["Release on Friday."],
+    "action_items": [{"who": "Mina", "what": "tell the customers", "due": None}],
+}
+
+
+def test_the_schema_asks_for_every_field() -> None:
+    schema = core.schema()
+    assert schema["required"] == ["title", "summary", "key_points", "decisions", "action_items"]
+    assert schema["$defs"]["Item"]["required"] == ["who", "what", "due"]
+
+
+@pytest.mark.parametrize(
+    ("code", "name"),
+    [
+        ("ko", "Korean"),
+        ("en", "English"),
+        ("el", "Modern Greek"),
+        ("yue", "Yue Chinese"),
+        ("xx", "the language with the code 'xx'"),
+        (None, "the language of the transcript"),
+    ],
+)
+def test_the_prompt_names_the_language(code: str | None, name: str) -> None:
+    system, user = core.prompt("그래서 금요일에 합시다.", code, None)
+    assert system["content"].endswith(f"Write every text in {name}.")
+    assert user == {"role": "user", "content": "<transcript>\n그래서 금요일에 합시다.\n</transcript>"}
+
+
+def test_the_prompt_tells_title_and_part() -> None:
+    _, user = core.prompt("Hello.", "en", "Weekly", "This is part 1 of 2.")
+    assert user["content"].startswith("The meeting is called: Weekly\nThis is part 1 of 2.\n<transcript>\nHello.\n")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        json.dumps(GOOD),
+        f"```json\n{json.dumps(GOOD, indent=2)}\n```",
+        f"Here it is: {json.dumps(GOOD)} I hope that it helps.",
+        f'<think>{{"title": maybe}} {{"title": "t"}}</think>{json.dumps(GOOD)}',
+        json.dumps(GOOD | {"mood": "good"}),
+    ],
+)
+def test_an_answer_is_found_in_what_is_around_it(text: str) -> None:
+    assert core.parse(text) == Answer.model_validate(GOOD)
+
+
+def test_a_line_break_inside_a_string_is_tolerated() -> None:
+    assert core.parse('{"title": "t", "summary": "one\ntwo"}').summary == "one\ntwo"
+
+
+def test_lists_are_tidied() -> None:
+    loose = {
+        "title": " t ",
+        "summary": "s",
+        "key_points": "only one",
+        "decisions": None,
+        "action_items": ["call them", "", {"what": "write", "who": "Jun"}, {}, {"who": None, "what": " "}],
+    }
+    answer = core.parse(json.dumps(loose))
+    assert (answer.title, answer.key_points, answer.decisions) == ("t", ["only one"], [])
+    assert answer.action_items == [Item(what="call them"), Item(who="Jun", what="write")]
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("", "no JSON object"),
+        ("I cannot do that.", "no JSON object"),
+        ('{"title": "cut off', "no JSON object"),
+        ('["title", "summary"]', "no JSON object"),
+        ("{" * 5_000, "no JSON object"),
+        ('{"a":' * 5_000, "no JSON object"),
+        ('{"title": "t"}', "summary: Field required"),
+        ('{"title": "t", "summary": " "}', "summary: empty"),
+        ('{"title": "t", "summary": 7}', "summary: Input should be a valid string"),
+        ('{"title": "t", "summary": "s", "action_items": [{"who": "Jun"}]}', "action_items.0.what: Field required"),
+    ],
+)
+def test_a_bad_answer_says_what_is_wrong(text: str, reason: str) -> None:
+    with pytest.raises(BadAnswer, match=reason):
+        core.parse(text)
+
+
+def test_an_answer_becomes_a_summary() -> None:
+    summary = Answer.model_validate(GOOD).to_summary("m1", "en", "gemma3")
+    assert (summary.job, summary.engine, summary.model, summary.reason) == ("m1", "ollama", "gemma3", None)
+    assert (summary.title, summary.language, summary.decisions) == ("Release", "en", ["Release on Friday."])
+    assert summary.action_items[0].model_dump() == {"who": "Mina", "what": "tell the customers", "due": None}
+
+
+def test_an_answer_becomes_notes() -> None:
+    notes = Answer.model_validate(GOOD | {"decisions": []}).to_text().splitlines()
+    assert notes[:4] == ["Release", "The release moves to Friday.", "Key points:", "- Tests are slow."]
+    assert notes[4:] == ["Action items:", "- Mina tell the customers"]
+
+
+def test_a_short_text_is_one_part() -> None:
+    assert core.parts("one\ntwo", 100) == ["one\ntwo"]
+
+
+def test_parts_are_cut_between_lines() -> None:
+    lines = [f"sentence number {number}" for number in range(20)]
+    parts = core.parts("\n".join(lines), 30)
+    assert len(parts) > 1
+    assert "\n".join(parts).splitlines() == lines
+
+
+def test_a_long_line_is_cut_between_words() -> None:
+    words = [f"word{number}" for number in range(200)]
+    parts = core.parts(" ".join(words), 50)
+    assert len(parts) > 1
+    assert [word for part in parts for word in part.split()] == words
+
+
+@given(
+    st.text(st.characters(exclude_categories=["Cs"]) | st.sampled_from("가나다 \n"), max_size=400), st.integers(6, 60)
+)
+def test_parts_fit_and_nothing_is_lost(text: str, limit: int) -> None:
+    parts = core.parts(text, limit)
+    assert all(core.tokens(part) <= limit for part in parts)
+    assert "".join("".join(parts).split()) == "".join(text.split())
+
+
+@pytest.mark.parametrize("context", [core.MIN_CONTEXT, 16_384, 131_072])
+def test_prompt_and_answer_fit_the_context(context: int) -> None:
+    material = core.parts("가나다라\n" * context, core.room(context))[0]
+    messages = core.prompt(material, "ko", "제" * 200, "This is part 10 of 20 of the transcript.")
+    asked = sum(core.tokens(message["content"]) for message in messages)
+    assert asked + core.answer_room(context) <= context
+    assert asked > context // 2

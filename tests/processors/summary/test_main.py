@@ -1,0 +1,304 @@
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
+
+import pytest
+
+from bus import Bus, Message, StartError, connect
+from bus.messages import Closed, Completed, Dead, JobOptions, Opened, Segmented, Summary, Transcript, parse_event
+from compose.ports import free_port
+from compose.servers import Server
+from processors.summary.__main__ import main
+from processors.summary.writer import Settings
+from store import jobs
+from store.jobs import Job, JobStore
+from tests.ollama_server import OllamaServer, fails, waits_for
+from tests.support import wait_until
+
+SENTENCES = ["Let us move the release to Friday.", "민아 씨가 고객에게 알립니다.", "The release is on Friday then."]
+
+
+def said(job: str, index: int, text: str, error: str | None = None) -> Transcript:
+    start = index * 16_000
+    language = "ko" if text > "가" else "en"
+    return Transcript(job=job, index=index, start=start, end=start + 12_000, text=text, language=language, error=error)
+
+
+def meeting(job: str, texts: list[str] = SENTENCES, **options: Any) -> list[Message]:
+    """All events of a closed job."""
+    samples = len(texts) * 16_000
+    return [
+        Opened(job=job, options=JobOptions(**options)),
+        Closed(job=job, samples=samples, reason="stop"),
+        Segmented(job=job, segments=len(texts), samples=samples),
+        *(said(job, index, text) for index, text in enumerate(texts)),
+    ]
+
+
+async def publish(bus: Bus, messages: list[Message]) -> None:
+    for message in messages:
+        await bus.publish(message)
+
+
+async def events(bus: Bus, job: str, kind: type[Message]) -> list[Any]:
+    parsed = [parse_event(raw.subject, raw.data) for raw in await bus.history("EVENTS", kind.pattern(job))]
+    return [message for message in parsed if isinstance(message, kind)]
+
+
+async def completed(bus: Bus, job: str) -> None:
+    async def done() -> bool:
+        return bool(await events(bus, job, Completed))
+
+    await wait_until(done, description=f"{job} is completed")
+
+
+@pytest.fixture
+async def store(redis_url: str) -> AsyncIterator[JobStore]:
+    async with jobs.connect(redis_url) as opened:
+        yield opened
+
+
+Start = Callable[..., Awaitable[asyncio.Task[None]]]
+
+
+@pytest.fixture
+async def start(
+    bus: Bus, nats_url: str, redis_url: str, ollama: OllamaServer, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[Start]:
+    """Starts a worker with a connection of its own; cancelling its task is the end of its process."""
+    monkeypatch.setenv("STORE_URL", redis_url)
+    workers: list[asyncio.Task[None]] = []
+
+    async def work(settings: Settings) -> None:
+        async with connect(nats_url) as own:
+            await main(own, settings)
+
+    async def start(**settings: Any) -> asyncio.Task[None]:
+        worker = asyncio.create_task(work(Settings(ollama_host=ollama.url, **settings)))
+        workers.append(worker)
+        await wait_until(lambda: worker.done() or bus.present("summary"), description="the worker is ready")
+        return worker
+
+    yield start
+    for worker in workers:
+        worker.cancel()
+    await asyncio.gather(*workers, return_exceptions=True)
+
+
+async def finished(bus: Bus, store: JobStore, job: str) -> Job:
+    await completed(bus, job)
+    found = await store.get(job)
+    assert found is not None
+    assert found.state == "completed"
+    assert await events(bus, job, Summary) == [found.summary]
+    return found
+
+
+async def test_a_closed_job_is_finished(bus: Bus, store: JobStore, start: Start, ollama: OllamaServer) -> None:
+    await store.create("m1", JobOptions(title="Weekly"))
+    await start()
+    await publish(bus, meeting("m1", title="Weekly"))
+    job = await finished(bus, store, "m1")
+    assert job.summary is not None
+    assert (job.summary.engine, job.summary.language, job.summary.model) == ("ollama", "en", "gemma3")
+    assert [segment.index for segment in job.segments] == [0, 1, 2]
+    assert (job.transcript, job.samples, job.options.title) == ("\n".join(SENTENCES), 48_000, "Weekly")
+    assert await events(bus, "m1", Completed) == [Completed(job="m1", segments=3, samples=48_000)]
+    assert len(ollama.requests) == 1
+
+
+async def test_transcripts_late_and_out_of_order(bus: Bus, store: JobStore, start: Start, ollama: OllamaServer) -> None:
+    await store.create("m1", JobOptions())
+    await start()
+    opened, closed, segmented, *transcripts = meeting("m1", [f"Sentence {number}." for number in range(30)])
+    await publish(bus, [opened, *transcripts[20:], closed, *reversed(transcripts[3:20]), segmented, transcripts[1]])
+    await publish(bus, meeting("m2"))
+    await completed(bus, "m2")  # m1 is in hand for as long, and holds nobody up
+    assert await events(bus, "m1", Summary) == []
+    await publish(bus, [transcripts[2], transcripts[0]])
+    job = await finished(bus, store, "m1")
+    assert [segment.index for segment in job.segments] == list(range(30))
+    assert "\n".join(f"Sentence {number}." for number in range(30)) in ollama.requests[-1]["messages"][1]["content"]
+
+
+async def test_progress_is_shown(bus: Bus, store: JobStore, start: Start, ollama: OllamaServer) -> None:
+    gate = asyncio.Event()
+    ollama.plan.append(waits_for(gate))
+    await store.create("m1", JobOptions())
+    await start()
+    await publish(bus, meeting("m1"))
+    await wait_until(lambda: ollama.in_hand == 1, description="the model is asked")
+    job = await store.get("m1")
+    assert job is not None
+    assert job.state == "summarizing"
+    gate.set()
+    await finished(bus, store, "m1")
+
+
+async def test_an_empty_meeting(bus: Bus, store: JobStore, start: Start, ollama: OllamaServer) -> None:
+    await start()
+    await publish(bus, meeting("m1", []))
+    job = await finished(bus, store, "m1")
+    assert job.summary is not None
+    assert (job.summary.engine, job.summary.title) == ("none", "Empty meeting")
+    assert (job.segments, job.transcript, ollama.requests) == ([], "", [])
+
+
+async def test_no_summary_wanted(bus: Bus, store: JobStore, start: Start, ollama: OllamaServer) -> None:
+    await start()
+    await publish(bus, meeting("m1", summary=False))
+    job = await finished(bus, store, "m1")
+    assert job.summary is not None
+    assert job.summary.reason == "summary was not asked for"
+    assert (len(job.segments), ollama.requests) == (3, [])
+
+
+async def test_a_failed_transcript_in_the_middle(bus: Bus, store: JobStore, start: Start) -> None:
+    await start()
+    events = meeting("m1")
+    events[4] = said("m1", 1, "", error="out of memory")
+    await publish(bus, events)
+    job = await finished(bus, store, "m1")
+    assert job.transcript == f"{SENTENCES[0]}\n{SENTENCES[2]}"
+    assert job.segments[1].error == "out of memory"
+
+
+async def test_garbage_among_the_events(bus: Bus, store: JobStore, start: Start) -> None:
+    await start()
+    opened, *rest = meeting("m1")
+    await bus.js.publish("events.m1.transcript.1.1", b"\xc1 garbage")
+    await bus.js.publish("events.m1.opened", b"")
+    await bus.js.publish("events.m1.invented", b"of a newer writer")
+    await publish(bus, [message for message in rest if message.subject != "events.m1.transcript.1.1"])
+    job = await finished(bus, store, "m1")
+    assert job.segments[1].text == ""
+    assert "not a Transcript" in (job.segments[1].error or "")
+    assert job.options == JobOptions()
+    assert opened.subject == "events.m1.opened"
+
+
+async def test_a_count_that_cannot_be_read(bus: Bus, store: JobStore, start: Start) -> None:
+    await start()
+    await bus.js.publish("events.m1.segmented", b"many")
+    await publish(bus, [Closed(job="m1", samples=1, reason="stop")])
+
+    async def dead() -> list[Any]:
+        return await events(bus, "m1", Dead)
+
+    await wait_until(dead, description="the closed event is a dead letter")
+    assert "not a Segmented" in (await dead())[0].reason
+    await publish(bus, meeting("m2"))
+    await finished(bus, store, "m2")
+
+
+async def test_ollama_away(bus: Bus, store: JobStore, start: Start, ollama: OllamaServer) -> None:
+    ollama.url = f"http://127.0.0.1:{free_port()}"
+    await start(connect_deadline=0.3)
+    await publish(bus, meeting("m1"))
+    job = await finished(bus, store, "m1")
+    assert job.summary is not None
+    assert (job.summary.engine, job.summary.reason) == ("extractive", f"Ollama at {ollama.url} cannot be reached")
+    assert job.summary.summary == " ".join(SENTENCES)
+
+
+async def test_a_repeat_changes_nothing(bus: Bus, store: JobStore, start: Start, ollama: OllamaServer) -> None:
+    await start()
+    await publish(bus, meeting("m1"))
+    first = await finished(bus, store, "m1")
+    await publish(bus, [Closed(job="m1", samples=48_000, reason="stop")])
+
+    async def again() -> bool:
+        job = await store.get("m1")
+        return job is not None and job.updated_at > first.updated_at
+
+    await wait_until(again, description="the repeat has been dealt with")
+    second = await finished(bus, store, "m1")
+    assert second.model_copy(update={"updated_at": first.updated_at}) == first
+    assert len(await events(bus, "m1", Completed)) == 1
+    assert len(ollama.requests) == 1
+
+
+async def test_gone_between_summary_and_store(
+    bus: Bus, store: JobStore, start: Start, ollama: OllamaServer, redis_server: Server
+) -> None:
+    """The first worker dies while Redis is away and its summary is out; the next one uses that summary."""
+    await store.create("m1", JobOptions())
+    await redis_server.kill()
+    worker = await start()
+    await publish(bus, meeting("m1"))
+
+    async def summary_is_out() -> bool:
+        return bool(await events(bus, "m1", Summary))
+
+    await wait_until(summary_is_out, description="the summary is published")
+    worker.cancel()
+    await asyncio.gather(worker, return_exceptions=True)
+    assert await events(bus, "m1", Completed) == []
+    ollama.plan.extend([fails()] * 10)
+    await redis_server.start()
+    await start()
+    job = await finished(bus, store, "m1")
+    assert job.summary is not None
+    assert job.summary.engine == "ollama"
+    assert len(ollama.requests) == 1
+
+
+async def test_gone_while_the_model_writes(bus: Bus, store: JobStore, start: Start, ollama: OllamaServer) -> None:
+    ollama.plan.append(waits_for(asyncio.Event()))
+    worker = await start()
+    await publish(bus, meeting("m1"))
+    await wait_until(lambda: ollama.in_hand == 1, description="the model is asked")
+    worker.cancel()
+    await asyncio.gather(worker, return_exceptions=True)
+    await start()
+    await finished(bus, store, "m1")
+    assert len(ollama.requests) == 2
+
+
+async def test_redis_away_and_its_data_lost(
+    bus: Bus, store: JobStore, start: Start, redis_server: Server, ollama: OllamaServer
+) -> None:
+    await redis_server.kill()
+    await start()
+    await publish(bus, meeting("m1", title="Weekly"))
+    await wait_until(lambda: ollama.requests, description="the model is asked")
+    assert await events(bus, "m1", Completed) == []
+    await redis_server.start()
+    job = await finished(bus, store, "m1")
+    assert (job.options.title, len(job.segments)) == ("Weekly", 3)
+
+
+async def test_two_workers_share_the_jobs(bus: Bus, store: JobStore, start: Start, ollama: OllamaServer) -> None:
+    await start()
+    await start()
+    names = [f"m{number}" for number in range(20)]
+    for name in names:
+        await publish(bus, meeting(name))
+    for name in names:
+        await finished(bus, store, name)
+    assert len(ollama.requests) == 20
+
+
+async def test_an_erased_job_is_left_alone(bus: Bus, store: JobStore, start: Start) -> None:
+    await store.create("m1", JobOptions())
+    await store.advance("m1", "deleted")
+    worker = await start()
+    await publish(bus, [*meeting("m1"), *meeting("m2")])
+    await finished(bus, store, "m2")
+
+    async def settled() -> bool:
+        info = await bus.js.consumer_info("EVENTS", "summary")
+        return (info.num_pending, info.num_ack_pending) == (0, 0)
+
+    await wait_until(settled, description="both jobs are settled")
+    assert not worker.done()
+    assert await events(bus, "m1", Completed) == []
+    job = await store.get("m1")
+    assert job is not None
+    assert job.segments == []
+
+
+def test_a_bad_store_url_stops_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STORE_URL", "http://localhost")
+    with pytest.raises(StartError, match="STORE_URL='http://localhost'"):
+        asyncio.run(main(Bus("nats://127.0.0.1:4222"), Settings()))
