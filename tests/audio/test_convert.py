@@ -1,0 +1,116 @@
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from audio import AudioError, Converter
+from tests.audio.sounds import level, opus_packets, tone
+
+WIDTHS = {"pcm_s16le": 2, "pcm_f32le": 4, "mulaw": 1}
+SPEECH_LIKE = np.random.default_rng(1).normal(0, 0.2, 9_600).clip(-1, 1)
+
+
+def raw(encoding: str) -> bytes:
+    if encoding == "pcm_s16le":
+        return (SPEECH_LIKE * 32_767).astype("<i2").tobytes()
+    if encoding == "pcm_f32le":
+        return SPEECH_LIKE.astype("<f4").tobytes()
+    return np.random.default_rng(2).integers(0, 256, len(SPEECH_LIKE), dtype=np.uint8).tobytes()
+
+
+def convert(encoding: str, rate: int, pieces: list[bytes]) -> bytes:
+    converter = Converter(encoding, rate)
+    return b"".join(map(converter.push, pieces)) + converter.flush()
+
+
+@given(
+    encoding=st.sampled_from(sorted(WIDTHS)),
+    rate=st.sampled_from([8_000, 16_000, 22_050, 44_100, 48_000]),
+    cuts=st.lists(st.integers(0, len(SPEECH_LIKE)), max_size=30),
+)
+@settings(max_examples=60, deadline=None)
+def test_output_does_not_depend_on_chunking(encoding: str, rate: int, cuts: list[int]) -> None:
+    data, width = raw(encoding), WIDTHS[encoding]
+    edges = [0, *sorted(cuts), len(SPEECH_LIKE)]
+    pieces = [data[a * width : b * width] for a, b in pairwise(edges)]
+    assert convert(encoding, rate, pieces) == convert(encoding, rate, [data])
+
+
+def test_our_own_kind_passes_uncopied() -> None:
+    converter = Converter("pcm_s16le", 16_000)
+    data = tone(0.03).tobytes()
+    assert converter.push(data) is data
+    assert converter.flush() == b""
+
+
+@pytest.mark.parametrize("rate", [8_000, 44_100, 48_000])
+def test_rate_is_converted(rate: int) -> None:
+    out = np.frombuffer(convert("pcm_s16le", rate, [tone(1, rate=rate).tobytes()]), "<i2")
+    assert len(out) == 16_000
+    assert level(out) == pytest.approx(level(tone(1)), abs=0.05)
+
+
+def test_float_full_scale_is_one_and_more_is_clipped() -> None:
+    data = np.array([0, 0.5, -0.5, 1, -1, 3, -3], "<f4").tobytes()
+    out = np.frombuffer(convert("pcm_f32le", 16_000, [data]), "<i2")
+    assert out.tolist() == [0, 16_384, -16_384, 32_767, -32_768, 32_767, -32_768]
+
+
+def test_mulaw_is_g711() -> None:
+    # ITU-T G.711: 0xFF and 0x7F are zero, 0x80 and 0x00 full scale: 8031 on its 14-bit scale, so 32124 on ours.
+    out = np.frombuffer(convert("mulaw", 16_000, [bytes([0xFF, 0x7F, 0x80, 0x00])]), "<i2")
+    assert out.tolist() == [0, 0, 32_124, -32_124]
+
+
+@pytest.mark.parametrize("rate", [8_000, 16_000, 48_000])
+def test_opus_packets_are_decoded_whatever_the_stated_rate(rate: int) -> None:
+    packets = opus_packets(tone(2, rate=48_000))
+    out = np.frombuffer(convert("opus", rate, packets), "<i2")
+    assert len(out) == len(packets) * 320
+    assert level(out) == pytest.approx(level(tone(2)), abs=0.3)
+
+
+def test_opus_gives_each_packet_at_once() -> None:
+    converter = Converter("opus", 48_000)
+    sizes = [len(converter.push(packet)) // 2 for packet in opus_packets(tone(1, rate=48_000))]
+    assert all(size >= 320 - 48 for size in sizes)
+
+
+@pytest.mark.parametrize(("encoding", "size", "bits"), [("pcm_s16le", 961, 16), ("pcm_f32le", 1_922, 32)])
+@pytest.mark.parametrize("rate", [16_000, 48_000])
+def test_part_of_a_sample_is_refused(encoding: str, size: int, bits: int, rate: int) -> None:
+    message = f"odd length: {size} bytes are not a whole number of {bits}-bit samples"
+    with pytest.raises(AudioError, match=message):
+        Converter(encoding, rate).push(bytes(size))
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_float_that_is_no_number_is_refused(value: float) -> None:
+    with pytest.raises(AudioError, match="infinite or not a number"):
+        Converter("pcm_f32le", 16_000).push(np.array([0, value], "<f4").tobytes())
+
+
+@pytest.mark.parametrize("packet", [b"", b"\xff\xff\xff", b"OggS not a raw packet", bytes(5_000)])
+def test_what_is_not_opus_is_refused(packet: bytes) -> None:
+    converter = Converter("opus", 48_000)
+    with pytest.raises(AudioError, match=f"not an Opus packet: {len(packet)} bytes"):
+        converter.push(packet)
+
+
+def test_good_opus_is_taken_after_bad() -> None:
+    converter = Converter("opus", 48_000)
+    with pytest.raises(AudioError):
+        converter.push(b"\xff\xff\xff")
+    assert converter.push(opus_packets(tone(1, rate=48_000))[0])
+
+
+def test_empty_message_is_no_sound() -> None:
+    for encoding in WIDTHS:
+        assert Converter(encoding, 48_000).push(b"") == b""
+
+
+def test_unknown_encoding_names_the_known_ones() -> None:
+    with pytest.raises(AudioError, match="unknown encoding 'g729': one of pcm_s16le, pcm_f32le, mulaw, opus"):
+        Converter("g729", 8_000)

@@ -1,0 +1,157 @@
+import io
+import os
+import tracemalloc
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from audio import AudioError, decode, duration
+from tests.audio.sounds import Pipe, encoded, level, tone, video_only, wav
+
+KINDS = {
+    "wav": (16_000, "wav", "pcm_s16le"),
+    "wav-8k-mulaw": (8_000, "wav", "pcm_mulaw"),
+    "aiff": (44_100, "aiff", "pcm_s16be"),
+    "flac": (44_100, "flac", "flac"),
+    "mp3": (44_100, "mp3", "mp3"),
+    "m4a": (48_000, "mp4", "aac"),
+    "ogg-opus": (48_000, "ogg", "libopus"),
+    "webm": (48_000, "webm", "libopus"),
+    "mkv": (48_000, "matroska", "aac"),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_any_kind_of_file_becomes_our_sound(tmp_path: Path, kind: str) -> None:
+    rate, container, codec = KINDS[kind]
+    path = tmp_path / kind
+    path.write_bytes(encoded(tone(2, rate=rate), rate, container, codec))
+    out = np.frombuffer(b"".join(decode(path)), "<i2")
+    assert len(out) / 16_000 == pytest.approx(2, abs=0.1)
+    assert level(out) == pytest.approx(level(tone(2)), abs=0.6)  # some codecs pad with silence
+    length = duration(path)
+    assert length is None or length == pytest.approx(2, abs=0.1)
+
+
+# Not m4a and aiff, whose index is behind the sound, nor mp3, whose padding is known only with the length of the file.
+@pytest.mark.parametrize("kind", sorted(KINDS.keys() - {"m4a", "aiff", "mp3"}))
+def test_pipe_gives_the_same_as_file(kind: str) -> None:
+    rate, container, codec = KINDS[kind]
+    data = encoded(tone(2, rate=rate), rate, container, codec)
+    piped = b"".join(decode(io.BufferedReader(Pipe(data))))
+    assert piped == b"".join(decode(io.BytesIO(data)))
+
+
+@pytest.mark.parametrize(("container", "codec", "most"), [("au", "pcm_s16be", 0.6), ("mp3", "mp3", 0.8)])
+def test_live_pipe_is_heard_soon(container: str, codec: str, most: float) -> None:
+    data = encoded(tone(20, rate=48_000), 48_000, container, codec)
+    pipe = Pipe(data)
+    chunks = decode(io.BufferedReader(pipe))
+    assert next(chunks)
+    assert pipe.taken / len(data) * 20 <= most  # seconds of sound
+    chunks.close()
+
+
+def test_live_wav_is_heard_after_the_64_kib_that_ffmpeg_looks_into() -> None:
+    pipe = Pipe(wav(tone(20)))
+    chunks = decode(io.BufferedReader(pipe))
+    assert next(chunks)
+    assert pipe.taken <= 70_000
+    chunks.close()
+
+
+def test_sound_that_is_ours_already_is_not_touched(tmp_path: Path) -> None:
+    pcm = os.urandom(50_000)
+    assert b"".join(decode(io.BytesIO(wav(np.frombuffer(pcm, "<i2").astype(np.int16))))) == pcm
+
+
+def test_stereo_is_mixed_down() -> None:
+    stereo = np.stack([tone(1), tone(1)], axis=1)
+    out = np.frombuffer(b"".join(decode(io.BytesIO(wav(stereo)))), "<i2")
+    assert np.abs(out - tone(1)).max() <= 1
+
+
+def test_stream_is_left_open() -> None:
+    stream = io.BytesIO(wav(tone(1)))
+    list(decode(stream))
+    assert not stream.closed
+
+
+def test_memory_does_not_grow_with_length() -> None:
+    def peak(seconds: float) -> int:
+        stream = Pipe(wav(tone(seconds)))
+        tracemalloc.start()
+        for _ in decode(io.BufferedReader(stream)):
+            pass
+        _, most = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        return most
+
+    peak(1)  # whatever is allocated once
+    assert peak(60) < peak(5) + 100_000
+
+
+def test_damaged_packets_are_passed_over() -> None:
+    data = bytearray(encoded(tone(4, rate=44_100), 44_100, "mp3", "mp3"))
+    middle = len(data) // 2
+    data[middle : middle + 2_000] = bytes(2_000)
+    out = b"".join(decode(io.BytesIO(bytes(data))))
+    assert 3 < len(out) / 32_000 < 4.1
+
+
+def test_truncated_file_gives_what_it_has() -> None:
+    data = encoded(tone(4), 16_000, "flac", "flac")
+    out = b"".join(decode(io.BytesIO(data[: len(data) // 2])))
+    assert 1 < len(out) / 32_000 < 3
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "not an audio file"),
+        (np.random.default_rng(0).bytes(50_000), "not an audio file"),
+        (b"Dear diary, today nobody spoke.\n" * 100, "no audio stream"),
+        (video_only(), "no audio stream"),
+        (wav(np.zeros(0, np.int16)), "no sound in it"),
+        (encoded(tone(1, rate=48_000), 48_000, "matroska", "aac")[:60], "not an audio file"),
+    ],
+    ids=["empty", "bytes", "text", "video", "no samples", "header only"],
+)
+def test_what_is_not_sound_is_named(tmp_path: Path, content: bytes, message: str) -> None:
+    path = tmp_path / "input.bin"
+    path.write_bytes(content)
+    with pytest.raises(AudioError, match=rf"input\.bin: {message}"):
+        list(decode(path))
+
+
+def test_missing_file_and_folder_are_named(tmp_path: Path) -> None:
+    with pytest.raises(AudioError, match=r"nowhere\.wav: no such file"):
+        list(decode(tmp_path / "nowhere.wav"))
+    with pytest.raises(AudioError, match="is a directory"):
+        duration(tmp_path)
+
+
+def test_stream_without_a_name_is_named_so() -> None:
+    with pytest.raises(AudioError, match="the stream: not an audio file"):
+        list(decode(io.BytesIO()))
+
+
+def test_playlist_opens_nothing_else(tmp_path: Path) -> None:
+    secret = tmp_path / "secret.wav"
+    secret.write_bytes(wav(tone(1)))
+    playlist = tmp_path / "list.m3u8"
+    playlist.write_text(f"#EXTM3U\n#EXT-X-TARGETDURATION:4\n#EXTINF:1,\nfile://{secret}\n#EXT-X-ENDLIST\n")
+    with pytest.raises(AudioError, match=r"list\.m3u8"):
+        list(decode(playlist))
+
+
+def test_fault_of_the_stream_itself_is_not_hidden() -> None:
+    class Broken(Pipe):
+        def readinto(self, buffer: object) -> int:
+            if self.taken > 100_000:
+                raise ConnectionResetError("the other side is gone")
+            return super().readinto(buffer)
+
+    with pytest.raises(ConnectionResetError, match="the other side is gone"):
+        list(decode(io.BufferedReader(Broken(wav(tone(20))))))

@@ -1,0 +1,1 @@
+"""The recipe of models/whisper-micro: see README.md beside this file."""
