@@ -33,6 +33,7 @@ class Intake:
         """The sample that comes next."""
         self._ahead: tuple[int, int] | None = None
         self._messages: deque[tuple[int, int]] = deque()
+        self._oldest = 1  # message to read from while none is remembered
 
     def take(self, seq: int, frame: AudioFrame) -> bytes:
         """The samples of a stored frame that are new and next; empty for a repeat, or one that came too early.
@@ -58,11 +59,12 @@ class Intake:
 
     def skip(self, gap: Gap) -> None:
         """Go on behind a gap."""
-        self.expected, self._ahead = gap.sample, None
+        self.expected, self._ahead, self._oldest = gap.sample, None, gap.seq
+        self._messages.clear()  # whoever takes over must not begin before the gap
 
     def sequence_of(self, sample: int) -> int:
-        """Sequence of the message with this sample, or of the oldest one still remembered; 1 before the first."""
-        found = self._messages[0][1] if self._messages else 1
+        """Sequence of the message with this sample, or of the oldest one still remembered."""
+        found = self._messages[0][1] if self._messages else self._oldest
         for start, seq in self._messages:
             if start > sample:
                 break

@@ -44,7 +44,9 @@ def test_a_hole_before_the_end_will_not_be_filled() -> None:
         intake.take(8, frame(960, 960, last=True))
     assert (caught.value.sample, caught.value.seq) == (480, 7)
     intake.skip(caught.value)
+    assert intake.sequence_of(0) == 7
     assert intake.take(7, frame(480, 960)) == SOUND[960:1920]
+    assert intake.sequence_of(0) == 7
 
 
 def test_a_hole_larger_than_what_can_be_under_way_will_not_be_filled() -> None:

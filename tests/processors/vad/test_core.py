@@ -1,0 +1,342 @@
+import tracemalloc
+import zlib
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from processors.vad.core import COLD_START, FRAME, WARM_UP, Detector, Parameters, Segment, Segmenter
+from tests.processors.vad.tape import Stretch, Tape, assert_anyone_can_take_over, frames, levels, play
+
+SMALL = Parameters(onset_ms=90, padding_ms=60, hangover_ms=150, max_ms=600)  # 3, 2, 5 and 20 frames
+
+# ---- detectors
+
+
+def loudness(frame: bytes) -> int:
+    return int(np.frombuffer(frame, "<i2").max()) // 100
+
+
+def simple() -> Detector:
+    """Whatever is not faint is voiced."""
+    return lambda frame: loudness(frame) >= 5
+
+
+class Moody:
+    """Certain of loud and of faint sound; what it says of the rest depends on every sample that it ever heard."""
+
+    def __init__(self) -> None:
+        self.mood = 0
+
+    def __call__(self, frame: bytes) -> bool:
+        self.mood = zlib.crc32(frame, self.mood)
+        return loudness(frame) + self.mood % 7 >= 9
+
+
+# ---- what hypothesis makes up
+
+Runs = list[tuple[int, int]]
+
+loud = st.sampled_from([0, 4, 7, 9, 9])
+run, run_of_frames = st.tuples(loud, st.integers(1, 12 * FRAME)), st.tuples(loud, st.integers(1, 12))
+runs = st.lists(run, max_size=10) | st.lists(run, min_size=20, max_size=50)
+runs_of_frames = st.lists(run_of_frames, max_size=10) | st.lists(run_of_frames, min_size=20, max_size=50)
+recordings = st.lists(st.tuples(st.integers(1, 5_000), runs.filter(bool)), min_size=1, max_size=3)
+
+
+def tape_of(recordings: list[tuple[int, Runs]]) -> Tape:
+    """Stretches of sound that differ in length, with gaps of a given length between them."""
+    tape: Tape = []
+    for gap, runs in recordings:
+        tape.append(Stretch(tape[-1].end + gap if tape else 0, levels(*runs)))
+    return tape
+
+
+tapes = recordings.map(tape_of)
+
+
+@st.composite
+def parameters(draw: st.DrawFn) -> Parameters:
+    onset, padding = draw(st.integers(30, 150)), draw(st.integers(0, 300))
+    longest = 2 * (onset + padding) + draw(st.integers(200, 1_500))
+    return Parameters(onset, padding, draw(st.integers(30, 400)), longest)
+
+
+thorough = settings(deadline=None, max_examples=60)
+
+
+def segment(sound: bytes, parameters: Parameters = SMALL) -> list[Segment]:
+    return play(Segmenter(simple, parameters), [Stretch(0, sound)])
+
+
+def spans(sound: bytes, parameters: Parameters = SMALL) -> list[tuple[float, float, bool]]:
+    """Segments in frames."""
+    return [(found.start / FRAME, found.end / FRAME, found.continues) for found in segment(sound, parameters)]
+
+
+# ---- what holds for any sound
+
+
+@thorough
+@given(tapes, parameters(), st.lists(st.integers(1, 3_000), min_size=1, max_size=5))
+def test_how_sound_is_cut_into_chunks_changes_nothing(tape: Tape, parameters: Parameters, chunks: list[int]) -> None:
+    assert play(Segmenter(Moody, parameters), tape, tuple(chunks)) == play(Segmenter(Moody, parameters), tape)
+
+
+@thorough
+@given(tapes, parameters())
+def test_anyone_can_take_over_after_any_segment(tape: Tape, parameters: Parameters) -> None:
+    assert_anyone_can_take_over(Moody, parameters, tape)
+
+
+@thorough
+@given(tapes, parameters())
+def test_segments_are_ordered_and_carry_exactly_their_sound(tape: Tape, parameters: Parameters) -> None:
+    found = play(Segmenter(Moody, parameters), tape)
+    assert all(earlier.end <= later.start for earlier, later in pairwise(found))
+    for one in found:
+        assert 0 < one.end - one.start <= parameters.max_ms * 16
+        (stretch,) = (stretch for stretch in tape if stretch.start <= one.start and one.end <= stretch.end)
+        assert one.pcm == stretch.sound(one.start, one.end)
+
+
+@thorough
+@given(tapes, parameters())
+def test_floor_and_heard_only_rise_and_no_later_segment_starts_below_floor(tape: Tape, parameters: Parameters) -> None:
+    segmenter, floor, heard = Segmenter(Moody, parameters), 0, 0
+    for stretch in tape:
+        found = segmenter.skip(stretch.start)
+        for start in range(stretch.start, stretch.end, 700):
+            found += segmenter.feed(stretch.sound(start, min(start + 700, stretch.end)))
+            assert all(one.start >= floor for one in found)
+            assert floor <= segmenter.floor <= segmenter.heard
+            assert segmenter.heard == min(start + 700, stretch.end) > heard
+            floor, heard, found = segmenter.floor, segmenter.heard, []
+
+
+@thorough
+@given(runs_of_frames, parameters())
+def test_all_speech_is_in_segments_with_no_more_padding_than_asked_for(runs: Runs, parameters: Parameters) -> None:
+    sound = frames(*runs)
+    found = segment(sound, parameters)
+    detect, (onset, padding) = simple(), ((ms + 15) // 30 for ms in (parameters.onset_ms, parameters.padding_ms))
+    voiced = "".join(".v"[detect(sound[at : at + 2 * FRAME])] for at in range(0, len(sound), 2 * FRAME))
+    covered = {at for one in found for at in range(one.start // FRAME, one.end // FRAME)}
+    end = 0
+    for run in voiced.split("."):
+        end += len(run)
+        assert len(run) < onset or covered.issuperset(range(end - len(run), end))
+        end += 1
+    for before, one in pairwise([Segment(0, 0, b""), *found]):
+        inside = voiced[one.start // FRAME : one.end // FRAME]
+        assert one.continues or len(inside) - len(inside.rstrip(".")) <= padding
+        assert before.continues or len(inside) - len(inside.lstrip(".")) <= padding
+        assert "v" in inside
+
+
+@thorough
+@given(runs)
+def test_every_frame_is_decided_once_and_again_only_around_an_end(runs: Runs) -> None:
+    sound, calls = levels(*runs), 0
+
+    def counting() -> Detector:
+        detect = Moody()
+
+        def count(frame: bytes) -> bool:
+            nonlocal calls
+            calls += 1
+            return detect(frame)
+
+        return count
+
+    found = play(Segmenter(counting, SMALL), [Stretch(0, sound)])
+    again = sum(WARM_UP + (10 if one.continues else 5) for one in found)  # half of the longest; the hangover
+    whole = len(sound) // (2 * FRAME)
+    assert whole <= calls <= whole + COLD_START + again
+
+
+def test_silence_takes_no_memory() -> None:
+    segmenter, second = Segmenter(simple, Parameters()), frames((0, 33))
+    tracemalloc.start()
+    for _ in range(600):
+        assert segmenter.feed(second) == []
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 10 * len(second)
+    assert segmenter.heard == 600 * 33 * FRAME
+
+
+# ---- onset, padding, hangover
+
+
+def test_enough_voiced_frames_in_a_row_open_a_segment_that_has_padding_on_both_sides() -> None:
+    assert spans(frames((0, 10), (9, 3), (0, 10))) == [(8, 15, False)]
+    assert spans(frames((0, 10), (9, 2), (0, 1), (9, 2), (0, 10))) == []
+
+
+def test_a_pause_shorter_than_the_hangover_does_not_end_a_segment() -> None:
+    assert spans(frames((0, 10), (9, 3), (0, 4), (9, 1), (0, 10))) == [(8, 20, False)]
+    assert spans(frames((0, 10), (9, 3), (0, 5), (9, 3), (0, 10))) == [(8, 15, False), (16, 23, False)]
+
+
+def test_padding_never_reaches_into_the_segment_before_nor_past_what_was_heard() -> None:
+    wide = Parameters(onset_ms=90, padding_ms=300, hangover_ms=150, max_ms=1_200)
+    assert spans(frames((0, 2), (9, 3), (0, 5), (9, 3), (0, 10)), wide) == [(0, 10, False), (10, 18, False)]
+
+
+def test_voiced_frames_before_an_end_do_not_count_for_the_next_onset() -> None:
+    """Even if the next detector takes the padding for speech."""
+    least = iter((5, 1, 1))
+
+    def laxer() -> Detector:
+        enough = next(least)
+        return lambda frame: loudness(frame) >= enough
+
+    (found,) = play(Segmenter(laxer, SMALL), [Stretch(0, frames((0, 30), (9, 3), (1, 4), (0, 30)))])
+    assert (found.start, found.end) == (28 * FRAME, 35 * FRAME)
+
+
+def test_a_segment_is_known_as_soon_as_its_hangover_is_over() -> None:
+    segmenter = Segmenter(simple, SMALL)
+    assert segmenter.feed(frames((0, 30), (9, 2))) == []
+    assert not segmenter.speaking
+    assert segmenter.feed(frames((9, 1), (0, 4))) == []
+    assert segmenter.speaking
+    assert segmenter.floor == 28 * FRAME
+    assert [one.end for one in segmenter.feed(frames((0, 1)))] == [35 * FRAME]
+    assert not segmenter.speaking
+
+
+def test_a_detector_without_a_past_first_hears_what_it_is_to_decide() -> None:
+    """What is new to it, it takes for speech, as webrtcvad does."""
+
+    def startled() -> Detector:
+        heard: set[bytes] = set()
+
+        def detect(frame: bytes) -> bool:
+            new = frame not in heard
+            heard.add(frame)
+            return new or loudness(frame) >= 9
+
+        return detect
+
+    segmenter = Segmenter(startled, SMALL)
+    noise = frames(*((1 + at % 7, 1) for at in range(COLD_START)))
+    assert segmenter.feed(noise + frames((9, 3), (1, 5)))[0].start == (COLD_START - 2) * FRAME
+    assert Segmenter(startled, SMALL).feed(noise) == Segmenter(startled, SMALL, start=7).skip(700) == []
+
+
+# ---- the longest segment
+
+
+def test_a_long_segment_is_cut_where_it_is_quietest_and_goes_on_without_a_hole() -> None:
+    sound = frames((0, 4), (9, 12), (6, 3), (9, 20), (0, 10))
+    assert spans(sound)[0] == (2, 18, True)
+    assert [one.start for one in segment(sound)[1:]] == [one.end for one in segment(sound)[:-1]]
+    assert segment(sound)[-1].end == 41 * FRAME
+
+
+def test_a_pause_between_words_is_preferred_to_the_silence_inside_a_plosive() -> None:
+    plosive, pause = (0, 1), (1, 3)
+    assert spans(frames((0, 4), (9, 9), plosive, (9, 3), pause, (9, 20)))[0] == (2, 19, True)
+
+
+def test_the_latest_of_equally_quiet_places_is_taken() -> None:
+    assert spans(frames((0, 4), (9, 10), (0, 3), (9, 1), (0, 3), (9, 20)))[0] == (2, 20, True)
+    assert spans(frames((9, 40)))[0] == (0, 19, True)
+
+
+def test_only_the_last_five_seconds_are_searched() -> None:
+    sound = frames((9, 750), (0, 10), (9, 100), (1, 3), (9, 400))
+    assert spans(sound, Parameters())[0] == (0, 862, True)
+
+
+def test_a_continuation_in_which_nobody_speaks_is_dropped() -> None:
+    assert spans(frames((0, 4), (9, 14), (0, 40))) == [(2, 21, True)]
+    assert spans(frames((0, 4), (9, 14), (0, 3), (9, 2), (0, 40)))[1:] == []
+
+
+def test_a_continuation_of_nothing_but_clicks_is_dropped_even_if_it_lasts() -> None:
+    clicks = [(0, 2), (9, 1)] * 20
+    assert spans(frames((0, 4), (9, 14), (0, 8), *clicks)) == [(2, 21, True)]
+
+
+def test_silence_between_a_cut_and_speech_does_not_become_a_segment() -> None:
+    patient = Parameters(onset_ms=90, padding_ms=60, hangover_ms=540, max_ms=600)
+    assert spans(frames((9, 16), (0, 19), (9, 9), (0, 30)), patient) == [(0, 19, True), (34, 53, True)]
+
+
+def test_speech_soon_after_a_dropped_continuation_has_its_padding() -> None:
+    assert spans(frames((0, 4), (9, 14), (0, 8), (9, 3), (0, 9))) == [(2, 21, True), (24, 31, False)]
+
+
+def test_speech_that_ends_soon_after_a_cut_is_kept() -> None:
+    """Two frames alone would not open a segment; here they are the end of a long run."""
+    assert spans(frames((0, 2), (9, 21), (0, 20))) == [(0, 19, True), (19, 25, False)]
+    assert spans(frames((0, 2), (9, 19), (0, 20))) == [(0, 19, True), (19, 23, False)]
+
+
+# ---- the end of the stream, and gaps
+
+
+@pytest.mark.parametrize("padding_ms", [0, 60])
+def test_speech_up_to_the_end_includes_what_is_left_of_a_frame(padding_ms: int) -> None:
+    (found,) = segment(frames((9, 4)) + levels((9, 100)), Parameters(90, padding_ms, 150, 600))
+    assert (found.start, found.end, len(found.pcm)) == (0, 4 * FRAME + 100, 2 * (4 * FRAME + 100))
+
+
+def test_silence_up_to_the_end_is_padding_at_most() -> None:
+    assert spans(frames((9, 3), (0, 4)) + levels((0, 100))) == [(0, 5, False)]
+
+
+def test_sound_without_speech_ends_without_a_segment() -> None:
+    assert spans(b"") == spans(levels((9, 100))) == spans(frames((0, 50), (9, 2)) + levels((9, 100))) == []
+
+
+def test_a_gap_ends_what_is_open_and_frames_are_counted_from_its_end() -> None:
+    segmenter = Segmenter(simple, SMALL)
+    assert segmenter.feed(frames((0, 3), (9, 4)) + levels((9, 70))) == []
+    assert [(one.start, one.end) for one in segmenter.skip(9_999)] == [(FRAME, 7 * FRAME + 70)]
+    assert (segmenter.heard, segmenter.floor, segmenter.speaking) == (9_999, 9_999, False)
+    (found,) = segmenter.feed(frames((0, 1), (9, 3), (0, 16)))
+    assert (found.start, found.end) == (9_999, 9_999 + 6 * FRAME)
+
+
+def test_a_gap_of_no_length_is_none() -> None:
+    segmenter = Segmenter(simple, SMALL)
+    segmenter.feed(frames((9, 20)))
+    assert segmenter.skip(20 * FRAME) == []
+    assert segmenter.speaking
+
+
+# ---- bad input
+
+
+def test_what_was_heard_cannot_be_skipped() -> None:
+    segmenter = Segmenter(simple, SMALL, start=1_000)
+    with pytest.raises(ValueError, match="cannot skip to sample 999: sound up to 1000 has been heard"):
+        segmenter.skip(999)
+
+
+def test_half_samples_are_refused() -> None:
+    with pytest.raises(ValueError, match="3 bytes of sound: whole samples of 2 bytes"):
+        Segmenter(simple, SMALL).feed(b"abc")
+    with pytest.raises(ValueError, match="5 bytes of sound"):
+        Segmenter(simple, SMALL, start=10, before=b"abcde")
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"onset_ms": 29}, "onset_ms is 29: at least 30 is accepted"),
+        ({"padding_ms": -1}, "padding_ms is -1: at least 0 is accepted"),
+        ({"hangover_ms": 0}, "hangover_ms is 0: at least 30 is accepted"),
+        ({"max_ms": 779}, "max_ms is 779: at least 780 is accepted"),
+        ({"onset_ms": 30, "padding_ms": 0, "max_ms": 119}, "max_ms is 119: at least 120 is accepted"),
+    ],
+)
+def test_parameters_with_which_nothing_works_are_refused(changes: dict[str, int], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Parameters(**changes)
