@@ -1,0 +1,98 @@
+"""Bad news from the server as one sentence and an exit code. Pure."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Any
+
+from pydantic import ValidationError
+
+CLOSE_CODES = {
+    1001: "the server is going away",
+    1006: "the connection broke",
+    1008: "protocol error",
+    1009: "frame too large",
+    1011: "internal error of the server",
+    1012: "the server is restarting",
+    1013: "the server is full",
+    4001: "not authorised",
+    4004: "no such job",
+    4008: "idle for too long",
+    4009: "the job is already closed",
+    4010: "taken over by a newer connection",
+}
+"""What a WebSocket close code of the capture socket means."""
+
+
+class ClientError(Exception):
+    """Told to a person in one sentence; ends the command with `exit_code`."""
+
+    exit_code = 1
+
+
+class ServerError(ClientError):
+    """The server refused or failed. `retry_after`: seconds after which it asks to be tried again."""
+
+    def __init__(self, sentence: str, retry_after: float | None = None) -> None:
+        hint = f"; try again in {retry_after:g} s" if retry_after is not None else ""
+        super().__init__(sentence + hint)
+        self.retry_after = retry_after
+
+
+class UnreachableError(ClientError):
+    """No server answers at that address."""
+
+    exit_code = 3
+
+
+def refusal(status: int, body: bytes, headers: Mapping[str, str]) -> ServerError:
+    """Read an HTTP answer that is not a success: problem+json (RFC 9457) if it is one, else the bare status."""
+    problem = _json_object(body)
+    title = problem.get("title") or _phrase(status)
+    sentence = f"the server answered {status}: {title}"
+    if detail := problem.get("detail"):
+        sentence += f": {detail}"
+    return ServerError(sentence, _seconds(problem.get("retry_after", headers.get("retry-after"))))
+
+
+def ending(code: int | None, reason: str | None, error: Mapping[str, Any] | None) -> ServerError:
+    """Say why a capture ended early: the server's last `error` message if there was one, and the close code."""
+    meaning = CLOSE_CODES.get(code or 1006, "")
+    closed = f"closed with {code or 1006}" + (f", {meaning}" if meaning else "")
+    if error is not None:
+        what = error.get("message") or error.get("code") or "no reason given"
+        return ServerError(f"the server ended the capture: {what} ({closed})", _seconds(error.get("retry_after")))
+    because = f": {reason}" if reason else ""
+    return ServerError(f"the capture ended before its summary{because} ({closed})")
+
+
+def broken(kind: str, error: ValidationError) -> ServerError:
+    """Say what is wrong with something of the server that is not what the contract promises."""
+    first = error.errors(include_url=False, include_input=False)[0]
+    where = ".".join(map(str, first["loc"]))
+    return ServerError(f"the server gave a {kind} that breaks the contract: {where}: {first['msg']}")
+
+
+def _json_object(body: bytes) -> dict[str, Any]:
+    try:
+        value = json.loads(body)
+    except ValueError:
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+def _phrase(status: int) -> str:
+    try:
+        return HTTPStatus(status).phrase
+    except ValueError:
+        return "unknown status"
+
+
+def _seconds(value: object) -> float | None:
+    # A Retry-After header may also be a date; that is not worth a parser here.
+    try:
+        return float(value) if isinstance(value, int | float | str) else None
+    except ValueError:
+        return None

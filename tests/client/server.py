@@ -1,0 +1,160 @@
+"""A small server that speaks the public contract as a script tells it to: what a real one rarely does, on demand."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import uvicorn
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route, WebSocketRoute
+from starlette.websockets import WebSocket
+
+Message = dict[str, Any]
+
+SUMMARY: Message = {
+    "title": "Stand-up",
+    "summary": "The release is on Friday.",
+    "key_points": ["Tests are green"],
+    "decisions": ["Ship on Friday"],
+    "action_items": [
+        {"who": "Anna", "what": "write the notes", "due": "Thursday"},
+        {"what": "tag", "who": None, "due": None},
+    ],
+    "engine": "extractive",
+    "model": None,
+    "reason": "Ollama is not reachable",
+}
+
+
+def segment(index: int, text: str, start: float | None = None) -> Message:
+    at = index * 2.0 if start is None else start
+    return {
+        "type": "transcript_segment",
+        "index": index,
+        "start": at,
+        "end": at + 1.5,
+        "text": text,
+        "language": "en",
+        "confidence": 0.9,
+        "words": [],
+    }
+
+
+class ScriptedServer:
+    """What was asked of it, and how it answers."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self.script: Callable[[ScriptedServer], Awaitable[None]] = meeting
+        self.refusal: Response | None = None
+        self.answering = asyncio.Event()
+        """Cleared, a request to create a job gets no answer until it is set."""
+        self.answering.set()
+        self.jobs: dict[str, Message] = {}
+        self.created: list[Message] = []
+        self.frames: list[bytes] = []
+        self.commands: list[str] = []
+        self.close_code: int | None = None
+        """With which code the client left, if it did."""
+        self.websocket: WebSocket
+        self.abort: Callable[[], None]
+
+    async def say(self, **message: Any) -> None:
+        await self.websocket.send_text(json.dumps(message))
+
+    async def hello(self) -> None:
+        await self.websocket.accept()
+        await self.say(type="connection_success", job_id="j1", next_sample=0)
+
+    async def receive(self) -> str | None:
+        """One message of the client: its command, or None for a frame of sound."""
+        received = await self.websocket.receive()
+        if received["type"] == "websocket.disconnect":
+            self.close_code = received["code"]
+            return "disconnect"
+        if received.get("bytes") is not None:
+            self.frames.append(received["bytes"])
+            return None
+        self.commands.append(json.loads(received["text"])["command"])
+        return self.commands[-1]
+
+    async def listen(self, command: str = "stop") -> None:
+        """Take sound until the client says `command`, or is gone."""
+        while await self.receive() not in (command, "disconnect"):
+            pass
+
+    async def finish(self) -> None:
+        await self.say(type="final_summary", job_id="j1", summary=SUMMARY, transcript="all of it")
+        await self.websocket.close(1000)
+
+    @property
+    def sound(self) -> bytes:
+        return b"".join(self.frames)
+
+
+async def meeting(server: ScriptedServer) -> None:
+    """Everything as it should be, segments 1 and 2 before 0, and one without text."""
+    await server.hello()
+    await server.listen()
+    await server.say(type="ack", samples=len(server.sound) // 2)
+    await server.say(type="status", state="transcribing", lag=1.5)
+    await server.say(**segment(1, ""))
+    await server.say(**segment(2, "다음 회의는 금요일입니다."))
+    await server.say(**segment(0, "Good morning."))
+    await server.finish()
+
+
+@asynccontextmanager
+async def scripted_server() -> AsyncIterator[ScriptedServer]:
+    """Serve on a free port; small socket buffers, so that back-pressure shows soon."""
+    listener = socket.create_server(("127.0.0.1", 0))
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 64 * 1024)
+    server = ScriptedServer(f"http://127.0.0.1:{listener.getsockname()[1]}")
+
+    async def create(request: Request) -> Response:
+        if server.refusal is not None:
+            return server.refusal
+        server.created.append(await request.json())
+        await server.answering.wait()
+        ws_url = server.url.replace("http", "ws") + "/api/v1/stream/j1"
+        return JSONResponse({"job_id": "j1", "ws_url": ws_url}, status_code=201)
+
+    async def job(request: Request) -> Response:
+        record = server.jobs.get(request.path_params["id"])
+        if record is None:
+            problem = {"title": "Not Found", "status": 404, "detail": f"no job {request.path_params['id']}"}
+            return JSONResponse(problem, status_code=404, media_type="application/problem+json")
+        return JSONResponse(record)
+
+    async def capture(websocket: WebSocket) -> None:
+        server.websocket = websocket
+        await server.script(server)
+
+    routes = [
+        Route("/api/v1/stream/create", create, methods=["POST"]),
+        Route("/api/v1/jobs/{id}", job),
+        WebSocketRoute("/api/v1/stream/{id}", capture),
+    ]
+    config = uvicorn.Config(Starlette(routes=routes), ws="websockets-sansio", lifespan="off", log_level="critical")
+    running = uvicorn.Server(config)
+
+    def abort() -> None:
+        for protocol in list(running.server_state.connections):
+            protocol.transport.abort()
+
+    server.abort = abort
+    task = asyncio.create_task(running.serve(sockets=[listener]))
+    try:
+        yield server
+    finally:
+        server.answering.set()
+        running.should_exit = running.force_exit = True
+        await task
+        listener.close()

@@ -1,0 +1,65 @@
+from __future__ import annotations
+
+import errno
+
+import pytest
+from starlette.responses import HTMLResponse, JSONResponse
+
+from client.api import Options, check_server, create_job, explain, get_job
+from client.errors import ServerError, UnreachableError
+from tests.client.server import ScriptedServer
+
+
+@pytest.mark.parametrize("url", ["http://127.0.0.1:8000", "https://example.org/steno/", "http://[::1]:1"])
+def test_addresses_that_are_taken(url: str) -> None:
+    assert check_server(url) == url.rstrip("/")
+
+
+@pytest.mark.parametrize("url", ["", "localhost:8000", "ws://x", "http://", "http:///path", "ftp://x"])
+def test_addresses_that_are_not(url: str) -> None:
+    with pytest.raises(ValueError, match=r"is not an address like http://HOST:PORT"):
+        check_server(url)
+
+
+def test_options_that_were_not_chosen_are_left_to_the_server() -> None:
+    assert Options().body() == {"summary": True}
+    assert Options(language="ko", summary=False).body() == {"language": "ko", "summary": False}
+
+
+async def test_a_created_job_has_a_socket(server: ScriptedServer) -> None:
+    assert await create_job(server.url, Options(title="t")) == server.url.replace("http", "ws") + "/api/v1/stream/j1"
+    assert server.created == [{"title": "t", "summary": True}]
+
+
+async def test_a_relative_ws_url_is_below_the_server(server: ScriptedServer) -> None:
+    server.refusal = JSONResponse({"job_id": "j9", "ws_url": "/api/v1/stream/j9"}, status_code=201)
+    assert await create_job(server.url, Options()) == server.url.replace("http", "ws") + "/api/v1/stream/j9"
+
+
+async def test_a_server_that_is_none_of_ours(server: ScriptedServer) -> None:
+    server.refusal = HTMLResponse("hello")
+    with pytest.raises(ServerError, match="does not speak like a Stenobus server"):
+        await create_job(server.url, Options())
+    server.refusal = JSONResponse({"job_id": "j9"})
+    with pytest.raises(ServerError, match="named no ws_url"):
+        await create_job(server.url, Options())
+
+
+async def test_jobs(server: ScriptedServer) -> None:
+    server.jobs["a/b"] = {}
+    server.jobs["j1"] = {"state": "completed"}
+    assert await get_job(server.url, "j1") == {"state": "completed"}
+    with pytest.raises(ServerError, match="404: Not Found: no job j2"):
+        await get_job(server.url, "j2")
+
+
+async def test_nobody_there(unused_tcp_port: int) -> None:
+    with pytest.raises(UnreachableError, match=rf"cannot reach http://127.0.0.1:{unused_tcp_port}: connection refused"):
+        await get_job(f"http://127.0.0.1:{unused_tcp_port}", "j1")
+
+
+def test_the_cause_below_a_library_is_told() -> None:
+    error = RuntimeError("All connection attempts failed")
+    error.__cause__ = ExceptionGroup("several", [ConnectionRefusedError(errno.ECONNREFUSED, "Connect call failed")])
+    assert explain(error) == "connection refused"
+    assert explain(TimeoutError()) == "TimeoutError"

@@ -1,0 +1,116 @@
+from __future__ import annotations
+
+import io
+
+import pytest
+from rich.cells import cell_len
+from rich.console import Console
+
+from client.job import show_job
+from client.transcript import Summary, Transcript
+from client.view import View, clean, clock, engine_line, sections, status_line
+from tests.client.server import SUMMARY, segment
+
+KOREAN = "다음 회의는 금요일 오후 세 시에 시작하고 모두가 참석해야 합니다."
+
+
+def console(width: int, *, terminal: bool) -> Console:
+    return Console(file=io.StringIO(), width=width, force_terminal=terminal, color_system=None, legacy_windows=False)
+
+
+def output(console: Console) -> str:
+    assert isinstance(console.file, io.StringIO)
+    return console.file.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0, "00:00"), (9.99, "00:09"), (61, "01:01"), (3599, "59:59"), (3600, "1:00:00"), (36061, "10:01:01")],
+)
+def test_clock(seconds: float, text: str) -> None:
+    assert clock(seconds) == text
+
+
+def test_foreign_text_cannot_steer_the_terminal() -> None:
+    assert clean(" a\x1b[31mb\x07c\td\r\x9b1m\ne ") == "a [31mb c d  1m\ne"
+
+
+def test_status_line() -> None:
+    transcript = Transcript()
+    transcript.feed({"type": "ack", "samples": 19_200})
+    transcript.feed({"type": "status", "state": "streaming", "lag": 0.0})
+    assert status_line(transcript) == "streaming · 1.2 s saved"
+    transcript.feed({"type": "status", "state": "streaming", "lag": 3.25})
+    assert status_line(transcript) == "streaming · 3.2 s behind · 1.2 s saved"
+
+
+def test_who_wrote_the_summary_and_why() -> None:
+    assert engine_line(Summary(engine="ollama", model="gemma3")) == "Engine: ollama, gemma3"
+    assert engine_line(Summary.model_validate(SUMMARY)) == "Engine: extractive, Ollama is not reachable"
+
+
+def test_sections_leave_out_what_is_empty() -> None:
+    assert sections(Summary(summary="s")) == []
+    assert sections(Summary.model_validate(SUMMARY)) == [
+        ("Key points", ["Tests are green"]),
+        ("Decisions", ["Ship on Friday"]),
+        ("Action items", ["Anna: write the notes (due Thursday)", "tag"]),
+    ]
+
+
+def test_a_pipe_gets_plain_lines_that_are_not_wrapped() -> None:
+    pipe = console(20, terminal=False)
+    with View(pipe, Transcript()) as view:
+        view.show({"type": "connection_success", "job_id": "j1", "next_sample": 0})
+        view.show(segment(1, KOREAN + " [bold]as it is[/bold]", start=62))
+        view.show(segment(0, "Good morning."))
+        view.show({"type": "final_summary", "job_id": "j1", "summary": SUMMARY, "transcript": ""})
+    view.end()
+    assert output(pipe) == (
+        f"00:00  Good morning.\n01:02  {KOREAN} [bold]as it is[/bold]\n"
+        "\nStand-up\nThe release is on Friday.\n"
+        "\nKey points\n- Tests are green\n"
+        "\nDecisions\n- Ship on Friday\n"
+        "\nAction items\n- Anna: write the notes (due Thursday)\n- tag\n"
+        "\nEngine: extractive, Ollama is not reachable\n"
+        "2 segments, 0.0 s of sound, job j1\n"
+    )
+
+
+@pytest.mark.parametrize("width", [24, 40, 80])
+def test_a_terminal_gets_lines_that_fit_with_a_hanging_indent(width: int) -> None:
+    terminal = console(width, terminal=True)
+    View(terminal, Transcript()).segments(Transcript().feed(segment(0, KOREAN)))
+    lines = output(terminal).splitlines()
+    assert lines[0].startswith("00:00 다음")
+    assert all(line.startswith("      ") for line in lines[1:])
+    assert all(cell_len(line) <= width for line in lines)
+    assert "".join("".join(line[6:] for line in lines).split()) == "".join(KOREAN.split())
+
+
+@pytest.mark.parametrize("width", [24, 60])
+def test_the_panel_is_straight_around_korean(width: int) -> None:
+    terminal = console(width, terminal=True)
+    summary = Summary.model_validate(SUMMARY | {"title": "주간 회의", "summary": KOREAN, "key_points": [KOREAN]})
+    View(terminal, Transcript()).summary(summary)
+    lines = output(terminal).splitlines()
+    assert "주간 회의" in lines[0]
+    assert {cell_len(line) for line in lines} == {width}
+
+
+def test_the_status_line_is_gone_at_the_end_and_held_segments_are_shown() -> None:
+    terminal = console(60, terminal=True)
+    with View(terminal, Transcript()) as view:
+        view.show(segment(1, "waits for the first"))
+        assert "● connecting" in output(terminal)
+        assert "00:02 waits for the first" in output(terminal)
+        before = len(output(terminal))
+    assert "00:02 waits for the first" in output(terminal)[before:]
+    assert "●" not in output(terminal).rsplit("\x1b[2K", 1)[-1]
+
+
+def test_a_job_is_shown_in_order() -> None:
+    pipe = console(80, terminal=False)
+    segments = [segment(2, ""), segment(1, "two"), segment(0, "one")]
+    show_job({"job_id": "j1", "state": "completed", "segments": segments, "summary": None, "duration": 5.96}, pipe)
+    assert output(pipe) == "completed, 6.0 s of sound\n00:00  one\n00:02  two\n"
