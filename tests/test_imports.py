@@ -32,7 +32,6 @@ HOME = {
     "nats": "bus",
     "msgpack": "bus",
     "av": "audio",
-    "soxr": "audio",
     "webrtcvad": "processors.vad",
     "faster_whisper": "processors.stt",
     "ctranslate2": "processors.stt",
