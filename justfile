@@ -14,6 +14,10 @@ install:
 demo *args: install
     python -m tools.demo {{ args }}
 
+# everything on this machine: --port, --data, and settings by environment
+up *args: install
+    python -m compose {{ args }}
+
 # every test, against real servers
 test *args: install
     python -m pytest {{ args }}

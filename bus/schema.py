@@ -1,0 +1,29 @@
+"""The contract as JSON Schema, one for each message: `python -m bus.schema > docs/schema.json`."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from bus.messages import ALL
+
+
+def schemas() -> dict[str, Any]:
+    """Subject, stream and JSON Schema of each message class, by its name; what is binary on the wire is a string."""
+    return {
+        cls.__name__: {
+            "subject": cls.SUBJECT,
+            "stream": cls.STREAM,
+            "schema": cls.model_json_schema(mode="serialization"),
+        }
+        for cls in ALL
+    }
+
+
+def document() -> str:
+    """All schemas as JSON text, in a form that makes for readable differences."""
+    return json.dumps(schemas(), indent=1, ensure_ascii=False) + "\n"
+
+
+if __name__ == "__main__":
+    print(document(), end="")  # noqa: T201 - its output is the document
