@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -29,8 +30,6 @@ async def main(bus: Bus, settings: Settings) -> None:
     """Listen until the bus is stopping; clients may come while the bus or the store is still away, and are told so."""
     config = uvicorn.Config(
         application(bus, settings, load(StoreSettings)),
-        host=settings.host,
-        port=settings.port,
         ws="websockets-sansio",
         ws_max_size=MAX_MESSAGE,
         ws_per_message_deflate=False,  # speech does not compress; it costs CPU and up to 300 kB a connection
@@ -38,20 +37,25 @@ async def main(bus: Bus, settings: Settings) -> None:
         ws_ping_timeout=None,
         access_log=False,
         log_config=None,
+        log_level="warning",
         timeout_graceful_shutdown=3,
     )
     server = _Server(config)
-    serving = asyncio.create_task(server.serve())
+    serving = asyncio.create_task(server.serve([_listen(settings.host, settings.port)]))
     stopping = asyncio.create_task(bus.stopping.wait())
     try:
         await asyncio.wait([serving, stopping], return_when=asyncio.FIRST_COMPLETED)
     finally:
         stopping.cancel()
         server.should_exit = True
+    await serving
+
+
+def _listen(host: str, port: int) -> socket.socket:
     try:
-        await serving
-    except SystemExit as exc:  # uvicorn's way to say that it cannot listen
-        raise StartError(f"cannot listen on {settings.host}:{settings.port} (EDGE_HOST, EDGE_PORT)") from exc
+        return socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
+    except OSError as exc:
+        raise StartError(f"cannot listen on {host} port {port} (EDGE_HOST, EDGE_PORT): {exc.strerror}") from exc
 
 
 if __name__ == "__main__":

@@ -1,0 +1,52 @@
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from asyncio.subprocess import PIPE, Process
+
+import httpx
+
+from compose.ports import free_port
+from tests.support import wait_until
+
+
+async def spawn(nats_url: str, redis_url: str, **env: str) -> Process:
+    environment = {**os.environ, "NATS_URL": nats_url, "STORE_URL": redis_url, **env}
+    return await asyncio.create_subprocess_exec(sys.executable, "-m", "edge", env=environment, stderr=PIPE)
+
+
+async def test_a_port_that_is_taken_is_told_in_one_sentence(nats_url: str, redis_url: str) -> None:
+    taken = nats_url.rsplit(":", 1)[1]
+    process = await spawn(nats_url, redis_url, EDGE_PORT=taken, LOG_LEVEL="ERROR")
+    _, err = await process.communicate()
+    assert process.returncode == 2
+    assert err.decode().startswith(
+        f"edge cannot start: cannot listen on 127.0.0.1 port {taken} (EDGE_HOST, EDGE_PORT): Address already in use"
+    )
+    assert err.count(b"\n") == 1
+
+
+async def test_a_bad_store_url_is_told_in_one_sentence(nats_url: str) -> None:
+    process = await spawn(nats_url, "http://x", LOG_LEVEL="ERROR")
+    _, err = await process.communicate()
+    assert process.returncode == 2
+    assert err.decode().startswith("edge cannot start: STORE_URL='http://x': ")
+    assert err.count(b"\n") == 1
+
+
+async def test_sigterm_ends_it_in_good_order(nats_url: str, redis_url: str) -> None:
+    port = free_port("127.0.0.1")
+    process = await spawn(nats_url, redis_url, EDGE_PORT=str(port))
+
+    async def answers() -> bool:
+        async with httpx.AsyncClient() as http:
+            try:
+                return (await http.get(f"http://127.0.0.1:{port}/healthz")).status_code == 200
+            except httpx.TransportError:
+                return False
+
+    await wait_until(answers, description="the edge answers")
+    process.terminate()
+    await process.communicate()
+    assert process.returncode == 0
