@@ -20,7 +20,7 @@ up *args: install
 
 # every test, against real servers
 test *args: install
-    python -m pytest {{ args }}
+    python -m pytest -n 3 --dist loadfile {{ args }}
 
 # lint, formatting and types
 check: install

@@ -13,12 +13,9 @@ from nats.aio.msg import Msg
 from bus.audio import AudioFrame, audio_subject, encode_audio
 from bus.messages import WIDTH
 from bus.stream import ACK_TIMEOUT, Bus
-from bus.window import Window
+from bus.window import LIMIT, Window
 
 log = structlog.get_logger()
-
-WINDOW = 64
-"""Frames of one job that may be on their way: two seconds of 30 ms frames, or some 60 kB."""
 
 _TICK = 0.2
 
@@ -48,7 +45,7 @@ class AudioPublisher:
         """Begin to publish a job's audio at sample `start`; the track must be forgotten at its end."""
         self._count += 1
         key = str(self._count)
-        track = AudioTrack(self._bus, job, generation, f"{self._inbox}.{key}", Window(start, WINDOW))
+        track = AudioTrack(self._bus, job, generation, f"{self._inbox}.{key}", Window(start, LIMIT))
         self._tracks[key] = track
         return track
 

@@ -48,6 +48,19 @@ ONE_FILE = ({"faster_whisper", "ctranslate2"}, {"ollama"})
 
 ONLY_STDLIB = {"compose"}
 
+PURE = {
+    "bus/messages.py",
+    "bus/audio.py",
+    "bus/window.py",
+    "edge/session.py",
+    "store/job.py",
+    "processors/vad/intake.py",
+}
+"""What decides, besides every `core.py`: it takes values and returns values."""
+
+IMPURE = {"asyncio", "nats", "os", "redis", "socket", "subprocess", "threading", "time"}
+"""What such a file does not import."""
+
 
 class Import(NamedTuple):
     package: str
@@ -84,6 +97,8 @@ def broken_rule(found: Import) -> str | None:
         return f"{package} imports {found.target}; of ours it may import only {sorted(allowed) or 'itself'}"
     if (home := HOME.get(top)) and home != package:
         return f"{package} imports {top}, which lives only in {home}"
+    if top in IMPURE and (found.path in PURE or found.path.endswith("/core.py")):
+        return f"{found.path} decides, so that it may not import {top}"
     if package in ONLY_STDLIB and top not in sys.stdlib_module_names:
         return f"{package} imports {top}; it may import only the standard library"
     return None
@@ -153,6 +168,12 @@ def test_an_engine_in_two_files_names_both(tmp_path: Path) -> None:
     plant(tmp_path, "processors/stt/two.py", "\nfrom ctranslate2 import models\n")
     rule = "only one file may import ctranslate2 and faster_whisper"
     assert violations(tmp_path) == [f"processors/stt/one.py:1: {rule}", f"processors/stt/two.py:2: {rule}"]
+
+
+def test_what_decides_reaches_for_nothing(tmp_path: Path) -> None:
+    plant(tmp_path, "processors/new/core.py", "import asyncio\n")
+    rule = "processors/new/core.py decides, so that it may not import asyncio"
+    assert violations(tmp_path) == [f"processors/new/core.py:1: {rule}"]
 
 
 def test_what_the_table_allows_is_no_violation(tmp_path: Path) -> None:

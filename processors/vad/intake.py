@@ -10,9 +10,9 @@ from collections import deque
 
 from bus.audio import MAX_SAMPLES, AudioFrame
 from bus.messages import WIDTH
-from bus.publisher import WINDOW
+from bus.window import LIMIT
 
-_FURTHEST = WINDOW * MAX_SAMPLES
+_FURTHEST = LIMIT * MAX_SAMPLES
 """A frame this far ahead cannot have been sent while what lies before it was unacknowledged: that sound is gone."""
 
 

@@ -56,8 +56,7 @@ async def test_the_last_message_of_an_empty_subject_is_none(bus: Bus) -> None:
 
 
 async def test_the_last_message_may_be_garbage(bus: Bus) -> None:
-    await bus.nc.publish("events.a.closed", b"garbage")
-    await bus.nc.flush()
+    await bus.js.publish("events.a.closed", b"garbage")
     with pytest.raises(ContractError, match="not a Closed"):
         await bus.last(Closed, Closed.pattern("a"))
 
