@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass
 
-
 LIMIT = 64
 """Frames of one job that may be on their way: two seconds of 30 ms frames, or some 60 kB."""
 
