@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from contextlib import suppress
 from typing import Self
 
@@ -11,9 +12,10 @@ import structlog
 from nats.aio.msg import Msg
 
 from bus.audio import AudioFrame, audio_subject, encode_audio
+from bus.claim import Claim, end_audio
 from bus.messages import WIDTH
 from bus.stream import ACK_TIMEOUT, Bus
-from bus.window import LIMIT, Window
+from bus.window import Window
 
 log = structlog.get_logger()
 
@@ -41,11 +43,11 @@ class AudioPublisher:
         if not self._bus.nc.is_closed:
             await self._subscription.unsubscribe()
 
-    def track(self, job: str, *, start: int = 0, generation: int = 1) -> AudioTrack:
-        """Begin to publish a job's audio at sample `start`; the track must be forgotten at its end."""
+    def track(self, job: str, claim: Claim = Claim(), *, generation: int = 1) -> AudioTrack:  # noqa: B008 - frozen
+        """Begin to publish a job's audio where it was claimed; the track must be forgotten at its end."""
         self._count += 1
         key = str(self._count)
-        track = AudioTrack(self._bus, job, generation, f"{self._inbox}.{key}", Window(start, LIMIT))
+        track = AudioTrack(self._bus, job, generation, f"{self._inbox}.{key}", claim)
         self._tracks[key] = track
         return track
 
@@ -74,14 +76,16 @@ class AudioPublisher:
 class AudioTrack:
     """The audio of one job on its way. `stored`: all samples below it have been acknowledged by the stream."""
 
-    def __init__(self, bus: Bus, job: str, generation: int, inbox: str, window: Window) -> None:
+    def __init__(self, bus: Bus, job: str, generation: int, inbox: str, claim: Claim) -> None:
         self.job = job
         self.key = inbox.rsplit(".", 1)[1]
         self._bus = bus
         self._subject = audio_subject(job)
         self._generation = generation
         self._inbox = inbox
-        self._window = window
+        self._window = Window(claim.start)
+        self._last_seq = claim.seq
+        self._last_ack = b""
         self._moved = asyncio.Event()
         # Frames must reach the stream in order: a new one must not slip in between those that are sent again.
         self._order = asyncio.Lock()
@@ -109,12 +113,15 @@ class AudioTrack:
         await self._push(AudioFrame(start, pcm, False, self._generation))
 
     async def finish(self) -> int:
-        """Wait until everything is stored, then store the mark that no more will come; returns the sample count."""
-        await self._drained()
-        end = self._window.sent
-        await self._push(AudioFrame(end, b"", True, self._generation))
-        await self._drained()
-        return end
+        """Wait until everything is stored, then store the mark that no more will come; returns the sample count.
+
+        Raises Superseded where another connection has the job by now.
+        """
+        await self.drained()
+        if self._last_ack:
+            self._last_seq = json.loads(self._last_ack)["seq"]
+        await end_audio(self._bus, self.job, self._window.sent, self._last_seq, self._generation)
+        return self._window.sent
 
     def answered(self, token: int, *, refused: bool, data: bytes) -> None:
         """The stream's answer to one sending."""
@@ -125,6 +132,7 @@ class AudioTrack:
             self._window.refuse(token)
         elif self._window.ack(token):
             self._refusals = 0
+            self._last_ack = data
             self._quiet_since = asyncio.get_running_loop().time()
             self._moved.set()
 
@@ -154,7 +162,8 @@ class AudioTrack:
             payload = encode_audio(frame)
             await self._publish(self._window.push(frame.start + len(frame.pcm) // WIDTH, payload), payload)
 
-    async def _drained(self) -> None:
+    async def drained(self) -> None:
+        """Wait until everything is stored."""
         while not self._window.empty:
             await self._wait()
 

@@ -152,21 +152,22 @@ class Bus:
             with suppress(nats.errors.Error):
                 await self.nc.publish(message.subject, message.encode())
             return 0
-        return await self._store(message.subject, message.encode(), None)
+        return await self.store(message.subject, message.encode())
 
     async def create(self, message: Message) -> bool:
         """Store a message unless its subject has one; False: something is there already."""
         try:
-            await self._store(message.subject, message.encode(), 0)
+            await self.store(message.subject, message.encode(), after=0)
         except Conflict:
             return False
         return True
 
     async def append(self, message: Message, after: int) -> int:
         """Store a message if sequence `after` is still the last of its subject (0: none), else raise Conflict."""
-        return await self._store(message.subject, message.encode(), after)
+        return await self.store(message.subject, message.encode(), after=after)
 
-    async def _store(self, subject: str, data: bytes, after: int | None) -> int:
+    async def store(self, subject: str, data: bytes, *, after: int | None = None) -> int:
+        """Store bytes, if `after` is given only as `append` does; returns their sequence."""
         headers = None if after is None else {"Nats-Expected-Last-Subject-Sequence": str(after)}
         attempts = 0
 
@@ -202,10 +203,10 @@ class Bus:
         raw = await self.last_raw(subject)
         return None if raw is None else Stored(raw.seq, cls.decode(raw.data))
 
-    async def history(self, stream: str, subject: str) -> list[Raw]:
-        """All that is stored under a subject filter now, in order."""
+    async def history(self, stream: str, subject: str, *, after: int = 0) -> list[Raw]:
+        """All that is stored under a subject filter now, behind sequence `after`, in order."""
         found: list[Raw] = []
-        async for raw in self.read(stream, subject, live=False):
+        async for raw in self.read(stream, subject, after=after, live=False):
             found.append(raw)  # noqa: PERF401 - an asynchronous comprehension would hide that this is a read to the end
         return found
 

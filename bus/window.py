@@ -10,8 +10,11 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass
 
-LIMIT = 64
-"""Frames of one job that may be on their way: two seconds of 30 ms frames, or some 60 kB."""
+MOST_FRAMES = 64
+"""Frames of one job that may be on their way: two seconds of 30 ms frames."""
+
+MOST_BYTES = 65_536
+"""Bytes in these frames; the last one may reach beyond."""
 
 
 @dataclass(slots=True)
@@ -23,23 +26,25 @@ class _Frame:
 
 
 class Window:
-    """Unacknowledged frames of one job, in order, bounded in number."""
+    """Unacknowledged frames of one job, in order, bounded in number and size."""
 
-    def __init__(self, start: int, limit: int) -> None:
+    def __init__(self, start: int, most_frames: int = MOST_FRAMES, most_bytes: int = MOST_BYTES) -> None:
         self.stored = start
         """All audio below this sample index is stored."""
         self.sent = start
         """Index of the first sample not yet given to `push`."""
         self.refused = False
         """A frame came back: nothing advances before `resend`."""
-        self._limit = limit
+        self._most_frames = most_frames
+        self._most_bytes = most_bytes
+        self._bytes = 0
         self._frames: deque[_Frame] = deque()
         self._next_token = 0
 
     @property
     def full(self) -> bool:
         """Whether `push` must wait."""
-        return len(self._frames) >= self._limit
+        return len(self._frames) >= self._most_frames or self._bytes >= self._most_bytes
 
     @property
     def empty(self) -> bool:
@@ -51,6 +56,7 @@ class Window:
         self.sent = end
         frame = _Frame(self._token(), end, payload)
         self._frames.append(frame)
+        self._bytes += len(payload)
         return frame.token
 
     def ack(self, token: int) -> bool:
@@ -61,7 +67,9 @@ class Window:
         frame.stored = True
         moved = False
         while self._frames and self._frames[0].stored:
-            self.stored = self._frames.popleft().end
+            frame = self._frames.popleft()
+            self.stored = frame.end
+            self._bytes -= len(frame.payload)
             moved = True
         return moved
 

@@ -15,11 +15,12 @@ import structlog
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from bus import WIDTH, Bus, Conflict, ContractError, Fenced, Message, Raw, lease, run
+from bus import WIDTH, Bus, Conflict, ContractError, Fenced, Message, lease, run
 from bus.audio import audio_subject, decode_audio
+from bus.claim import decoded_utterance, last_utterance
+from bus.intake import Gap, Intake
 from bus.messages import Opened, Progress, Segmented, SpeechOptions, Utterance, VadOptions, dead_letter
 from processors.vad.core import FRAME, WARM_UP, Parameters, Segment, Segmenter
-from processors.vad.intake import Gap, Intake
 from processors.vad.webrtc import detector
 
 log = structlog.get_logger()
@@ -46,26 +47,6 @@ class Settings(BaseSettings):
         return merged.pop("aggressiveness"), Parameters(**merged)
 
 
-async def checkpoint(bus: Bus, job: str) -> tuple[Utterance | None, int]:
-    """The last utterance of a job, if any, and the sequence that the next one must follow."""
-    subject = Utterance.pattern(job)
-    raw = await bus.last_raw(subject)
-    if raw is None:
-        return None, 0
-    utterance = _decoded(raw)
-    if utterance is None:  # somebody else's garbage came after it
-        found = (_decoded(older) for older in reversed(await bus.history("SPEECH", subject)))
-        utterance = next((older for older in found if older), None)
-    return utterance, raw.seq
-
-
-def _decoded(raw: Raw) -> Utterance | None:
-    try:
-        return Utterance.decode(raw.data)
-    except ContractError:
-        return None
-
-
 class Segmentation:
     """One job in the hands of its owner."""
 
@@ -85,7 +66,7 @@ class Segmentation:
 
     async def run(self) -> list[Message]:
         """Read the job's audio to its end; returns the event that says how many utterances there are."""
-        done, self._last_seq = await checkpoint(self._bus, self._job)
+        done, self._last_seq = await last_utterance(self._bus, self._job)
         if done and done.last:
             return [Segmented(job=self._job, segments=done.index, samples=done.end)]
         self._index = done.index + 1 if done else 0
@@ -173,7 +154,7 @@ class Segmentation:
                 found = conflict.found
             if found is None:  # what we wrote has outlived its retention
                 self._last_seq = 0
-            elif _decoded(found) is None:
+            elif decoded_utterance(found) is None:
                 self._last_seq = found.seq  # not a writer's, but garbage, which readers of speech dead-letter
             else:
                 raise Fenced(f"{found.subject} has another writer")

@@ -5,8 +5,9 @@ import random
 
 from bus import AudioPublisher, AudioTrack, Bus, connect
 from bus.audio import decode_audio
+from bus.claim import claim_audio
 from bus.topology import StreamSettings, set_up
-from bus.window import LIMIT
+from bus.window import MOST_FRAMES
 from compose.servers import Server
 from tests.support import wait_until
 
@@ -33,7 +34,7 @@ async def heard(bus: Bus, job: str) -> tuple[bytes, bool]:
 
 
 async def test_audio_is_stored_in_order_and_then_its_end(bus: Bus) -> None:
-    frames = sound(3 * LIMIT)
+    frames = sound(3 * MOST_FRAMES)
     async with AudioPublisher(bus) as publisher:
         track = publisher.track("a")
         assert await send_all(track, frames) == 480 * len(frames)
@@ -69,14 +70,14 @@ async def test_a_crash_of_the_server_loses_nothing(nats_server: Server) -> None:
 
 
 async def test_a_full_stream_makes_the_sender_wait_and_loses_nothing(nats_server: Server) -> None:
-    frames = sound(4 * LIMIT)
+    frames = sound(4 * MOST_FRAMES)
     small = StreamSettings(audio_max_bytes=100_000)
     async with connect(nats_server.url, streams=small) as bus, AudioPublisher(bus) as publisher:
         track = publisher.track("a")
         sending = asyncio.create_task(send_all(track, frames))
         await wait_until(lambda: track.refused, description="a refusal")
         acked = track.stored
-        assert track.sent - acked <= 480 * LIMIT
+        assert track.sent - acked <= 480 * MOST_FRAMES
         assert not sending.done()
         assert len((await heard(bus, "a"))[0]) // 2 >= acked
         await set_up(bus.js, StreamSettings())
@@ -102,5 +103,7 @@ async def test_a_track_may_begin_where_another_ended(bus: Bus) -> None:
             await first.send(frame)
         await wait_until(lambda: first.stored == 4_800, description="the first part is stored")
         publisher.forget(first)
-        await send_all(publisher.track("a", start=first.stored), sound(10, seed=2))
+        claim = await claim_audio(bus, "a")
+        assert claim.start == 4_800
+        await send_all(publisher.track("a", claim), sound(10, seed=2))
     assert await heard(bus, "a") == (b"".join(sound(10) + sound(10, seed=2)), True)

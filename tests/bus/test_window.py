@@ -29,6 +29,16 @@ def test_full_means_that_the_next_push_must_wait() -> None:
     assert not window.full
 
 
+def test_full_is_a_matter_of_bytes_too() -> None:
+    window = Window(0, 64, most_bytes=100)
+    token = window.push(10, b"x" * 99)
+    assert not window.full
+    window.push(20, b"x" * 99)
+    assert window.full
+    window.ack(token)
+    assert not window.full
+
+
 def test_after_a_refusal_all_from_there_is_sent_again_in_order() -> None:
     window = Window(0, 8)
     tokens = [window.push(end, bytes([end])) for end in (10, 20, 30)]

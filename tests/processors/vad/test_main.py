@@ -15,6 +15,7 @@ import pytest
 
 from audio import decode
 from bus import AudioPublisher, Bus, Fenced, connect
+from bus.claim import Claim
 from bus.messages import JobOptions, Opened, Segmented, Utterance, VadOptions
 from compose.servers import Server
 from processors.vad.__main__ import Settings, main, own
@@ -132,7 +133,7 @@ async def test_a_stopping_worker_hands_over_at_once_and_nothing_changes(
 
 async def publish_from(bus: Bus, job: str, start: int, chunks: Sequence[bytes], finish: bool = False) -> None:
     async with AudioPublisher(bus) as publisher:
-        track = publisher.track(job, start=start)
+        track = publisher.track(job, Claim(start))
         for chunk in chunks:
             await track.send(chunk)
         if finish:

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bus.audio import MAX_SAMPLES, AudioFrame
-from bus.window import LIMIT
-from processors.vad.intake import Gap, Intake
+from bus.audio import AudioFrame
+from bus.intake import Gap, Intake
+from bus.window import MOST_BYTES
 
 SOUND = bytes(range(256)) * 40  # 5,120 samples, each different from its neighbours
 
@@ -51,9 +51,9 @@ def test_a_hole_before_the_end_will_not_be_filled() -> None:
 
 def test_a_hole_larger_than_what_can_be_under_way_will_not_be_filled() -> None:
     intake = Intake(0)
-    assert intake.take(5, AudioFrame(LIMIT * MAX_SAMPLES, b"\0\0")) == b""
+    assert intake.take(5, AudioFrame(MOST_BYTES // 2, b"\0\0")) == b""
     with pytest.raises(Gap):
-        intake.take(6, AudioFrame(LIMIT * MAX_SAMPLES + 1, b"\0\0"))
+        intake.take(6, AudioFrame(MOST_BYTES // 2 + 1, b"\0\0"))
 
 
 def test_reading_may_begin_before_the_start() -> None:

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections import deque
 
-from bus.audio import MAX_SAMPLES, AudioFrame
+from bus.audio import AudioFrame
 from bus.messages import WIDTH
-from bus.window import LIMIT
+from bus.window import MOST_BYTES
 
-_FURTHEST = LIMIT * MAX_SAMPLES
+_FURTHEST = MOST_BYTES // WIDTH
 """A frame this far ahead cannot have been sent while what lies before it was unacknowledged: that sound is gone."""
 
 

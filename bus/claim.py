@@ -1,0 +1,109 @@
+"""Whose turn it is to write a job's audio.
+
+A connection that takes a job over first finds out where its audio stands, then stores an empty frame there, on
+condition that nothing was stored meanwhile. The mark that audio has ended is stored on condition that no such claim
+came after one's own. So of two edges that both believe to have a job, only the one that claimed it last can end it, and what the
+other still sends are frames that are there already.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from bus.audio import AudioFrame, audio_subject, decode_audio, encode_audio
+from bus.intake import Gap, Intake
+from bus.messages import ContractError, Utterance
+from bus.stream import Bus, Conflict, Raw
+
+
+class AudioEnded(Exception):
+    """The job's audio has its end: nothing can follow it."""
+
+
+class Superseded(Exception):
+    """Another connection has claimed the job's audio."""
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """The right to write a job's audio from sample `start` on; `seq` is where it stands in stream AUDIO."""
+
+    start: int = 0
+    seq: int = 0
+
+
+async def last_utterance(bus: Bus, job: str) -> tuple[Utterance | None, int]:
+    """A job's last utterance, if there is one, and the sequence that the next one must follow."""
+    subject = Utterance.pattern(job)
+    raw = await bus.last_raw(subject)
+    if raw is None:
+        return None, 0
+    utterance = decoded_utterance(raw)
+    if utterance is None:  # somebody else's garbage came after it
+        found = (decoded_utterance(older) for older in reversed(await bus.history("SPEECH", subject)))
+        utterance = next((older for older in found if older), None)
+    return utterance, raw.seq
+
+
+def decoded_utterance(raw: Raw) -> Utterance | None:
+    """The utterance, or None for garbage."""
+    try:
+        return Utterance.decode(raw.data)
+    except ContractError:
+        return None
+
+
+async def claim_audio(bus: Bus, job: str, generation: int = 1) -> Claim:
+    """Take a job's audio over at the first sample that is not stored; raises AudioEnded."""
+    done, _ = await last_utterance(bus, job)
+    intake = Intake(done.end if done else 0)
+    last = 0
+    after = done.audio_seq - 1 if done else 0
+    while True:
+        # The last message is not enough: one before it may have been refused and never sent again.
+        for raw in await bus.history("AUDIO", audio_subject(job), after=after):
+            last = after = raw.seq
+            _take(intake, raw)
+        marker = encode_audio(AudioFrame(intake.expected, b"", generation=generation))
+        try:
+            return Claim(intake.expected, await bus.store(audio_subject(job), marker, after=last))
+        except Conflict:
+            continue
+
+
+def _take(intake: Intake, raw: Raw) -> None:
+    try:
+        frame = decode_audio(raw.data)
+    except ContractError:
+        return
+    if frame.last:
+        raise AudioEnded(f"the audio of {raw.subject} has ended")
+    try:
+        intake.take(raw.seq, frame)
+    except Gap as gap:
+        intake.skip(gap)
+        intake.take(raw.seq, frame)
+
+
+async def end_audio(bus: Bus, job: str, end: int, after: int, generation: int = 1) -> None:
+    """Store the mark that a job's audio ends at sample `end`, unless it has been claimed behind sequence `after`.
+
+    Raises Superseded where it has, and where it has its end already.
+    """
+    mark = encode_audio(AudioFrame(end, b"", True, generation))
+    while True:
+        try:
+            await bus.store(audio_subject(job), mark, after=after)
+            return
+        except Conflict:
+            later = await bus.history("AUDIO", audio_subject(job), after=after)
+        if not later or any(_is_claim_or_end(raw) for raw in later):
+            raise Superseded(f"the audio of {job} is in other hands")
+        after = later[-1].seq  # frames that were sent twice
+
+
+def _is_claim_or_end(raw: Raw) -> bool:
+    try:
+        return not decode_audio(raw.data).pcm
+    except ContractError:
+        return False

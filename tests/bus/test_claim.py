@@ -1,0 +1,88 @@
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from bus import AudioPublisher, Bus
+from bus.audio import AudioFrame, decode_audio, encode_audio
+from bus.claim import AudioEnded, Claim, Superseded, claim_audio, end_audio
+from bus.messages import Utterance
+from tests.support import wait_until
+
+FRAME = b"\x01\x02" * 480
+
+
+async def put(bus: Bus, *starts: int) -> None:
+    for start in starts:
+        await bus.store("audio.a", encode_audio(AudioFrame(start, FRAME)))
+
+
+async def test_a_job_without_audio_is_claimed_at_its_beginning(bus: Bus) -> None:
+    claim = await claim_audio(bus, "a")
+    assert claim == Claim(0, 1)
+    assert decode_audio((await bus.history("AUDIO", "audio.a"))[0].data) == AudioFrame(0, b"")
+
+
+async def test_a_claim_goes_on_where_the_audio_is_whole_and_not_where_it_ends(bus: Bus) -> None:
+    await put(bus, 0, 480, 1_440)  # 960 was refused, and whoever sent it is gone
+    assert (await claim_audio(bus, "a")).start == 960
+
+
+async def test_a_claim_need_not_read_what_is_segmented(bus: Bus) -> None:
+    await put(bus, 0, 480, 960, 1_440, 1_920)
+    await bus.append(Utterance(job="a", index=0, start=0, end=1_440, audio_seq=2), 0)
+    await bus.js.delete_msg("AUDIO", 1)
+    assert (await claim_audio(bus, "a")).start == 2_400
+
+
+async def test_audio_that_has_ended_cannot_be_claimed(bus: Bus) -> None:
+    await put(bus, 0)
+    await end_audio(bus, "a", 480, 1)
+    with pytest.raises(AudioEnded):
+        await claim_audio(bus, "a")
+
+
+async def test_who_claimed_last_can_end_it_and_nobody_else(bus: Bus) -> None:
+    async with AudioPublisher(bus) as publisher:
+        former = publisher.track("a", await claim_audio(bus, "a"))
+        await former.send(FRAME)
+        await former.drained()
+        present = publisher.track("a", await claim_audio(bus, "a"))
+        assert present.sent == 480
+        with pytest.raises(Superseded):
+            await former.finish()
+        await present.send(FRAME)
+        assert await present.finish() == 960
+        with pytest.raises(Superseded):
+            await present.finish()
+    frames = [decode_audio(raw.data) for raw in await bus.history("AUDIO", "audio.a")]
+    assert [(frame.start, len(frame.pcm), frame.last) for frame in frames] == [
+        (0, 0, False),
+        (0, 960, False),
+        (480, 0, False),
+        (480, 960, False),
+        (960, 0, True),
+    ]
+
+
+async def test_frames_that_were_sent_twice_do_not_stop_the_end(bus: Bus) -> None:
+    async with AudioPublisher(bus) as publisher:
+        track = publisher.track("a", await claim_audio(bus, "a"))
+        await track.send(FRAME)
+        await track.drained()
+        await put(bus, 0)  # the same frame from an earlier round, stored late
+        assert await track.finish() == 480
+
+
+async def test_what_a_former_holder_still_sends_is_there_twice_and_harms_nobody(bus: Bus) -> None:
+    async with AudioPublisher(bus) as publisher:
+        former = publisher.track("a", await claim_audio(bus, "a"))
+        await former.send(FRAME)
+        await former.drained()
+        claims = await asyncio.gather(claim_audio(bus, "a"), former.send(FRAME))
+        present = publisher.track("a", claims[0])
+        for _ in range(3):
+            await present.send(FRAME)
+        await wait_until(lambda: former.stored == former.sent, description="the former holder's frame is stored")
+        assert await present.finish() == claims[0].start + 3 * 480
