@@ -64,7 +64,7 @@ class Message(_Value):
             where = ".".join(map(str, first["loc"])) or "message"
             raise ContractError(f"not a {cls.__name__}: {where}: {first['msg']}") from exc
         except (ValueError, TypeError, msgpack.UnpackException) as exc:
-            raise ContractError(f"not a {cls.__name__}: not a msgpack map: {exc or type(exc).__name__}") from exc
+            raise ContractError(f"not a {cls.__name__}: not a msgpack map: {str(exc) or type(exc).__name__}") from exc
 
 
 def _tokens(subject: str) -> list[str]:

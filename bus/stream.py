@@ -112,7 +112,7 @@ class Bus:
 
     async def _on_error(self, exc: Exception) -> None:
         if not self.nc.is_connected:
-            text = f"NATS at {self.url} cannot be reached: {exc or type(exc).__name__}"
+            text = f"NATS at {self.url} cannot be reached: {str(exc) or type(exc).__name__}"
             if text != self.trouble:
                 log.warning("waiting for the bus", reason=text)
             self.trouble = text

@@ -25,7 +25,7 @@ from client.errors import ClientError
 from client.job import show_job
 from client.source import in_thread, pcm
 from client.transcript import Transcript
-from client.view import View, clean
+from client.view import View, clean, damage_line
 
 _EXIT_CODES = (
     "Exit codes: 0 fine; 1 the server refused or failed; 2 wrong usage, or sound that cannot be read; "
@@ -101,9 +101,14 @@ def stream(
     if file == "-" and sys.stdin.isatty():
         raise typer.BadParameter("stdin is a terminal: pipe sound into it, or name a file", param_hint="FILE")
     wanted = Options(language=language, title=title, prompt=prompt, task=task.value, summary=not no_summary)
-    sound = pcm(file, raw=raw)
+    holes: list[tuple[float, float]] = []
+    sound = pcm(file, lambda *hole: holes.append(hole), raw=raw)
     with _told():
-        asyncio.run(_stream(server, sound, wanted, as_json=as_json, fast=fast, frame_ms=frame_ms))
+        try:
+            asyncio.run(_stream(server, sound, wanted, as_json=as_json, fast=fast, frame_ms=frame_ms))
+        finally:
+            if holes:
+                _say(f"{'stdin' if file == '-' else file}: {damage_line(holes)}")
 
 
 @app.command(epilog=_EXIT_CODES)

@@ -32,8 +32,6 @@ def show_job(record: Mapping[str, Any], console: Console) -> None:
         raise broken("job", exc) from exc
     view = View(console, Transcript())
     view.line(clean(job.state) + (f", {job.duration:.1f} s of sound" if job.duration is not None else ""))
-    view.segments(
-        segment for segment in sorted(job.segments, key=lambda segment: segment.index) if segment.text.strip()
-    )
+    view.segments(segment for segment in sorted(job.segments, key=lambda segment: segment.index) if segment.visible)
     if job.summary is not None:
         view.summary(job.summary)

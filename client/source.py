@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 import threading
-from collections.abc import AsyncGenerator, Iterable, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterable, Iterator
 from contextlib import suppress
 
 import audio
@@ -14,13 +14,14 @@ _AHEAD = 32
 _RAW_BYTES = 3_200
 
 
-def pcm(path: str, *, raw: bool = False) -> Iterator[bytes]:
+def pcm(path: str, missing: Callable[[float, float], None], *, raw: bool = False) -> Iterator[bytes]:
     """Yield 16 kHz mono s16le of a file, or of stdin for `-`; `raw` says that it is such samples already.
 
-    Raises audio.AudioError for what cannot be read or decoded.
+    `missing(start, seconds)` is told of damage that became silence. Raises audio.AudioError for what cannot be read or
+    decoded.
     """
     if path != "-" and not raw:
-        yield from audio.decode(path)
+        yield from audio.decode(path, missing)
         return
     stdin = path == "-"
     try:
@@ -29,7 +30,7 @@ def pcm(path: str, *, raw: bool = False) -> Iterator[bytes]:
             if raw:
                 yield from iter(lambda: file.read(_RAW_BYTES), b"")
             else:
-                yield from audio.decode(file)
+                yield from audio.decode(file, missing)
     except OSError as exc:
         name = "stdin" if stdin else path
         raise audio.AudioError(f"{name}: {(exc.strerror or str(exc)).lower()}") from exc

@@ -23,6 +23,13 @@ class Segment(_Value):
     end: float
     text: str = ""
     speaker: str | None = None
+    error: str | None = None
+    """Why there is no text where something was said."""
+
+    @property
+    def visible(self) -> bool:
+        """Whether there is anything to show of it."""
+        return bool(self.text.strip() or self.error)
 
 
 class ActionItem(_Value):
@@ -60,7 +67,7 @@ class Transcript:
         """Interim hypothesis of the open segment."""
         self.summary: Summary | None = None
         self.segments = 0
-        """Segments that had text."""
+        """Segments that have been given out."""
         self._next = 0
         self._held: dict[int, Segment] = {}
 
@@ -78,7 +85,7 @@ class Transcript:
 
     def rest(self) -> list[Segment]:
         """Give what is still held at the end, whatever is missing before it."""
-        rest = [segment for segment in self.held if segment.text.strip()]
+        rest = [segment for segment in self.held if segment.visible]
         self._held.clear()
         self.segments += len(rest)
         return rest
@@ -108,7 +115,7 @@ class Transcript:
         ready = []
         while (following := self._held.pop(self._next, None)) is not None:
             self._next += 1
-            if following.text.strip():
+            if following.visible:
                 ready.append(following)
         self.segments += len(ready)
         return ready

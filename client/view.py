@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self
 
@@ -30,6 +30,12 @@ def clock(seconds: float) -> str:
 def clean(text: str) -> str:
     """Take the control characters out of foreign text; line breaks stay."""
     return _CONTROL.sub(" ", text).strip()
+
+
+def damage_line(holes: Sequence[tuple[float, float]]) -> str:
+    """Say how much of a file is missing; holes: start and length in seconds, at least one."""
+    places = f"at {clock(holes[0][0])}" if len(holes) == 1 else f"in {len(holes)} places from {clock(holes[0][0])} on"
+    return f"incomplete: {sum(length for _, length in holes):.1f} s are missing {places}; silence stands in for them"
 
 
 def status_line(transcript: Transcript) -> str:
@@ -89,7 +95,8 @@ class View:
         """Print finals, one below the other."""
         for segment in segments:
             if self._rich:
-                self.console.print(_row(Text(clock(segment.start), style="cyan"), Text(_said(segment))))
+                said = Text(_said(segment), style="red" if segment.error else "")
+                self.console.print(_row(Text(clock(segment.start), style="cyan"), said))
             else:
                 self.line(f"{clock(segment.start)}  {_said(segment)}")
 
@@ -121,7 +128,8 @@ class View:
 
 def _said(segment: Segment) -> str:
     speaker = f"{segment.speaker}: " if segment.speaker else ""
-    return clean(f"{speaker}{segment.text.strip()}").replace("\n", " ")
+    text = segment.text.strip() or (f"[not transcribed: {segment.error}]" if segment.error else "")
+    return clean(f"{speaker}{text}").replace("\n", " ")
 
 
 def _row(mark: Text, text: Text) -> Table:

@@ -1,13 +1,16 @@
 import io
 import os
 import tracemalloc
+from collections.abc import Callable
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from audio import AudioError, decode, duration
-from tests.audio.sounds import Pipe, encoded, level, tone, video_only, wav
+from tests.audio.sounds import Pipe, encoded, frame, level, tone, video_only, wav
 
 KINDS = {
     "wav": (16_000, "wav", "pcm_s16le"),
@@ -92,12 +95,78 @@ def test_memory_does_not_grow_with_length() -> None:
     assert peak(60) < peak(5) + 100_000
 
 
-def test_damaged_packets_are_passed_over() -> None:
-    data = bytearray(encoded(tone(4, rate=44_100), 44_100, "mp3", "mp3"))
-    middle = len(data) // 2
-    data[middle : middle + 2_000] = bytes(2_000)
-    out = b"".join(decode(io.BytesIO(bytes(data))))
-    assert 3 < len(out) / 32_000 < 4.1
+def marked(rate: int) -> NDArray[np.int16]:
+    """10 s of noise, but a tone of 1 kHz from 7 to 8 s."""
+    sound = np.random.default_rng(0).normal(0, 0.05, 10 * rate) * 32_767
+    sound[7 * rate : 8 * rate] = tone(1, 1_000, rate)
+    return sound.astype(np.int16)
+
+
+def mark(pcm: bytes) -> float:
+    """Where that tone begins, in seconds: the first 10 ms that consist of it."""
+    frames = np.frombuffer(pcm, "<i2")[: len(pcm) // 320 * 160].reshape(-1, 160) / 32_767
+    at_1_khz = np.abs(frames @ np.exp(2j * np.pi * 1_000 * np.arange(160) / 16_000)) ** 2 / 80
+    return float(np.argmax(at_1_khz > 0.8 * (frames**2).sum(axis=1) + 1e-9)) / 100
+
+
+@pytest.mark.parametrize("damage", [bytes, np.random.default_rng(1).bytes], ids=["zeros", "garbage"])
+@pytest.mark.parametrize(
+    ("kind", "tolerance"), [("wav", 0), ("flac", 0), ("mp3", 0.04), ("m4a", 0.03), ("ogg-opus", 0), ("mkv", 0.01)]
+)
+def test_what_is_behind_damage_keeps_its_time(kind: str, tolerance: float, damage: Callable[[int], bytes]) -> None:
+    rate, container, codec = KINDS[kind]
+    data = bytearray(encoded(marked(rate), rate, container, codec))
+    start, length = int(len(data) * 0.35), len(data) // 15
+    data[start : start + length] = damage(length)
+    holes: list[tuple[float, float]] = []
+    out = b"".join(decode(io.BytesIO(data), lambda *hole: holes.append(hole)))
+    assert mark(out) == pytest.approx(7, abs=tolerance)
+    assert len(out) / 32_000 == pytest.approx(10, abs=0.05)
+    if kind == "wav":  # has no packets that could be bad: damage is noise
+        assert holes == []
+        return
+    ((at, seconds),) = holes
+    assert 2.8 < at < 3.7  # damage is from 3.5 to 4.17 s; where packets lie in pages or clusters, all of these are lost
+    assert 0.6 < seconds < 2.1
+    silence = np.frombuffer(out, "<i2")[int((at + 0.1) * 16_000) : int((at + seconds - 0.1) * 16_000)]
+    assert not silence.any()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_nothing_is_missing_in_a_good_file(kind: str) -> None:
+    rate, container, codec = KINDS[kind]
+    holes: list[float] = []
+    for _ in decode(
+        io.BytesIO(encoded(marked(rate), rate, container, codec)), lambda _at, length: holes.append(length)
+    ):
+        pass
+    assert holes == []
+
+
+@pytest.mark.parametrize(("jump", "holes"), [(5, [(2, 5), (8, 1)]), (3_600, [(3, 1)])], ids=["gap", "clock set anew"])
+def test_gaps_and_jumps_of_the_timestamps(jump: int, holes: list[tuple[float, float]]) -> None:
+    file = io.BytesIO()
+    with av.open(file, "w", format="matroska") as output:
+        stream = output.add_stream("pcm_s16le", rate=16_000, layout="mono")
+        for at in (100, 101, 102 + jump, 104 + jump):
+            piece = frame(tone(1), 16_000)
+            piece.pts = at * 16_000
+            output.mux(stream.encode(piece))
+        output.mux(stream.encode(None))
+    found: list[tuple[float, float]] = []
+    out = b"".join(decode(io.BytesIO(file.getvalue()), lambda *hole: found.append(hole)))
+    assert np.array(found) == pytest.approx(np.array(holes))
+    assert len(out) == (4 + sum(length for _, length in holes)) * 32_000
+
+
+@pytest.mark.parametrize("kind", ["mp3", "ogg-opus"])
+def test_nothing_is_missing_between_files_that_were_joined(kind: str) -> None:
+    rate, container, codec = KINDS[kind]
+    holes: list[float] = []
+    data = encoded(marked(rate), rate, container, codec) * 2
+    out = b"".join(decode(io.BytesIO(data), lambda _at, length: holes.append(length)))
+    assert len(out) / 32_000 == pytest.approx(20, abs=0.1)
+    assert sum(holes) < 0.06  # the header of the second one
 
 
 def test_truncated_file_gives_what_it_has() -> None:

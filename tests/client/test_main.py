@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import signal
 import sys
 from asyncio.subprocess import PIPE, Process
 from importlib.metadata import version
 from pathlib import Path
 
+import numpy as np
 import pytest
 from starlette.responses import JSONResponse
 
@@ -69,6 +71,19 @@ async def test_stdin_is_decoded(server: ScriptedServer, flac: str) -> None:
     file = await asyncio.to_thread(Path(flac).read_bytes)
     code, _, err = await run("stream", "-", "--fast", "--server", server.url, stdin=file)
     assert (code, err, server.sound) == (0, "", SECOND)
+
+
+async def test_damage_is_told(server: ScriptedServer, tmp_path: Path) -> None:
+    path = tmp_path / "meeting.flac"
+    write_flac(path, np.random.default_rng(1).bytes(320_000))
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2 : len(data) // 2 + 20_000] = bytes(20_000)
+    path.write_bytes(data)
+    code, _, err = await run("stream", str(path), "--fast", "--server", server.url)
+    assert code == 0
+    sentence = r"incomplete: 0\.\d s are missing at 00:04; silence stands in for them"
+    assert re.fullmatch(rf"stenobus: {path}: {sentence}\n", err)
+    assert len(server.sound) == 320_000
 
 
 async def test_a_refusal_is_one_sentence_and_exit_code_1(server: ScriptedServer, flac: str) -> None:

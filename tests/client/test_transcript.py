@@ -27,6 +27,13 @@ def test_a_segment_without_text_is_not_shown_but_takes_its_place() -> None:
     assert transcript.segments == 1
 
 
+def test_a_segment_that_failed_is_shown() -> None:
+    transcript = Transcript()
+    (shown,) = transcript.feed(segment(0, "") | {"error": "out of memory"})
+    assert shown.error == "out of memory"
+    assert transcript.segments == 1
+
+
 def test_a_repeat_is_not_shown_again() -> None:
     transcript = Transcript()
     assert len(transcript.feed(segment(0, "once"))) == 1

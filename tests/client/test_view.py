@@ -8,14 +8,21 @@ from rich.console import Console
 
 from client.job import show_job
 from client.transcript import Summary, Transcript
-from client.view import View, clean, clock, engine_line, sections, status_line
+from client.view import View, clean, clock, damage_line, engine_line, sections, status_line
 from tests.client.server import SUMMARY, segment
 
 KOREAN = "다음 회의는 금요일 오후 세 시에 시작하고 모두가 참석해야 합니다."
 
 
-def console(width: int, *, terminal: bool) -> Console:
-    return Console(file=io.StringIO(), width=width, force_terminal=terminal, color_system=None, legacy_windows=False)
+def console(width: int, *, terminal: bool, colour: bool = False) -> Console:
+    return Console(
+        file=io.StringIO(),
+        width=width,
+        force_terminal=terminal,
+        color_system="standard" if colour else None,
+        no_color=not colour,
+        legacy_windows=False,
+    )
 
 
 def output(console: Console) -> str:
@@ -42,6 +49,20 @@ def test_status_line() -> None:
     assert status_line(transcript) == "streaming · 1.2 s saved"
     transcript.feed({"type": "status", "state": "streaming", "lag": 3.25})
     assert status_line(transcript) == "streaming · 3.2 s behind · 1.2 s saved"
+
+
+@pytest.mark.parametrize(
+    ("holes", "line"),
+    [
+        ([(61.2, 0.72)], "incomplete: 0.7 s are missing at 01:01; silence stands in for them"),
+        (
+            [(61.2, 0.72), (90, 2)],
+            "incomplete: 2.7 s are missing in 2 places from 01:01 on; silence stands in for them",
+        ),
+    ],
+)
+def test_damage(holes: list[tuple[float, float]], line: str) -> None:
+    assert damage_line(holes) == line
 
 
 def test_who_wrote_the_summary_and_why() -> None:
@@ -77,6 +98,22 @@ def test_a_pipe_gets_plain_lines_that_are_not_wrapped() -> None:
     )
 
 
+def test_what_could_not_be_transcribed_is_seen() -> None:
+    failed = segment(0, "", start=12) | {"error": "out of\nmemory\x1b[2J"}
+    pipe = console(80, terminal=False)
+    with View(pipe, Transcript()) as view:
+        view.show({"type": "connection_success", "job_id": "j1", "next_sample": 0})
+        view.show(failed)
+        view.show(segment(1, "Good morning."))
+    view.end()
+    assert output(pipe) == (
+        "00:12  [not transcribed: out of memory [2J]\n00:02  Good morning.\n2 segments, 0.0 s of sound, job j1\n"
+    )
+    terminal = console(80, terminal=True, colour=True)
+    View(terminal, Transcript()).segments(Transcript().feed(failed))
+    assert "\x1b[31m[not transcribed: out of memory [2J]\x1b[0m" in output(terminal)
+
+
 @pytest.mark.parametrize("width", [24, 40, 80])
 def test_a_terminal_gets_lines_that_fit_with_a_hanging_indent(width: int) -> None:
     terminal = console(width, terminal=True)
@@ -98,6 +135,13 @@ def test_the_panel_is_straight_around_korean(width: int) -> None:
     assert {cell_len(line) for line in lines} == {width}
 
 
+def test_a_held_segment_without_text_is_no_failure() -> None:
+    terminal = console(60, terminal=True)
+    with View(terminal, Transcript()) as view:
+        view.show(segment(1, ""))
+    assert "not transcribed" not in output(terminal)
+
+
 def test_the_status_line_is_gone_at_the_end_and_held_segments_are_shown() -> None:
     terminal = console(60, terminal=True)
     with View(terminal, Transcript()) as view:
@@ -111,6 +155,9 @@ def test_the_status_line_is_gone_at_the_end_and_held_segments_are_shown() -> Non
 
 def test_a_job_is_shown_in_order() -> None:
     pipe = console(80, terminal=False)
-    segments = [segment(2, ""), segment(1, "two"), segment(0, "one")]
+    failed = segment(3, "") | {"error": "out of memory"}
+    segments = [failed, segment(2, ""), segment(1, "two"), segment(0, "one")]
     show_job({"job_id": "j1", "state": "completed", "segments": segments, "summary": None, "duration": 5.96}, pipe)
-    assert output(pipe) == "completed, 6.0 s of sound\n00:00  one\n00:02  two\n"
+    assert (
+        output(pipe) == "completed, 6.0 s of sound\n00:00  one\n00:02  two\n00:06  [not transcribed: out of memory]\n"
+    )

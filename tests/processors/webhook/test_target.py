@@ -1,0 +1,92 @@
+from __future__ import annotations
+
+import socket
+from typing import Any
+
+import httpx
+import pytest
+
+from bus import ContractError
+from processors.webhook import target
+
+PUBLIC = ["93.184.215.14", "2606:4700::1111", "::ffff:8.8.8.8", "64:ff9b::808:808", "2002:808:808::1"]
+INSIDE = [
+    "127.0.0.1",
+    "0.0.0.0",
+    "10.1.2.3",
+    "172.16.0.1",
+    "192.168.1.1",
+    "169.254.169.254",
+    "100.64.0.1",
+    "224.0.0.1",
+    "240.0.0.1",
+    "255.255.255.255",
+    "::",
+    "::1",
+    "::127.0.0.1",
+    "fe80::1",
+    "fe80::1%eth0",
+    "fec0::1",
+    "fd00::1",
+    "ff02::1",
+    "ff0e::1",
+    "::ffff:127.0.0.1",
+    "64:ff9b::7f00:1",
+    "2002:7f00:1::1",
+    "2001:db8::1",
+]
+
+
+@pytest.mark.parametrize("address", PUBLIC)
+def test_public(address: str) -> None:
+    assert target.is_public(address)
+
+
+@pytest.mark.parametrize("address", INSIDE)
+def test_not_public(address: str) -> None:
+    assert not target.is_public(address)
+
+
+@pytest.mark.parametrize(
+    "url", ["http://", "http:///path", "http://host:port/", "http://[::1/", "http://a\nb/", "ftp://host/", "host/path"]
+)
+def test_what_is_not_a_url_is_refused(url: str) -> None:
+    with pytest.raises(ContractError, match="webhook_url is not a URL"):
+        target.parse(url)
+
+
+def test_the_origin_keeps_secrets_to_itself() -> None:
+    url = target.parse("https://user:password@Bücher.example:8443/hook?token=secret")
+    assert target.origin(url) == "https://xn--bcher-kva.example:8443"
+
+
+async def test_a_name_that_no_host_can_have_is_refused() -> None:
+    for name in ("a..b", "a" * 70 + ".com"):
+        with pytest.raises(ContractError, match="is not a host name"):
+            await target.addresses(httpx.URL(f"http://{name}/"), allow_private=True)
+
+
+@pytest.mark.parametrize(
+    "host", ["localhost", "127.0.0.1", "2130706433", "0x7f.1", "[::1]", "[::ffff:7f00:1]", "169.254.169.254"]
+)
+async def test_however_it_is_written_an_inside_address_is_refused(host: str) -> None:
+    with pytest.raises(ContractError, match=r"not public is refused \(WEBHOOK_ALLOW_PRIVATE=true allows it\)"):
+        await target.addresses(httpx.URL(f"http://{host}/"), allow_private=False)
+
+
+async def test_inside_addresses_may_be_allowed() -> None:
+    assert await target.addresses(httpx.URL("http://127.0.0.1:1/"), allow_private=True) == ["127.0.0.1"]
+
+
+async def test_one_inside_address_among_public_ones_is_enough(monkeypatch: pytest.MonkeyPatch) -> None:
+    answer = [PUBLIC[0], PUBLIC[0], PUBLIC[1]]
+
+    def look_up(*_args: Any, **_options: Any) -> list[Any]:
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, 0)) for address in answer]
+
+    monkeypatch.setattr(socket, "getaddrinfo", look_up)
+    url = httpx.URL("https://hooks.example/")
+    assert await target.addresses(url, allow_private=False) == PUBLIC[:2]
+    answer.append("10.0.0.1")
+    with pytest.raises(ContractError, match=r"names hooks\.example, which is 10\.0\.0\.1"):
+        await target.addresses(url, allow_private=False)
