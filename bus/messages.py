@@ -125,7 +125,6 @@ class Opened(Message):
 
     SUBJECT = "events.{job}.opened"
 
-    connection: str = Field("", description="Which connection opened the job.")
     options: JobOptions = JobOptions()
 
 
@@ -135,7 +134,7 @@ class Closed(Message):
     SUBJECT = "events.{job}.closed"
 
     samples: Samples
-    reason: Literal["stop", "disconnect", "idle", "shutdown"]
+    reason: Literal["stop", "disconnect", "idle", "abandoned"]
 
 
 class Segmented(Message):
@@ -240,10 +239,18 @@ class Progress(Message):
     start: Samples = Field(0, description="Start of the utterance published last.")
 
 
+class Attached(Message):
+    """A connection took the job over; core NATS only. Whoever had it before lets go."""
+
+    SUBJECT, STREAM = "live.{job}.attached", None
+
+    claim: int = Field(ge=1, description="Sequence in stream AUDIO of its claim; the highest has the job.")
+
+
 EVENTS: tuple[type[Message], ...] = (Opened, Closed, Segmented, Transcript, Summary, Completed, Dead)
 """Everything that is published below `events.<job>`."""
 
-ALL: tuple[type[Message], ...] = (*EVENTS, Utterance, Progress)
+ALL: tuple[type[Message], ...] = (*EVENTS, Utterance, Progress, Attached)
 
 _BY_KIND = {cls.SUBJECT.split(".")[2]: cls for cls in EVENTS}
 

@@ -55,6 +55,10 @@ class AudioPublisher:
         """End a track; what is not stored by now is not waited for."""
         self._tracks.pop(track.key, None)
 
+    def stalled(self, seconds: float) -> bool:
+        """Whether some audio has been on its way for so long without an answer that is good."""
+        return any(track.waiting > seconds for track in self._tracks.values())
+
     async def _on_ack(self, msg: Msg) -> None:
         _, key, token = msg.subject.rsplit(".", 2)
         track = self._tracks.get(key)
@@ -89,7 +93,8 @@ class AudioTrack:
         self._moved = asyncio.Event()
         # Frames must reach the stream in order: a new one must not slip in between those that are sent again.
         self._order = asyncio.Lock()
-        self._quiet_since = 0.0
+        self._quiet_since = 0.0  # since when there was neither progress nor another round
+        self._moved_at = 0.0
         self._refusals = 0
 
     @property
@@ -101,6 +106,11 @@ class AudioTrack:
     def sent(self) -> int:
         """Index of the next sample to be sent."""
         return self._window.sent
+
+    @property
+    def waiting(self) -> float:
+        """Seconds for which nothing of what is under way has been stored."""
+        return 0.0 if self._window.empty else asyncio.get_running_loop().time() - self._moved_at
 
     @property
     def refused(self) -> bool:
@@ -133,7 +143,7 @@ class AudioTrack:
         elif self._window.ack(token):
             self._refusals = 0
             self._last_ack = data
-            self._quiet_since = asyncio.get_running_loop().time()
+            self._quiet_since = self._moved_at = asyncio.get_running_loop().time()
             self._moved.set()
 
     def lost(self) -> None:
@@ -158,7 +168,7 @@ class AudioTrack:
             await self._wait()
         async with self._order:
             if self._window.empty:
-                self._quiet_since = asyncio.get_running_loop().time()
+                self._quiet_since = self._moved_at = asyncio.get_running_loop().time()
             payload = encode_audio(frame)
             await self._publish(self._window.push(frame.start + len(frame.pcm) // WIDTH, payload), payload)
 

@@ -271,6 +271,29 @@ class Bus:
         )
         return info.num_pending or 0, info.name
 
+    @asynccontextmanager
+    async def answering(self, subject: str, knows: Callable[[str], bool]) -> AsyncIterator[None]:
+        """While the block runs, answer requests on `subject`, whose second token is a job, for jobs that one knows."""
+
+        async def on_request(msg: Msg) -> None:
+            if knows(msg.subject.split(".")[1]):
+                await msg.respond(b"")
+
+        subscription = await self.nc.subscribe(subject, cb=on_request)
+        try:
+            yield
+        finally:
+            if not self.nc.is_closed:
+                await subscription.unsubscribe()
+
+    async def answered(self, subject: str, timeout: float = 2.0) -> bool:
+        """Whether anybody answers a request on `subject`."""
+        try:
+            await self.nc.request(subject, b"", timeout=timeout)
+        except (nats.errors.Error, TimeoutError):
+            return False
+        return True
+
     async def announce(self, kind: str) -> None:
         """Say that a worker of this kind is ready: it answers `$SRV.PING.<kind>`, as NATS services do."""
         await add_service(self.nc, ServiceConfig(name=kind, version="0.1.0"))
@@ -278,11 +301,7 @@ class Bus:
 
     async def present(self, kind: str, timeout: float = 1.0) -> bool:
         """Whether a worker of this kind answers."""
-        try:
-            await self.nc.request(f"$SRV.PING.{kind}", b"", timeout=timeout)
-        except (nats.errors.Error, TimeoutError):
-            return False
-        return True
+        return await self.answered(f"$SRV.PING.{kind}", timeout)
 
 
 def _stream_of(subject: str) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import uuid
 from collections.abc import MutableMapping
 from contextlib import aclosing, suppress
 from typing import Any, Literal
@@ -12,12 +11,14 @@ import structlog
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from audio import AudioError, Converter
-from bus import AudioTrack, ContractError, parse_event
-from bus.messages import Closed, Completed, Opened, Progress
+from bus import ContractError, parse_event
+from bus.claim import AudioEnded, Claim, Superseded, claim_audio
+from bus.messages import Closed, Completed
+from edge.admission import Refusal, admit
+from edge.holdings import Holder
 from edge.services import Services
 from edge.session import Command, ProtocolError, Reply, Session
 from store.job import Job
-from store.jobs import StoreError
 
 log = structlog.get_logger()
 
@@ -25,22 +26,14 @@ TICK = 0.5
 """Seconds between acks. An ack trails by one tick, more than two of the server's sync intervals of 200 ms: what a
 client is told is durable has then reached the disk, and not only the page cache."""
 
-Reason = Literal["stop", "disconnect"]
+_PAUSE = 5.0
+"""A tick this late means that the process stood still, or its machine did: others may have ended the job meanwhile."""
 
+Ending = Literal["stop", "disconnect", "idle", "lost", "superseded", "ended"]
+"""Why audio stops coming: the client said so; it left, broke the protocol, or fell silent; its line broke; another
+connection has the job; the job's audio has its end already."""
 
-class Refusal(Exception):
-    """The connection cannot have the job. `code` is for programs, the text for people."""
-
-    def __init__(self, code: str, message: str, close: int, retry_after: int | None = None) -> None:
-        super().__init__(message)
-        self.code = code
-        self.close = close
-        self.retry_after = retry_after
-
-    def reply(self) -> Reply:
-        """The message that tells the client."""
-        reply: Reply = {"type": "error", "code": self.code, "message": str(self)}
-        return reply if self.retry_after is None else reply | {"retry_after": self.retry_after}
+_GOOD_BYE = (1000, 1001)
 
 
 async def capture(websocket: WebSocket) -> None:
@@ -48,89 +41,106 @@ async def capture(websocket: WebSocket) -> None:
     services: Services = websocket.app.state.services
     await websocket.accept()
     try:
-        job = await _claim(services, websocket.path_params["job_id"])
+        job, claim = await admit(services, websocket.path_params["job_id"], websocket.query_params.get("sample"))
     except Refusal as refusal:
         await _last_words(websocket, refusal.reply(), refusal.close)
         return
     with structlog.contextvars.bound_contextvars(job=job.job):
-        await Capture(websocket, services, job).run()
-
-
-async def _claim(services: Services, job_id: str) -> Job:
-    """Open the job for this connection, and for no other; raises Refusal."""
-    retry_after = services.settings.retry_after
-    try:
-        job = await services.store.get(job_id)
-        if job is None:
-            raise Refusal("unknown_job", f"no job {job_id!r}: create one first", 4004)
-        if services.publisher is None or services.bus.trouble:
-            raise Refusal("unavailable", services.bus.trouble or "the bus is being set up", 1013, retry_after)
-        async with asyncio.timeout(services.settings.answer_within):
-            opened = Opened(job=job.job, connection=uuid.uuid4().hex, options=job.options)
-            if await services.bus.create(opened):
-                services.advance(job.job, "streaming")
-                return job
-            if await services.bus.last_raw(Closed.pattern(job.job)):
-                raise Refusal("job_closed", "this job has been closed already: create another", 4009)
-            raise Refusal("job_in_use", "this job has a connection already: create another job", 1008)
-    except StoreError as exc:
-        raise Refusal("unavailable", str(exc), 1013, retry_after) from exc
-    except TimeoutError as exc:
-        reason = services.bus.trouble or "the bus does not answer"
-        raise Refusal("unavailable", reason, 1013, retry_after) from exc
+        await Capture(websocket, services, job, claim).run()
 
 
 class Capture:
     """One connection that has its job."""
 
-    def __init__(self, websocket: WebSocket, services: Services, job: Job) -> None:
-        assert services.publisher is not None  # noqa: S101 - a claimed job has one
+    def __init__(self, websocket: WebSocket, services: Services, job: Job, claim: Claim) -> None:
+        assert services.publisher is not None  # noqa: S101 - an admitted job has one
         self._websocket = websocket
         self._services = services
         self._bus = services.bus
         self._job = job.job
-        self._session = Session(job.job, job.options)
+        self._claim = claim
+        self._publisher = services.publisher
+        self._session = Session(job.job, job.options, claim.start)
         self._converter = Converter(job.options.encoding, job.options.sample_rate)
-        self._track: AudioTrack = services.publisher.track(job.job)
+        self._track = services.publisher.track(job.job, claim)
+        self._ending: asyncio.Future[Ending] = asyncio.get_running_loop().create_future()
+        self._heard_at = asyncio.get_running_loop().time()
         self._stored_at = 0.0
 
     async def run(self) -> None:
         """Serve the connection to its end. The job ends well whatever becomes of the connection."""
-        log.info("capture begins")
-        async with self._bus.listening(Progress, self._job, self._session.on_progress):
-            events, ticks = asyncio.create_task(self._tell_events()), asyncio.create_task(self._tell_regularly())
-            try:
-                reason = await self._receive()
-                await self._close(reason)
-                if reason == "stop":
-                    await self._wait_for_the_end(events)
-            finally:
-                for task in (events, ticks):
-                    task.cancel()
-                await asyncio.gather(events, ticks, return_exceptions=True)
-                if self._services.publisher is not None:
-                    self._services.publisher.forget(self._track)
+        log.info("capture begins", sample=self._claim.start)
+        holder = Holder(self._job, self._claim, lambda: self._end("superseded"), self._session.on_progress)
+        tasks = [asyncio.create_task(task) for task in (self._tell_events(), self._tell_regularly(), self._receive())]
+        try:
+            async with self._services.holdings.hold(holder):
+                ending = await self._ending
+                log.info("audio ends", reason=ending)
+                await self._after(ending, *tasks)
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            self._publisher.forget(self._track)
 
-    async def _receive(self) -> Reason:
-        """Take audio and commands until the client stops or is gone."""
+    def _end(self, ending: Ending) -> None:
+        if not self._ending.done():
+            self._ending.set_result(ending)
+
+    async def _after(
+        self, ending: Ending, events: asyncio.Task[None], _ticks: asyncio.Task[None], receiving: asyncio.Task[None]
+    ) -> None:
+        if ending == "lost":
+            ending = await self._wait_for_return()
+        if ending == "superseded":
+            await self._last_words("taken_over", "a newer connection has this job", 4010)
+        elif ending == "ended":
+            await self._last_words("job_closed", "the job was closed while this server was away", 4009)
+        elif ending == "lost":
+            # This edge is stopping. The client finds another one, or the segmenter closes the job.
+            with suppress(TimeoutError):
+                async with asyncio.timeout(1):
+                    await self._track.drained()
+        else:
+            if ending == "idle":
+                await self._last_words("idle", f"no message for {self._services.settings.idle:g} s", 4008)
+            if await self._close(ending) and ending == "stop":
+                # Until all is told, or the client is gone.
+                await asyncio.wait([events, receiving], return_when=asyncio.FIRST_COMPLETED)
+
+    async def _wait_for_return(self) -> Ending:
+        """The line broke: give the client time to come back, to this edge or another."""
+        self._ending = asyncio.get_running_loop().create_future()
+        stopping = asyncio.create_task(self._bus.stopping.wait())
+        window = self._services.settings.resume_window
+        await asyncio.wait([self._ending, stopping], timeout=window, return_when=asyncio.FIRST_COMPLETED)
+        stopping.cancel()
+        if self._ending.done():
+            return self._ending.result()
+        return "lost" if self._bus.stopping.is_set() else "disconnect"
+
+    async def _receive(self) -> None:
+        """Take audio and commands until the client is gone."""
         try:
             while True:
                 message = await self._websocket.receive()
+                self._heard_at = asyncio.get_running_loop().time()
                 if message["type"] == "websocket.disconnect":
-                    return "disconnect"
+                    self._end("disconnect" if message.get("code") in _GOOD_BYE else "lost")
+                    return
                 try:
                     if await self._take(message) == "stop":
-                        return "stop"
+                        self._end("stop")
                 except ProtocolError as error:
                     if error.close is not None:
-                        await _last_words(self._websocket, error.reply(), error.close)
-                        return "disconnect"
+                        await self._last_words(error.code, str(error), error.close)
+                        self._end("disconnect")
+                        return
                     await self._send(error.reply())
         except Exception:
             log.exception("capture failed")
-            reply: Reply = {"type": "error", "code": "internal", "message": "the server failed; what was acked is kept"}
-            await _last_words(self._websocket, reply, 1011)
-            return "disconnect"
+            await self._last_words("internal", "the server failed; what was acked is kept", 1011)
+            self._end("lost")
 
     async def _take(self, message: MutableMapping[str, Any]) -> Command | None:
         data = message.get("bytes")
@@ -146,22 +156,20 @@ class Capture:
             await self._track.send(pcm)
         return None
 
-    async def _close(self, reason: Reason) -> None:
-        """No more audio: store what is left of it, then say so on the bus."""
+    async def _close(self, reason: Literal["stop", "disconnect", "idle"]) -> bool:
+        """No more audio: store what is left of it, then say so on the bus. False: the job is in other hands."""
         if left := self._converter.flush():
             await self._track.send(left)
-        samples = await self._track.finish()
+        try:
+            samples = await self._track.finish()
+        except Superseded:
+            await self._last_words("taken_over", "a newer connection has this job", 4010)
+            return False
         self._stored_at = asyncio.get_running_loop().time()
         await self._bus.create(Closed(job=self._job, samples=samples, reason=reason))
         self._services.advance(self._job, "transcribing")
         log.info("capture closed", reason=reason, samples=samples)
-
-    async def _wait_for_the_end(self, events: asyncio.Task[None]) -> None:
-        """After the command stop: until all is told, or the client is gone. Sound that still comes is refused."""
-        receiving = asyncio.create_task(self._receive())
-        await asyncio.wait([events, receiving], return_when=asyncio.FIRST_COMPLETED)
-        receiving.cancel()
-        await asyncio.gather(receiving, return_exceptions=True)
+        return True
 
     async def _tell_events(self) -> None:
         """Tell what is published about the job; ends with the summary, and then closes the socket."""
@@ -187,17 +195,33 @@ class Capture:
         await self._send(self._session.ack(self._track.stored, complete=True))
 
     async def _tell_regularly(self) -> None:
-        stored = 0
+        clock = asyncio.get_running_loop().time
+        stored, before = self._track.stored, clock()
         while True:
             await asyncio.sleep(TICK)
+            if clock() - before > _PAUSE and not await self._still_open():
+                self._end("ended")
+                return
             await self._send(self._session.ack(stored))
             await self._send(self._session.status(self._track.sent))
-            stored = self._track.stored
+            if clock() - self._heard_at > self._services.settings.idle and not self._track.waiting:
+                self._end("idle")
+            stored, before = self._track.stored, clock()
+
+    async def _still_open(self) -> bool:
+        try:
+            await claim_audio(self._bus, self._job)
+        except AudioEnded:
+            return False
+        return True
 
     async def _send(self, reply: Reply | None) -> None:
         if reply is not None:
             with suppress(RuntimeError, WebSocketDisconnect):  # gone: `_receive` will notice
                 await self._websocket.send_json(reply)
+
+    async def _last_words(self, code: str, message: str, close: int) -> None:
+        await _last_words(self._websocket, {"type": "error", "code": code, "message": message}, close)
 
 
 async def _last_words(websocket: WebSocket, reply: Reply, close: int) -> None:

@@ -38,8 +38,8 @@ async def create(request: Request) -> JSONResponse:
     """`POST /api/v1/stream/create`: 201 with the job's id and the address of its socket."""
     services: Services = request.app.state.services
     options = _parse(await _body(request))
-    if services.bus.trouble:
-        raise Problem(503, services.bus.trouble, retry_after=services.settings.retry_after)
+    if trouble := services.trouble():
+        raise Problem(503, trouble, retry_after=services.settings.retry_after)
     job_id = uuid.uuid4().hex
     await services.store.create(job_id, JobOptions(**options.model_dump()))
     scheme = "wss" if request.url.scheme == "https" else "ws"

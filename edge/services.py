@@ -11,10 +11,14 @@ from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from bus import AudioPublisher, Bus
+from edge.holdings import Holdings
 from store.job import State
 from store.jobs import JobNotFound, JobStore, StoreError, StoreSettings, connect
 
 log = structlog.get_logger()
+
+_STALLED = 5.0
+"""Seconds without progress of some job's audio after which no further captures begin."""
 
 
 class Settings(BaseSettings):
@@ -29,6 +33,9 @@ class Settings(BaseSettings):
     )
     answer_within: float = Field(5.0, gt=0, description="Seconds to wait for the bus before a client is refused.")
     retry_after: int = Field(2, ge=1, description="Seconds that a refused client is asked to wait.")
+    resume_window: float = Field(30.0, ge=0, description="Seconds that a job waits for a client whose line broke.")
+    idle: float = Field(600.0, gt=0, description="Seconds without a message after which a connection ends.")
+    connections: int = Field(2_000, ge=1, description="Captures at a time; further ones are asked to come later.")
 
 
 class Services:
@@ -39,6 +46,7 @@ class Services:
         self.store = store
         self.settings = settings
         self.publisher: AudioPublisher | None = None
+        self.holdings = Holdings(bus)
         self._background: set[asyncio.Task[None]] = set()
 
     async def checks(self) -> dict[str, str]:
@@ -53,6 +61,16 @@ class Services:
             "store": store or "ok",
             **{kind: "ok" if there else "no worker answers" for kind, there in zip(kinds, present, strict=True)},
         }
+
+    def trouble(self) -> str | None:
+        """Why no capture can begin now, in one sentence; None if it can."""
+        if self.bus.trouble or self.publisher is None:
+            return self.bus.trouble or "the bus is being set up"
+        if self.publisher.stalled(_STALLED):
+            return "audio cannot be stored at present"
+        if len(self.holdings) >= self.settings.connections:
+            return f"this server has {self.settings.connections} captures, as many as it takes"
+        return None
 
     async def _store_trouble(self) -> str | None:
         try:
@@ -84,9 +102,9 @@ class Services:
             delay = min(delay * 2, 10)
 
     async def publish_audio(self) -> None:
-        """Keep a publisher open, from when the bus is connected until this is cancelled."""
+        """Keep a publisher and the holdings open, from when the bus is connected until this is cancelled."""
         await self.bus.connected.wait()
-        async with AudioPublisher(self.bus) as publisher:
+        async with self.holdings.open(), AudioPublisher(self.bus) as publisher:
             self.publisher = publisher
             try:
                 await asyncio.Event().wait()

@@ -81,25 +81,27 @@ def _seconds(samples: int) -> float:
 class Session:
     """What one connection knows of its job."""
 
-    def __init__(self, job: str, options: JobOptions) -> None:
+    def __init__(self, job: str, options: JobOptions, start: int = 0) -> None:
+        """Go on with a job's audio at sample `start`, counted at 16 kHz as the bus does."""
         self.state: State = "streaming"
         self._job = job
         self._rate = options.sample_rate
         self._width = _BYTES_PER_SAMPLE.get(options.encoding)
-        self._received = 0  # samples, at the client's rate
+        self.next_sample = start * options.sample_rate // RATE
+        """What the client is to send next, counted at its own rate, as all samples are that it is told of."""
         self._stopped = False
         self._finals: dict[int, Transcript] = {}
         self._segments: int | None = None  # how many there are, once that is known
         self._summary: Summary | None = None
         self._published = 0  # utterances that the segmenter is known to have published
-        self._floor = 0  # all sound below is in an utterance, or silence
+        self._floor = start  # all sound below is in an utterance, or silence
         self._waiting: dict[int, int] = {}  # start of each utterance that has no transcript yet
         self._told: Reply = {}
-        self._acked = 0
+        self._acked = self.next_sample
 
     def welcome(self) -> Reply:
         """The first message."""
-        return {"type": "connection_success", "job_id": self._job, "next_sample": 0}
+        return {"type": "connection_success", "job_id": self._job, "next_sample": self.next_sample}
 
     def check_audio(self, data: bytes) -> None:
         """Admit a binary message, or raise ProtocolError."""
@@ -118,7 +120,7 @@ class Session:
             raise ProtocolError(
                 "odd_length", f"{len(data)} bytes are not whole samples: a multiple of {self._width} is accepted", 1008
             )
-        self._received += len(data) // self._width
+        self.next_sample += len(data) // self._width
 
     def command(self, text: str) -> Command:
         """Read a text message, or raise ProtocolError."""
@@ -181,7 +183,7 @@ class Session:
         """Tell how much is durable, where that is news. stored: samples at 16 kHz; `complete`: that was all."""
         samples = stored * self._rate // RATE  # counted as the client counts
         if self._width is not None:
-            samples = self._received if complete else min(samples, self._received)
+            samples = self.next_sample if complete else min(samples, self.next_sample)
         if samples <= self._acked:
             return None
         self._acked = samples

@@ -1,0 +1,67 @@
+"""Which jobs this edge has a connection of, and how edges tell each other of a take-over."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+
+from bus import Bus
+from bus.claim import Claim
+from bus.messages import Attached, Progress
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Holder:
+    """A connection that has a job."""
+
+    job: str
+    claim: Claim
+    let_go: Callable[[], None]
+    """Called when another connection has taken the job over."""
+    on_progress: Callable[[Progress], None]
+
+
+class Holdings:
+    """The jobs of one edge; one subscription each serves all of them."""
+
+    def __init__(self, bus: Bus) -> None:
+        self._bus = bus
+        self._holders: dict[str, Holder] = {}
+
+    def __len__(self) -> int:
+        return len(self._holders)
+
+    @asynccontextmanager
+    async def open(self) -> AsyncIterator[None]:
+        """Listen for as long as the block runs."""
+        async with AsyncExitStack() as stack:
+            await stack.enter_async_context(self._bus.listening(Attached, "*", self._on_attached))
+            await stack.enter_async_context(self._bus.listening(Progress, "*", self._on_progress))
+            # The segmenter asks before it ends the audio of a job that has fallen silent.
+            await stack.enter_async_context(self._bus.answering("live.*.holder", self._holders.__contains__))
+            yield
+
+    @asynccontextmanager
+    async def hold(self, holder: Holder) -> AsyncIterator[None]:
+        """Have a job while the block runs, or until a later claim; whoever had it here or elsewhere lets go."""
+        former = self._holders.get(holder.job)
+        self._holders[holder.job] = holder
+        if former is not None:
+            former.let_go()
+        await self._bus.publish(Attached(job=holder.job, claim=holder.claim.seq))
+        try:
+            yield
+        finally:
+            if self._holders.get(holder.job) is holder:
+                del self._holders[holder.job]
+
+    def _on_attached(self, attached: Attached) -> None:
+        holder = self._holders.get(attached.job)
+        if holder is not None and attached.claim > holder.claim.seq:
+            holder.let_go()
+
+    def _on_progress(self, progress: Progress) -> None:
+        holder = self._holders.get(progress.job)
+        if holder is not None:
+            holder.on_progress(progress)
