@@ -1,0 +1,1 @@
+"""Speech to text: utterances in, transcripts out."""

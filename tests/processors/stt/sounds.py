@@ -1,0 +1,58 @@
+"""What the speech engine gets to hear: the committed samples, as they are and made hard."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from audio import decode
+
+SAMPLES = Path(__file__).parents[3] / "samples"
+PADDING = 4_800
+LONGEST = 28 * 16_000
+
+
+class Sentence(NamedTuple):
+    text: str
+    language: str
+    pcm: bytes
+
+
+def sound(name: str) -> bytes:
+    return b"".join(decode(SAMPLES / f"{name}.flac"))
+
+
+def sentences(name: str) -> list[Sentence]:
+    """Each sentence of a sample with as much sound around it as the segmenter leaves."""
+    pcm = sound(name)
+    said = json.loads((SAMPLES / f"{name}.json").read_text("utf-8"))["sentences"]
+    return [
+        Sentence(s["text"], s["language"], pcm[2 * max(0, s["start"] - PADDING) : 2 * (s["end"] + PADDING)])
+        for s in said
+    ]
+
+
+def packed(said: Iterable[Sentence]) -> bytes:
+    """One sentence after the other without a pause, as long as the longest utterance at most."""
+    return b"".join(sentence.pcm[2 * PADDING : -2 * PADDING] for sentence in said)[: 2 * LONGEST]
+
+
+def noisy(pcm: bytes, decibels: float, random: np.random.Generator) -> bytes:
+    """With white noise, so that the sound lies so many decibels above it."""
+    samples = np.frombuffer(pcm, np.int16).astype(np.float64)
+    noise = random.standard_normal(len(samples)) * np.sqrt(np.mean(samples**2) / 10 ** (decibels / 10))
+    return bytes(np.clip(samples + noise, -32_768, 32_767).astype(np.int16))
+
+
+def hard() -> list[bytes]:
+    """Ten utterances: buried in noise, packed without pauses, and the same said over and over."""
+    said, random = sentences("meeting"), np.random.default_rng(1)
+    return [
+        *(noisy(said[index].pcm, -5, random) for index in (1, 2, 3, 4)),
+        *(noisy(packed(said[index] for index in random.permutation(len(said))), 5, random) for _ in range(3)),
+        *(packed([said[index]] * 9) for index in (1, 4, 7)),
+    ]
