@@ -2,8 +2,8 @@
 
 A connection that takes a job over first finds out where its audio stands, then stores an empty frame there, on
 condition that nothing was stored meanwhile. The mark that audio has ended is stored on condition that no such claim
-came after one's own. So of two edges that both believe to have a job, only the one that claimed it last can end it, and what the
-other still sends are frames that are there already.
+came after one's own. So of two edges that both believe to have a job, only the one that claimed it last can end it,
+and what the other still sends are frames that are there already.
 """
 
 from __future__ import annotations

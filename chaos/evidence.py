@@ -10,7 +10,8 @@ from bus.audio import AudioFrame
 from bus.messages import RATE, WIDTH
 
 
-class Segment(NamedTuple):
+@dataclass(frozen=True, order=True, slots=True)
+class Segment:
     """A stretch of speech and its text; `start` and `end` are sample indexes."""
 
     index: int

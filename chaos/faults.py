@@ -25,8 +25,6 @@ POISONED = ("speech.{job}", "audio.{job}", "events.{job}.opened", "events.{job}.
 LEAST_STOP, MOST_STOP = 6.0, 9.0
 """Seconds of a stop: longer than the lease of the segmenter and, as they are run here, of the speech workers (5 s)."""
 
-LEAST_GAP = 0.3
-
 
 @dataclass(frozen=True, order=True, slots=True)
 class Fault:
@@ -53,7 +51,7 @@ def schedule(seed: int, seconds: float, processes: Sequence[str], *, every: floa
     stopped_until = dict.fromkeys(processes, 0.0)
     at = 0.0
     while True:
-        at += max(LEAST_GAP, random.expovariate(1 / every))
+        at += random.uniform(0.2, 1.8) * every
         if at >= seconds:
             return found
         if not deck:

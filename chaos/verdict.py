@@ -41,7 +41,7 @@ class Verdict:
 
 
 def judge(evidence: Evidence, calm: Sequence[Segment] | None) -> Verdict:
-    """Hold a meeting against what was sent, and against the segments of a calm run of the same sound (None: not known)."""
+    """Hold a meeting against what was sent, and against the segments of the same sound in calm (None: not known)."""
     verdict = Verdict(evidence.name, evidence.job, len(evidence.sent) // WIDTH, len(evidence.transcripts))
     _judge_sound(verdict, evidence)
     _judge_indexes(verdict, evidence, None if calm is None else len(calm))
@@ -102,8 +102,8 @@ def _judge_indexes(verdict: Verdict, evidence: Evidence, expected: int | None) -
 
 def _judge_end(verdict: Verdict, evidence: Evidence) -> None:
     if not evidence.told.finished or evidence.state != "completed":
-        told = evidence.told.finished or "nothing"
-        verdict.note("unfinished", 1, f"the client heard of its end by {told}, the state is {evidence.state!r}")
+        heard = evidence.told.finished or "nothing"
+        verdict.note("unfinished", 1, f"the client heard of its end by {heard}, the state is {evidence.state!r}")
     for kind in ONCE:
         if (times := evidence.kinds.get(kind, 0)) != 1:
             verdict.note("other", 1, f"{times} events `{kind}`")

@@ -71,12 +71,13 @@ class Capture:
         """Serve the connection to its end. The job ends well whatever becomes of the connection."""
         log.info("capture begins", sample=self._claim.start)
         holder = Holder(self._job, self._claim, lambda: self._end("superseded"), self._session.on_progress)
-        tasks = [asyncio.create_task(task) for task in (self._tell_events(), self._tell_regularly(), self._receive())]
+        events, receiving = asyncio.create_task(self._tell_events()), asyncio.create_task(self._receive())
+        tasks = [events, receiving, asyncio.create_task(self._tell_regularly())]
         try:
             async with self._services.holdings.hold(holder):
                 ending = await self._ending
                 log.info("audio ends", reason=ending)
-                await self._after(ending, *tasks)
+                await self._after(ending, events, receiving)
         finally:
             for task in tasks:
                 task.cancel()
@@ -87,9 +88,7 @@ class Capture:
         if not self._ending.done():
             self._ending.set_result(ending)
 
-    async def _after(
-        self, ending: Ending, events: asyncio.Task[None], _ticks: asyncio.Task[None], receiving: asyncio.Task[None]
-    ) -> None:
+    async def _after(self, ending: Ending, events: asyncio.Task[None], receiving: asyncio.Task[None]) -> None:
         if ending == "lost":
             ending = await self._wait_for_return()
         if ending == "superseded":
@@ -111,9 +110,10 @@ class Capture:
     async def _wait_for_return(self) -> Ending:
         """The line broke: give the client time to come back, to this edge or another."""
         self._ending = asyncio.get_running_loop().create_future()
-        stopping = asyncio.create_task(self._bus.stopping.wait())
+        stopping = asyncio.ensure_future(self._bus.stopping.wait())
+        waits: set[asyncio.Future[Any]] = {self._ending, stopping}
         window = self._services.settings.resume_window
-        await asyncio.wait([self._ending, stopping], timeout=window, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait(waits, timeout=window, return_when=asyncio.FIRST_COMPLETED)
         stopping.cancel()
         if self._ending.done():
             return self._ending.result()

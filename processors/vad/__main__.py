@@ -7,6 +7,7 @@ an owner that lost its lease without knowing finds out at its next write.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable
 from contextlib import aclosing
 from functools import partial
@@ -20,6 +21,7 @@ from bus.audio import audio_subject, decode_audio
 from bus.claim import decoded_utterance, last_utterance
 from bus.intake import Gap, Intake
 from bus.messages import Opened, Progress, Segmented, SpeechOptions, Utterance, VadOptions, dead_letter
+from processors.vad.abandoned import Heard, end_when_abandoned, ensure_closed
 from processors.vad.core import FRAME, WARM_UP, Parameters, Segment, Segmenter
 from processors.vad.webrtc import detector
 
@@ -39,11 +41,12 @@ class Settings(BaseSettings):
     hangover_ms: int = Field(600, ge=150, le=3_000)
     max_ms: int = Field(28_000, ge=5_000, le=28_000)
     ack_wait: float = Field(5.0, ge=0.5, description="Seconds of silence after which a worker counts as dead.")
+    abandoned: float = Field(35.0, gt=0, description="Seconds without audio after which a job that no edge has ends.")
 
     def parameters(self, options: VadOptions) -> tuple[int, Parameters]:
         """The detector's mode and the segmenter's parameters for one job."""
         asked = options.model_dump(exclude_none=True)
-        merged = self.model_dump(exclude={"ack_wait"}) | asked
+        merged = self.model_dump(exclude={"ack_wait", "abandoned"}) | asked
         return merged.pop("aggressiveness"), Parameters(**merged)
 
 
@@ -53,6 +56,7 @@ class Segmentation:
     def __init__(self, bus: Bus, settings: Settings, opened: Opened, epoch: int) -> None:
         self._bus = bus
         self._job = opened.job
+        self._abandoned = settings.abandoned
         self._epoch = epoch
         self._options = SpeechOptions(**opened.options.model_dump())
         mode, self._parameters = settings.parameters(opened.options.vad)
@@ -63,29 +67,47 @@ class Segmentation:
         self._progress_at = 0
         self._before = bytearray()
         self._segmenter: Segmenter | None = None
+        self._read_seq = 0
+        self._read_at = 0.0
 
     async def run(self) -> list[Message]:
-        """Read the job's audio to its end; returns the event that says how many utterances there are."""
+        """Segment the job to its end and see it closed; returns the event that says how many utterances there are."""
         done, self._last_seq = await last_utterance(self._bus, self._job)
-        if done and done.last:
-            return [Segmented(job=self._job, segments=done.index, samples=done.end)]
+        segmented = (
+            Segmented(job=self._job, segments=done.index, samples=done.end)
+            if done and done.last
+            else await self._segment(done)
+        )
+        await ensure_closed(self._bus, self._job, segmented.samples)
+        return [segmented]
+
+    async def _segment(self, done: Utterance | None) -> Segmented:
         self._index = done.index + 1 if done else 0
         self._start, self._continues = (done.end, done.continues) if done else (0, False)
         # A new detector is warmed with the sound before the checkpoint, which is therefore read first.
         self._intake = Intake(self._start)
+        self._read_at = asyncio.get_running_loop().time()
+        watch = asyncio.create_task(end_when_abandoned(self._bus, self._job, self._abandoned, self._heard))
         seq = done.audio_seq if done else 1
-        while True:
-            try:
-                return await self._read(seq)
-            except Gap as gap:
-                log.error("audio is gone", job=self._job, expected=self._intake.expected, goes_on_at=gap.sample)
-                self._intake.skip(gap)
-                await self._publish(self._skip(gap.sample))
-                seq = gap.seq
+        try:
+            while True:
+                try:
+                    return await self._read(seq)
+                except Gap as gap:
+                    log.error("audio is gone", job=self._job, expected=self._intake.expected, goes_on_at=gap.sample)
+                    self._intake.skip(gap)
+                    await self._publish(self._skip(gap.sample))
+                    seq = gap.seq
+        finally:
+            watch.cancel()
 
-    async def _read(self, seq: int) -> list[Message]:
+    def _heard(self) -> Heard:
+        return Heard(self._intake.expected, self._read_seq, self._read_at)
+
+    async def _read(self, seq: int) -> Segmented:
         async with aclosing(self._bus.read("AUDIO", audio_subject(self._job), after=seq - 1)) as stored:
             async for raw in stored:
+                self._read_seq, self._read_at = raw.seq, asyncio.get_running_loop().time()
                 try:
                     frame = decode_audio(raw.data)
                 except ContractError as exc:
@@ -172,13 +194,13 @@ class Segmentation:
             )
         )
 
-    async def _finish(self, end: int) -> list[Message]:
+    async def _finish(self, end: int) -> Segmented:
         if self._segmenter is not None:
             await self._publish(self._segmenter.finish())
         await self._append(
             Utterance(job=self._job, index=self._index, start=end, end=end, last=True, epoch=self._epoch)
         )
-        return [Segmented(job=self._job, segments=self._index, samples=end)]
+        return Segmented(job=self._job, segments=self._index, samples=end)
 
 
 async def own(bus: Bus, settings: Settings, opened: Opened, epoch: int) -> list[Message]:

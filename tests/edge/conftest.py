@@ -38,8 +38,9 @@ class Edge:
         async with httpx.AsyncClient(base_url=self.url) as client:
             return await client.get(path)
 
-    def socket(self, job: str, path: str = "/api/v1/stream") -> websockets.connect:
-        return websockets.connect(f"{self.url.replace('http', 'ws')}{path}/{job}", compression=None, proxy=None)
+    def socket(self, job: str, path: str = "/api/v1/stream", query: str = "") -> websockets.connect:
+        url = f"{self.url.replace('http', 'ws')}{path}/{job}{query}"
+        return websockets.connect(url, compression=None, proxy=None)
 
 
 StartEdge = Callable[..., AbstractAsyncContextManager[Edge]]
@@ -75,7 +76,7 @@ async def running_edge(nats_url: str, *, wait: bool = True, **settings: Any) -> 
 @pytest.fixture
 async def edge(nats_url: str, redis_url: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Edge]:
     monkeypatch.setenv("STORE_URL", redis_url)
-    async with running_edge(nats_url) as started:
+    async with running_edge(nats_url, resume_window=2) as started:
         yield started
 
 
@@ -115,8 +116,8 @@ class Client:
 
 
 @asynccontextmanager
-async def client(edge: Edge, job: str, path: str = "/api/v1/stream") -> AsyncIterator[Client]:
-    async with edge.socket(job, path) as socket:
+async def client(edge: Edge, job: str, path: str = "/api/v1/stream", query: str = "") -> AsyncIterator[Client]:
+    async with edge.socket(job, path, query) as socket:
         connected = Client(socket)
         try:
             yield connected

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import random
+import re
 import socket
 import struct
 from typing import Any
@@ -37,6 +38,16 @@ async def play_processors(bus: Bus, job: str, texts: list[str], samples: int) ->
 
 async def stored(bus: Bus, job: str) -> bytes:
     return b"".join(decode_audio(raw.data).pcm for raw in await bus.history("AUDIO", f"audio.{job}"))
+
+
+async def assembled(bus: Bus, job: str) -> tuple[bytes, bool]:
+    """The sound as a reader has it that takes only what it expects next, and whether it met the end."""
+    sound, last = b"", False
+    for raw in await bus.history("AUDIO", f"audio.{job}"):
+        frame = decode_audio(raw.data)
+        if frame.start * 2 == len(sound):
+            sound, last = sound + frame.pcm, frame.last
+    return sound, last
 
 
 async def closed(bus: Bus, job: str) -> Closed:
@@ -207,16 +218,107 @@ async def test_an_unknown_job_is_refused(edge: Edge) -> None:
         assert meeting.of("error")[0]["code"] == "unknown_job"
 
 
-async def test_a_second_connection_to_a_job_is_refused_and_the_first_goes_on(edge: Edge, worker: Bus) -> None:
+async def test_a_newer_connection_takes_over_from_an_older_one(edge: Edge, worker: Bus) -> None:
     job = await edge.create()
     async with client(edge, job) as first:
         await first.socket.send(FRAME)
+        await wait_until(lambda: stored(worker, job), description="the frame is stored")
         async with client(edge, job) as second:
-            assert await second.closed() == 1008
-            assert second.of("error")[0]["code"] == "job_in_use"
-        await first.socket.send(FRAME)
-        await first.command("stop")
-        assert (await closed(worker, job)).samples == 960
+            assert await first.closed() == 4010
+            assert first.of("error")[-1]["code"] == "taken_over"
+            assert (await second.until("connection_success"))["next_sample"] == 480
+            await second.socket.send(FRAME)
+            await second.command("stop")
+            assert (await closed(worker, job)).samples == 960
+
+
+async def test_a_client_resumes_at_another_edge_and_nothing_is_lost_or_doubled(
+    edge: Edge, nats_url: str, worker: Bus
+) -> None:
+    noise = random.Random(3)  # noqa: S311
+    frames = [noise.randbytes(960) for _ in range(90)]
+    job = await edge.create()
+    async with running_edge(nats_url) as other:
+        acked = 0
+        for number, where in enumerate((edge, other, edge)):
+            async with client(where, job, query=f"?sample={acked}") as meeting:
+                at = (await meeting.until("connection_success"))["next_sample"] // 480
+                assert at * 480 >= acked
+                for frame in frames[at : 30 * (number + 1)]:
+                    await meeting.socket.send(frame)
+                acked = (await meeting.until("ack"))["samples"]
+                if number < 2:
+                    meeting.socket.transport.abort()
+                else:
+                    await meeting.command("stop")
+                    end = await closed(worker, job)
+                    assert (end.samples, end.reason) == (90 * 480, "stop")
+    assert await assembled(worker, job) == (b"".join(frames), True)
+
+
+async def test_a_gap_is_refused_with_the_sample_that_is_expected(edge: Edge, worker: Bus) -> None:
+    job = await edge.create(sample_rate=48_000)
+    async with client(edge, job) as meeting:
+        await meeting.socket.send(b"\0" * 96_000)
+        await meeting.until("ack")
+        meeting.socket.transport.abort()
+    async with client(edge, job, query="?sample=100000") as late:
+        assert await late.closed() == 1008
+        (error,) = late.of("error")
+        assert error["code"] == "gap"
+        expected = int(re.findall(r"sample (\d+) is expected next", error["message"])[0])
+        assert 0 < expected <= 48_000
+    async with client(edge, job, query=f"?sample={expected}") as back:
+        assert (await back.until("connection_success"))["next_sample"] == expected
+        await back.command("stop")
+        await closed(worker, job)
+
+
+async def test_a_sample_that_is_no_number_is_refused(edge: Edge) -> None:
+    async with client(edge, await edge.create(), query="?sample=-1") as meeting:
+        assert await meeting.closed() == 1008
+        assert "sample='-1': a sample index is accepted" in meeting.of("error")[0]["message"]
+
+
+async def test_after_a_resume_all_finals_are_told_again(edge: Edge, worker: Bus) -> None:
+    job = await edge.create()
+    async with client(edge, job) as meeting:
+        await worker.create(final(job, 0, "Hello."))
+        await meeting.until("transcript_segment")
+        meeting.socket.transport.abort()
+    async with client(edge, job) as back:
+        assert (await back.until("transcript_segment"))["text"] == "Hello."
+
+
+async def test_a_connection_that_says_nothing_ends(
+    nats_url: str, redis_url: str, worker: Bus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("STORE_URL", redis_url)
+    async with running_edge(nats_url, idle=1) as edge:
+        job = await edge.create()
+        async with client(edge, job) as meeting:
+            await meeting.socket.send(FRAME)
+            assert await meeting.closed() == 4008
+            assert meeting.of("error")[0]["code"] == "idle"
+        end = await closed(worker, job)
+        assert (end.samples, end.reason) == (480, "idle")
+
+
+async def test_a_full_edge_asks_to_come_later(
+    nats_url: str, redis_url: str, worker: Bus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("STORE_URL", redis_url)
+    async with running_edge(nats_url, connections=1) as edge:
+        job, other = await edge.create(), await edge.create()
+        async with client(edge, job) as meeting:
+            await meeting.until("connection_success")
+            async with client(edge, other) as refused:
+                assert await refused.closed() == 1013
+                (error,) = refused.of("error")
+                assert (error["code"], error["retry_after"]) == ("unavailable", 2)
+                assert "1 captures, as many as it takes" in error["message"]
+            await meeting.command("stop")
+            await closed(worker, job)
 
 
 async def test_a_closed_job_takes_no_connection(edge: Edge, worker: Bus) -> None:
@@ -285,11 +387,7 @@ async def test_a_crash_of_the_bus_in_mid_meeting_loses_nothing(
             await meeting.command("stop")
             end = await closed(edge.bus, job)
             assert end.samples == 200 * 480
-            sound: dict[int, bytes] = {}
-            for raw in await edge.bus.history("AUDIO", f"audio.{job}"):
-                frame_read = decode_audio(raw.data)
-                sound.setdefault(frame_read.start, frame_read.pcm)
-            assert b"".join(sound[start] for start in sorted(sound)) == b"".join(frames)
+            assert await assembled(edge.bus, job) == (b"".join(frames), True)
 
 
 @pytest.mark.parametrize(
@@ -310,19 +408,20 @@ async def test_other_encodings_reach_the_bus_as_16_khz(
         assert meeting.of("ack")[-1]["samples"] == 2 * rate  # counted as the client counts
 
 
-async def test_a_stopping_edge_closes_its_jobs(
-    nats_url: str, redis_url: str, worker: Bus, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("STORE_URL", redis_url)
-    async with running_edge(nats_url) as edge:
-        job = await edge.create()
-        async with edge.socket(job) as connection:
-            meeting = Client(connection)
+async def test_a_stopping_edge_leaves_its_jobs_open_for_another(edge: Edge, nats_url: str, worker: Bus) -> None:
+    job = await edge.create()
+    async with running_edge(nats_url) as stopping, stopping.socket(job) as connection:
+        meeting = Client(connection)
+        for _ in range(10):
             await meeting.socket.send(FRAME)
-            await meeting.until("ack")
-            edge.bus.stopping.set()
-            assert await meeting.closed() == 1012
-            assert (await closed(worker, job)).samples == 480
+        await meeting.until("ack")
+        stopping.bus.stopping.set()
+        assert await meeting.closed() == 1012
+    assert await worker.last_raw(Closed.pattern(job)) is None
+    async with client(edge, job) as back:
+        assert (await back.until("connection_success"))["next_sample"] == 4_800
+        await back.command("stop")
+        assert (await closed(worker, job)).samples == 4_800
 
 
 async def test_a_client_that_does_not_read_holds_up_only_itself(edge: Edge, worker: Bus) -> None:

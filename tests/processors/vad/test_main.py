@@ -15,8 +15,8 @@ import pytest
 
 from audio import decode
 from bus import AudioPublisher, Bus, Fenced, connect
-from bus.claim import Claim
-from bus.messages import JobOptions, Opened, Segmented, Utterance, VadOptions
+from bus.claim import Claim, end_audio
+from bus.messages import Closed, JobOptions, Opened, Segmented, Utterance, VadOptions
 from compose.servers import Server
 from processors.vad.__main__ import Settings, main, own
 from processors.vad.core import Parameters, Segmenter
@@ -48,7 +48,7 @@ async def send(bus: Bus, job: str, chunks: Sequence[bytes], *, finish: bool = Tr
         for chunk in chunks:
             await track.send(chunk)
         if finish:
-            await track.finish()
+            await bus.create(Closed(job=job, samples=await track.finish(), reason="stop"))
         await wait_until(lambda: track.stored == track.sent, description="all audio is stored")
 
 
@@ -137,7 +137,7 @@ async def publish_from(bus: Bus, job: str, start: int, chunks: Sequence[bytes], 
         for chunk in chunks:
             await track.send(chunk)
         if finish:
-            await track.finish()
+            await bus.create(Closed(job=job, samples=await track.finish(), reason="stop"))
         await wait_until(lambda: track.stored == track.sent, description="the audio is stored")
 
 
@@ -239,3 +239,45 @@ async def test_segmenting_goes_on_after_a_crash_of_the_server(nats_server: Serve
         await publish_from(bus, "a", 400 * 480, chunks[400:], finish=True)
         await wait_until(lambda: finished(bus, "a"), description="the job is segmented")
         await assert_as_calm(bus, "a", meeting)
+
+
+async def test_a_job_whose_edge_died_is_closed(bus: Bus, nats_url: str, meeting: bytes) -> None:
+    async with connect(nats_url) as other:
+        running = asyncio.create_task(main(other, Settings(abandoned=1)))
+        await bus.create(Opened(job="a"))
+        await publish_from(bus, "a", 0, frames(meeting))
+        await wait_until(lambda: finished(bus, "a"), description="the job is segmented")
+        other.stopping.set()
+        await running
+    await assert_as_calm(bus, "a", meeting)
+    closed = await bus.last(Closed, Closed.pattern("a"))
+    assert closed is not None
+    assert (closed.value.samples, closed.value.reason) == (len(meeting) // 2, "abandoned")
+
+
+async def test_a_silent_job_that_an_edge_has_is_left_open(bus: Bus, nats_url: str, meeting: bytes) -> None:
+    asked: list[str] = []
+
+    def knows(job: str) -> bool:
+        asked.append(job)
+        return len(asked) < 3
+
+    async with connect(nats_url) as other, bus.answering("live.*.holder", knows):
+        running = asyncio.create_task(main(other, Settings(abandoned=0.1)))
+        await bus.create(Opened(job="a"))
+        await publish_from(bus, "a", 0, frames(meeting)[:300])
+        await wait_until(lambda: len(asked) == 2, description="the edge is asked twice")
+        assert not await bus.last_raw(Closed.pattern("a"))
+        await wait_until(lambda: bus.last_raw(Closed.pattern("a")), description="the edge has it no more")
+        other.stopping.set()
+        await running
+
+
+async def test_a_job_that_ended_without_being_closed_is_closed(bus: Bus, meeting: bytes) -> None:
+    """The edge died between the end of the audio and the event that says so."""
+    await send(bus, "a", frames(meeting)[:200], finish=False)
+    await end_audio(bus, "a", 200 * 480, 200)
+    await own(bus, Settings(), Opened(job="a"), 1)
+    closed = await bus.last(Closed, Closed.pattern("a"))
+    assert closed is not None
+    assert (closed.value.samples, closed.value.reason) == (200 * 480, "abandoned")

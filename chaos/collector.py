@@ -1,0 +1,78 @@
+"""From the bus and the store to the evidence of one meeting."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+
+from bus import Bus, ContractError, Raw, parse_event
+from bus.audio import AudioFrame, audio_subject, decode_audio
+from bus.messages import Closed, Message, Transcript, Utterance
+from chaos.caller import Caller
+from chaos.evidence import Evidence, Piece, Segment, assemble, witnesses
+from store.jobs import JobStore
+
+
+async def collect(bus: Bus, store: JobStore, caller: Caller) -> Evidence:
+    """Everything about a caller's meeting; what cannot be read is poison and is passed over."""
+    job = caller.job
+    pcm, pieces = assemble(_frames(await bus.history("AUDIO", audio_subject(job))))
+    speech = [*_utterances(await bus.history("SPEECH", Utterance.pattern(job)))]
+    events = [*_events(await bus.history("EVENTS", f"events.{job}.>"))]
+    closed = [event for event in events if isinstance(event, Closed)]
+    record = await store.get(job)
+    return Evidence(
+        name=caller.name,
+        job=job,
+        sent=caller.sent,
+        told=caller.told,
+        pcm=pcm,
+        pieces=pieces,
+        stored_at=await _times(bus, witnesses(caller.told.acks, pieces).values()),
+        speech=[Segment(item.index, item.start, item.end) for item in speech if not item.last],
+        counts=[(item.index, item.end) for item in speech if item.last],
+        transcripts=_segments(event for event in events if isinstance(event, Transcript)),
+        kinds=Counter(event.subject.split(".")[2] for event in events),
+        closed=closed[-1].samples if closed else None,
+        record=_segments(record.segments if record else []),
+        state=record.state if record else "not in the store",
+    )
+
+
+def _segments(transcripts: Iterable[Transcript]) -> list[Segment]:
+    return [Segment(item.index, item.start, item.end, item.text) for item in transcripts if item.generation == 1]
+
+
+def _frames(raws: Iterable[Raw]) -> Iterable[tuple[int, AudioFrame]]:
+    for raw in raws:
+        try:
+            yield raw.seq, decode_audio(raw.data)
+        except ContractError:
+            continue
+
+
+def _utterances(raws: Iterable[Raw]) -> Iterable[Utterance]:
+    for raw in raws:
+        try:
+            yield Utterance.decode(raw.data)
+        except ContractError:
+            continue
+
+
+def _events(raws: Iterable[Raw]) -> Iterable[Message]:
+    for raw in raws:
+        try:
+            if event := parse_event(raw.subject, raw.data):
+                yield event
+        except ContractError:
+            continue
+
+
+async def _times(bus: Bus, pieces: Iterable[Piece]) -> dict[int, float]:
+    """When messages of AUDIO were stored, in seconds since 1970, by sequence; the bus must be on this machine."""
+    found = {}
+    for seq in {piece.seq for piece in pieces}:
+        message = await bus.js.get_msg("AUDIO", seq)
+        assert message.time is not None  # noqa: S101 - every stored message has its time
+        found[seq] = message.time.timestamp()
+    return found
