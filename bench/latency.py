@@ -85,7 +85,7 @@ async def measure(pcm: bytes, model: str, runs: int) -> Measured:
 
 
 def load_engine(model: str) -> Engine:
-    """The speech engine as the system's own process runs it. Raises StartError."""
+    """The speech engine with the settings that the system gives it. Raises StartError."""
     stt = load(Settings)
     return Engine(
         model,

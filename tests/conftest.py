@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+import structlog
 
 from bus import Bus, connect
 from compose import servers
+
+# Through the standard library, so that pytest shows it with the test it belongs to; the default would write to the
+# stdout of whichever test is running.
+structlog.configure(
+    processors=[structlog.stdlib.render_to_log_kwargs],
+    wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
+    logger_factory=structlog.stdlib.LoggerFactory(),
+)
 
 
 @pytest.fixture

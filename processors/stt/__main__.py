@@ -18,6 +18,11 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from bus import RATE, Bus, run, serve
 from bus.messages import SpeechOptions, Transcript, Utterance
 from processors.stt.core import Heard, Model, Unfit, failed_transcript, transcript
+
+# CTranslate2's threads would spin while they wait for each other, and with anything else at work on the machine an
+# inference then takes several times as long. The library reads this when it is loaded.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
 from processors.stt.engine import Device, Engine
 
 log = structlog.get_logger()
