@@ -10,10 +10,10 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass
 
-MOST_FRAMES = 64
-"""Frames of one job that may be on their way: two seconds of 30 ms frames."""
+MOST_FRAMES = 32
+"""Frames of one job that may be on their way: one second of 30 ms frames."""
 
-MOST_BYTES = 65_536
+MOST_BYTES = 32_768
 """Bytes in these frames; the last one may reach beyond."""
 
 

@@ -18,6 +18,9 @@ from store.jobs import StoreSettings
 MAX_MESSAGE = 1_048_576
 """Bytes in one WebSocket message that are read at all; the session refuses less than that with a better sentence."""
 
+RECEIVE_BUFFER = 32_768
+"""Bytes of the kernel's receive buffer that are asked for, for each connection; Linux doubles them."""
+
 
 class _Server(uvicorn.Server):
     @contextmanager
@@ -53,9 +56,13 @@ async def main(bus: Bus, settings: Settings) -> None:
 
 def _listen(host: str, port: int) -> socket.socket:
     try:
-        return socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
+        listening = socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
     except OSError as exc:
         raise StartError(f"cannot listen on {host} port {port} (EDGE_HOST, EDGE_PORT): {exc.strerror}") from exc
+    # Inherited by each connection. What the kernel holds for a connection that waits is also what arrives at once when
+    # it is read again, so a small buffer bounds both; it still lets a distant client send at ten times real time.
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
+    return listening
 
 
 if __name__ == "__main__":
