@@ -72,9 +72,8 @@ async def claim_audio(bus: Bus, job: str, generation: int = 1) -> Claim:
 
 
 def _take(intake: Intake, raw: Raw) -> None:
-    try:
-        frame = decode_audio(raw.data)
-    except ContractError:
+    frame = _frame(raw)
+    if frame is None:
         return
     if frame.last:
         raise AudioEnded(f"the audio of {raw.subject} has ended")
@@ -83,6 +82,15 @@ def _take(intake: Intake, raw: Raw) -> None:
     except Gap as gap:
         intake.skip(gap)
         intake.take(raw.seq, frame)
+
+
+async def check_claim(bus: Bus, job: str, claim: Claim) -> None:
+    """Return if a claim still holds; raises AudioEnded or Superseded. Reads what was stored since it was made."""
+    for raw in await bus.history("AUDIO", audio_subject(job), after=claim.seq):
+        if _is_end(raw):
+            raise AudioEnded(f"the audio of {job} has ended")
+        if _is_claim(raw):
+            raise Superseded(f"the audio of {job} is in other hands")
 
 
 async def end_audio(bus: Bus, job: str, end: int, after: int, generation: int = 1) -> None:
@@ -97,13 +105,23 @@ async def end_audio(bus: Bus, job: str, end: int, after: int, generation: int = 
             return
         except Conflict:
             later = await bus.history("AUDIO", audio_subject(job), after=after)
-        if not later or any(_is_claim_or_end(raw) for raw in later):
+        if not later or any(_is_claim(raw) or _is_end(raw) for raw in later):
             raise Superseded(f"the audio of {job} is in other hands")
         after = later[-1].seq  # frames that were sent twice
 
 
-def _is_claim_or_end(raw: Raw) -> bool:
+def _is_end(raw: Raw) -> bool:
+    frame = _frame(raw)
+    return frame is not None and frame.last
+
+
+def _is_claim(raw: Raw) -> bool:
+    frame = _frame(raw)
+    return frame is not None and not frame.pcm and not frame.last
+
+
+def _frame(raw: Raw) -> AudioFrame | None:
     try:
-        return not decode_audio(raw.data).pcm
+        return decode_audio(raw.data)
     except ContractError:
-        return False
+        return None

@@ -12,7 +12,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from audio import AudioError, Converter
 from bus import ContractError, parse_event
-from bus.claim import AudioEnded, Claim, Superseded, claim_audio
+from bus.claim import AudioEnded, Claim, Superseded, check_claim
 from bus.messages import Closed, Completed
 from edge.admission import Refusal, admit
 from edge.holdings import Holder
@@ -199,21 +199,18 @@ class Capture:
         stored, before = self._track.stored, clock()
         while True:
             await asyncio.sleep(TICK)
-            if clock() - before > _PAUSE and not await self._still_open():
-                self._end("ended")
-                return
+            if clock() - before > _PAUSE:
+                try:
+                    await check_claim(self._bus, self._job, self._claim)
+                except AudioEnded:
+                    return self._end("ended")
+                except Superseded:
+                    return self._end("superseded")
             await self._send(self._session.ack(stored))
             await self._send(self._session.status(self._track.sent))
             if clock() - self._heard_at > self._services.settings.idle and not self._track.waiting:
                 self._end("idle")
             stored, before = self._track.stored, clock()
-
-    async def _still_open(self) -> bool:
-        try:
-            await claim_audio(self._bus, self._job)
-        except AudioEnded:
-            return False
-        return True
 
     async def _send(self, reply: Reply | None) -> None:
         if reply is not None:

@@ -6,7 +6,7 @@ import pytest
 
 from bus import AudioPublisher, Bus
 from bus.audio import AudioFrame, decode_audio, encode_audio
-from bus.claim import AudioEnded, Claim, Superseded, claim_audio, end_audio
+from bus.claim import AudioEnded, Claim, Superseded, check_claim, claim_audio, end_audio
 from bus.messages import Utterance
 from tests.support import wait_until
 
@@ -64,6 +64,18 @@ async def test_who_claimed_last_can_end_it_and_nobody_else(bus: Bus) -> None:
         (480, 960, False),
         (960, 0, True),
     ]
+
+
+async def test_a_claim_holds_until_another_or_the_end(bus: Bus) -> None:
+    former = await claim_audio(bus, "a")
+    await put(bus, 0)
+    await check_claim(bus, "a", former)
+    present = await claim_audio(bus, "a")
+    with pytest.raises(Superseded):
+        await check_claim(bus, "a", former)
+    await end_audio(bus, "a", 480, present.seq)
+    with pytest.raises(AudioEnded):
+        await check_claim(bus, "a", present)
 
 
 async def test_frames_that_were_sent_twice_do_not_stop_the_end(bus: Bus) -> None:

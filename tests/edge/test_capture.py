@@ -10,6 +10,7 @@ import socket
 import struct
 from typing import Any
 
+import httpx
 import pytest
 
 from bus import Bus
@@ -366,6 +367,38 @@ async def test_a_stream_that_refuses_audio_makes_the_client_wait_and_loses_nothi
         await sending
         end = await closed(worker, job)
         assert end.samples == 400 * 16_000
+
+
+async def test_while_audio_cannot_be_stored_lag_grows_and_new_meetings_are_refused_with_a_reason(
+    edge: Edge, worker: Bus
+) -> None:
+    job, other = await edge.create(), await edge.create()
+    config = (await worker.js.stream_info("AUDIO")).config
+    await worker.js.update_stream(config.evolve(max_bytes=20_000))
+    async with client(edge, job) as meeting:
+        for _ in range(30):
+            await meeting.socket.send(FRAME)
+
+        async def create() -> httpx.Response:
+            async with httpx.AsyncClient(base_url=edge.url) as http:
+                return await http.post("/api/v1/stream/create")
+
+        async def refused() -> bool:
+            return (await create()).status_code == 503
+
+        await wait_until(refused, description="new jobs are refused")
+        assert meeting.of("status")[-1]["lag"] > 0
+        response = await create()
+        assert response.json()["detail"] == "audio cannot be stored at present"
+        assert response.headers["retry-after"] == "2"
+        async with client(edge, other) as late:
+            assert await late.closed() == 1013
+            assert late.of("error")[0]["retry_after"] == 2
+        await worker.js.update_stream(config.evolve(max_bytes=-1))
+        await wait_until(
+            lambda: meeting.of("ack") and meeting.of("ack")[-1]["samples"] == 14_400, description="all acks"
+        )
+        assert (await create()).status_code == 201
 
 
 async def test_a_crash_of_the_bus_in_mid_meeting_loses_nothing(

@@ -1,0 +1,22 @@
+"""What the documents say of the tests is so."""
+
+from __future__ import annotations
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+NAMED = re.findall(r"`(tests/\S+\.py)::(\w+)`", (ROOT / "docs" / "failures.md").read_text())
+
+
+def test_failures_name_tests() -> None:
+    assert len(NAMED) >= 8
+
+
+@pytest.mark.parametrize(("path", "name"), NAMED)
+def test_a_named_test_exists(path: str, name: str) -> None:
+    tree = ast.parse((ROOT / path).read_text())
+    assert name in {node.name for node in tree.body if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)}
