@@ -33,6 +33,10 @@ fmt: install
     ruff check --fix .
     ruff format .
 
-# a benchmark by name (`latency`)
+# a benchmark by name: latency, memory
 bench name *args: install
     python -m bench.{{ name }} {{ args }}
+
+# meetings while everything is killed, stopped and disturbed at random: --seconds 600 --meetings 8 --seed 1
+chaos *args: install
+    python -m chaos {{ args }}
