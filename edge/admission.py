@@ -38,7 +38,7 @@ async def admit(services: Services, job_id: str, sample: str | None) -> tuple[Jo
         job = await services.store.get(job_id)
         if job is None:
             raise Refusal("unknown_job", f"no job {job_id!r}: create one first", 4004)
-        if trouble := services.trouble():
+        if trouble := services.trouble(resuming=job.state == "streaming"):
             raise Refusal("unavailable", trouble, 1013, retry_after)
         async with asyncio.timeout(services.settings.answer_within):
             if await services.bus.create(Opened(job=job.job, options=job.options)):

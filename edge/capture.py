@@ -66,6 +66,7 @@ class Capture:
         self._ending: asyncio.Future[Ending] = asyncio.get_running_loop().create_future()
         self._heard_at = asyncio.get_running_loop().time()
         self._stored_at = 0.0
+        self._doubtful = False
 
     async def run(self) -> None:
         """Serve the connection to its end. The job ends well whatever becomes of the connection."""
@@ -73,16 +74,22 @@ class Capture:
         holder = Holder(self._job, self._claim, lambda: self._end("superseded"), self._session.on_progress)
         events, receiving = asyncio.create_task(self._tell_events()), asyncio.create_task(self._receive())
         tasks = [events, receiving, asyncio.create_task(self._tell_regularly())]
+        self._bus.reconnected.add(self._doubt)
         try:
             async with self._services.holdings.hold(holder):
                 ending = await self._ending
                 log.info("audio ends", reason=ending)
                 await self._after(ending, events, receiving)
         finally:
+            self._bus.reconnected.discard(self._doubt)
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
             self._publisher.forget(self._track)
+
+    def _doubt(self) -> None:
+        """The bus was away: nothing is acked before it is known that the job is still ours."""
+        self._doubtful = True
 
     def _end(self, ending: Ending) -> None:
         if not self._ending.done():
@@ -199,7 +206,8 @@ class Capture:
         stored, before = self._track.stored, clock()
         while True:
             await asyncio.sleep(TICK)
-            if clock() - before > _PAUSE:
+            if self._doubtful or clock() - before > _PAUSE:
+                self._doubtful = False
                 try:
                     await check_claim(self._bus, self._job, self._claim)
                 except AudioEnded:

@@ -62,10 +62,12 @@ class Services:
             **{kind: "ok" if there else "no worker answers" for kind, there in zip(kinds, present, strict=True)},
         }
 
-    def trouble(self) -> str | None:
-        """Why no capture can begin now, in one sentence; None if it can."""
+    def trouble(self, *, resuming: bool = False) -> str | None:
+        """Why no capture can begin now, or `resuming` go on, in one sentence; None if it can."""
         if self.bus.trouble or self.publisher is None:
             return self.bus.trouble or "the bus is being set up"
+        if resuming:  # it has its place, and what it holds is better stored late than never
+            return None
         if self.publisher.stalled(_STALLED):
             return "audio cannot be stored at present"
         if len(self.holdings) >= self.settings.connections:

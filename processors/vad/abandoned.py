@@ -33,18 +33,27 @@ async def end_when_abandoned(bus: Bus, job: str, silence: float, heard: Callable
     The mark is stored only if nothing has come since: either an edge that is slow to answer is too late, or we are.
     """
     clock = asyncio.get_running_loop().time
-    while True:
-        await asyncio.sleep(_LOOK_EVERY)
-        now = heard()
-        if clock() - now.at < silence or not bus.nc.is_connected or await bus.answered(f"live.{job}.holder"):
-            continue
-        mark = encode_audio(AudioFrame(now.expected, b"", last=True))
-        try:
-            await bus.store(audio_subject(job), mark, after=now.seq)
-        except Conflict:
-            continue
-        log.warning("job abandoned", job=job, samples=now.expected)
-        return
+    since = clock()
+
+    def begin_again() -> None:
+        nonlocal since
+        since = clock()
+
+    # While the bus was away there was no audio to hear, and its edge may be slower than we are to come back.
+    bus.reconnected.add(begin_again)
+    try:
+        while True:
+            await asyncio.sleep(_LOOK_EVERY)
+            now = heard()
+            silent = clock() - max(now.at, since) >= silence and bus.nc.is_connected
+            if silent and not await bus.answered(f"live.{job}.holder"):
+                mark = encode_audio(AudioFrame(now.expected, b"", last=True))
+                with suppress(Conflict):
+                    await bus.store(audio_subject(job), mark, after=now.seq)
+                    log.warning("job abandoned", job=job, samples=now.expected)
+                    return
+    finally:
+        bus.reconnected.discard(begin_again)
 
 
 async def ensure_closed(bus: Bus, job: str, samples: int) -> None:

@@ -281,3 +281,28 @@ async def test_a_job_that_ended_without_being_closed_is_closed(bus: Bus, meeting
     closed = await bus.last(Closed, Closed.pattern("a"))
     assert closed is not None
     assert (closed.value.samples, closed.value.reason) == (200 * 480, "abandoned")
+
+
+async def test_an_edge_that_finds_the_bus_again_later_than_the_segmenter_keeps_its_job(
+    nats_server: Server, meeting: bytes
+) -> None:
+    asked: list[str] = []
+
+    def knows(job: str) -> bool:
+        asked.append(job)
+        return True
+
+    async with connect(nats_server.url) as other, connect(nats_server.url) as edge:
+        running = asyncio.create_task(main(other, Settings(abandoned=2)))
+        await edge.create(Opened(job="a"))
+        await publish_from(edge, "a", 0, frames(meeting)[:300])
+        await wait_until(lambda: count(edge, "a", 2), description="some utterances")
+        await nats_server.kill()
+        await asyncio.sleep(2)  # longer than `abandoned`: at the reconnect the job has been silent for too long
+        await nats_server.start()
+        await other.nc.flush()
+        async with edge.answering("live.*.holder", knows):
+            await wait_until(lambda: len(asked) >= 2, description="the edge is asked")
+            assert not await edge.last_raw(Closed.pattern("a"))
+        other.stopping.set()
+        await running
