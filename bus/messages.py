@@ -46,9 +46,10 @@ class Message(_Value):
         return self.SUBJECT.format(**{name: getattr(self, name) for name in _tokens(self.SUBJECT)})
 
     @classmethod
-    def pattern(cls, job: str = "*") -> str:
-        """Subject filter for the messages of one job, or of all."""
-        return cls.SUBJECT.format(**{name: job if name == "job" else "*" for name in _tokens(cls.SUBJECT)})
+    def pattern(cls, job: str = "*", **others: str) -> str:
+        """Subject filter for the messages of one job, or of all; `others`: further tokens that are to be so."""
+        given = {"job": job, **others}
+        return cls.SUBJECT.format(**{name: given.get(name, "*") for name in _tokens(cls.SUBJECT)})
 
     def encode(self) -> bytes:
         """One msgpack map."""
@@ -65,6 +66,14 @@ class Message(_Value):
             raise ContractError(f"not a {cls.__name__}: {where}: {first['msg']}") from exc
         except (ValueError, TypeError, msgpack.UnpackException) as exc:
             raise ContractError(f"not a {cls.__name__}: not a msgpack map: {str(exc) or type(exc).__name__}") from exc
+
+    @classmethod
+    def read(cls, subject: str, data: bytes) -> Self:
+        """Decode what was found on a subject; raises ContractError also where it is addressed to another one."""
+        message = cls.decode(data)
+        if message.subject != subject:
+            raise ContractError(f"not a {cls.__name__}: addressed to {message.subject} but published on {subject}")
+        return message
 
 
 def _tokens(subject: str) -> list[str]:
@@ -212,7 +221,10 @@ class Completed(Message):
 
 
 class Dead(Message):
-    """A message that could not be used, and why. The message itself stays in its stream."""
+    """A message that could not be used, and why. The message itself stays in its stream.
+
+    Replaced when another attempt fails, removed when one succeeds.
+    """
 
     SUBJECT = "events.{job}.dead.{stream}.{seq}"
 
@@ -220,12 +232,33 @@ class Dead(Message):
     seq: int = Field(ge=0, description="Sequence of the message in `stream`.")
     at: str = Field(description="Subject of the message.")
     reason: str
+    worker: str = Field("", description="Durable consumer that takes it again when asked; empty: no attempt can help.")
 
 
-def dead_letter(stream: str, seq: int, subject: str, reason: str) -> Dead:
+class Redrive(Message):
+    """Somebody asks that a dead message be tried again by the worker that gave it up."""
+
+    SUBJECT = "events.{job}.redrive.{worker}.{stream}.{seq}"
+
+    worker: str = Field(description="As in `Dead`.")
+    stream: str
+    seq: int = Field(ge=0)
+
+
+class Redriven(Message):
+    """A dead message was tried again with success; what came of it is stored. Written once."""
+
+    SUBJECT = "events.{job}.redriven.{worker}.{stream}.{seq}"
+
+    worker: str
+    stream: str
+    seq: int = Field(ge=0)
+
+
+def dead_letter(stream: str, seq: int, subject: str, reason: str, worker: str = "") -> Dead:
     """The note about a message that could not be used; its job is the subject's second token, made fit to be one."""
     job = re.sub(r"[^A-Za-z0-9_-]", "_", [*subject.split("."), ""][1])[:64] or "_"
-    return Dead(job=job, stream=stream, seq=seq, at=subject, reason=reason)
+    return Dead(job=job, stream=stream, seq=seq, at=subject, reason=reason, worker=worker)
 
 
 class Progress(Message):
@@ -247,7 +280,7 @@ class Attached(Message):
     claim: int = Field(ge=1, description="Sequence in stream AUDIO of its claim; the highest has the job.")
 
 
-EVENTS: tuple[type[Message], ...] = (Opened, Closed, Segmented, Transcript, Summary, Completed, Dead)
+EVENTS: tuple[type[Message], ...] = (Opened, Closed, Segmented, Transcript, Summary, Completed, Dead, Redrive, Redriven)
 """Everything that is published below `events.<job>`."""
 
 ALL: tuple[type[Message], ...] = (*EVENTS, Utterance, Progress, Attached)
@@ -259,9 +292,4 @@ def parse_event(subject: str, data: bytes) -> Message | None:
     """Read any message of `events.<job>.<kind>...`; None for a kind of a newer writer; raises ContractError."""
     tokens = subject.split(".")
     cls = _BY_KIND.get(tokens[2]) if len(tokens) > 2 else None
-    if cls is None:
-        return None
-    message = cls.decode(data)
-    if message.subject != subject:
-        raise ContractError(f"not a {cls.__name__}: addressed to {message.subject} but published on {subject}")
-    return message
+    return None if cls is None else cls.read(subject, data)

@@ -3,22 +3,31 @@
 Publish, then ack: an ack means "my output is stored". Outputs are created on deterministic subjects, so doing a message
 twice is harmless. Bad news has three outcomes: dead-lettered (ContractError), lent again (Retry, or any other
 exception), and after the last attempt a value that says it failed, so that no reader waits on a hole.
+
+How attempts are counted: the server counts deliveries, and each counts, whatever came of it. A handler that raises on
+delivery number `attempts` or later has had its last one. A delivery can also end without an outcome: the handler raised
+`Retry`, its worker was stopped and gave the message back, or its worker died. None of these is the message's failure,
+so that only `attempts` x 3 deliveries without an outcome end it, before it is handed out once more.
+
+What was given up can be tried again when a person asks for it (`dead.py` beside this file); that is a delivery of its
+own, counted anew.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 import nats.errors
 import structlog
 from nats.aio.msg import Msg
 from nats.js.api import AckPolicy, ConsumerConfig
 
-from bus.messages import ContractError, Dead, Message, dead_letter
+from bus.dead import Redriver, replace
+from bus.messages import ContractError, Dead, Message, Redrive, dead_letter
 from bus.pull import Gone, Pull
 from bus.stream import Bus
 
@@ -27,15 +36,14 @@ M = TypeVar("M", bound=Message)
 
 _MAX_BATCH = 64
 _MAX_BACKOFF = 30.0
-_DEATHS = 3
-"""A worker that is stopped in good order uses up a delivery too, so only this many times `attempts` deliveries without
-any outcome mean that the message kills its workers."""
+_PATIENCE = 3
+"""How many times `attempts` deliveries may end without an outcome."""
 
 Outputs = Sequence[Message]
 
 
 class Retry(Exception):
-    """Lend this message again after so many seconds; does not count as a failure of the message."""
+    """Lend this message again after so many seconds; no failure of the message, but a delivery without an outcome."""
 
     def __init__(self, after: float) -> None:
         super().__init__(f"again after {after} s")
@@ -61,13 +69,33 @@ async def serve(
 
     `at_once`: messages in hand at the same time. `ack_wait`: seconds after which the messages of a dead worker are lent
     to another. `attempts`: after so many deliveries `failed(message, reason)` is stored in place of a result, beside a
-    `Dead`; None: no limit.
+    `Dead`; None: no limit. Messages given up are taken again when asked for, beside the others, a few at a time.
     """
 
-    async def ignore_epoch(message: M, _epoch: int) -> Outputs:
+    async def handle_any(message: M, _tries: int) -> Outputs:
         return await handle(message)
 
-    await _Worker(bus, cls, ignore_epoch, durable, at_once, ack_wait, attempts, failed).run()
+    async def give_up(msg: Msg, message: M, reason: str) -> Outputs:
+        assert failed is not None  # noqa: S101 - narrows the type: without it there is no limit
+        # The dead letter first: a crash in between must not leave a failed value that nobody can ask to try again.
+        return [_dead(msg, reason, durable), *failed(message, reason)]
+
+    limit = attempts if failed else None
+    again = Redriver(bus, cls, handle, failed)
+    new = _Worker(bus, cls, handle_any, give_up, durable, cls.pattern(), at_once, ack_wait, limit, name=durable)
+    old = _Worker(
+        bus,
+        Redrive,
+        again.take,
+        lambda _msg, asked, reason: again.give_up(asked, reason),
+        f"{durable}-redrive",
+        Redrive.pattern(worker=durable),
+        max(1, at_once // 4),  # what is new comes first
+        ack_wait,
+        limit,
+        store=replace,
+    )
+    await _both(new.run(), old.run())
 
 
 async def lease(
@@ -84,7 +112,46 @@ async def lease(
     The epoch counts the leases of this message. A lease ends for good when `own` returns; it moves to another worker
     when this one stops or has been silent for `ack_wait` seconds. The former owner is not told: its writes are fenced.
     """
-    await _Worker(bus, cls, own, durable, at_once, ack_wait, None, None).run()
+    await _Worker(bus, cls, own, None, durable, cls.pattern(), at_once, ack_wait, None).run()
+
+
+async def _both(*works: Coroutine[None, None, None]) -> None:
+    """Run until both have ended, or one has raised."""
+    tasks = [asyncio.create_task(work) for work in works]
+    try:
+        await asyncio.gather(*tasks)
+    finally:
+        for task in tasks:
+            if not task.cancelling():  # else it is giving back what it has: let it
+                task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _end(*tasks: asyncio.Task[Any]) -> list[Any]:
+    """Cancel tasks, and wait until they have ended; returns what became of each.
+
+    More than once if need be: before Python 3.12 `asyncio.wait_for`, with which nats-py waits, can swallow a
+    cancellation that comes together with what it waits for (python/cpython#86296).
+    """
+    pending = set(tasks)
+    while pending:
+        for task in pending:
+            task.cancel()
+        _, pending = await asyncio.wait(pending, timeout=1)
+    return await asyncio.gather(*tasks, return_exceptions=True)
+
+
+class _Unreadable(ContractError):
+    """The message itself is garbage: no attempt can help."""
+
+
+async def _create(bus: Bus, message: Message) -> None:
+    await bus.create(message)
+
+
+def _dead(msg: Msg, reason: str, worker: str) -> Dead:
+    at = msg.metadata
+    return dead_letter(at.stream, at.sequence.stream, msg.subject, reason, worker)
 
 
 @dataclass(slots=True, eq=False)
@@ -105,11 +172,15 @@ class _Worker(Generic[M]):
     bus: Bus
     cls: type[M]
     handle: Callable[[M, int], Awaitable[Outputs]]
+    give_up: Callable[[Msg, M, str], Awaitable[Outputs]] | None
     durable: str
+    subjects: str
     at_once: int
     ack_wait: float
     attempts: int | None
-    failed: Callable[[M, str], Outputs] | None
+    name: str = ""
+    """Whom a `Dead` names; empty: it cannot be asked to try again."""
+    store: Callable[[Bus, Message], Awaitable[None]] = _create
     _in_hand: dict[int, _Lent] = field(default_factory=dict)
     _room: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -123,15 +194,10 @@ class _Worker(Generic[M]):
             await asyncio.wait([*work, stop], return_when=asyncio.FIRST_COMPLETED)
         finally:
             self.bus.reconnected.discard(pull.interrupt)
-            for task in (*work, stop):
-                task.cancel()
-            results = await asyncio.gather(*work, return_exceptions=True)
+            results = await _end(*work, stop)
             for msg in await pull.close():
                 await _Lent(msg).answer(Msg.nak)
-            tasks = [lent.task for lent in self._in_hand.values() if lent.task]
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            await _end(*(lent.task for lent in self._in_hand.values() if lent.task))
         for result in results:
             if isinstance(result, Exception):
                 raise result
@@ -143,7 +209,7 @@ class _Worker(Generic[M]):
         config = ConsumerConfig(
             name=self.durable,
             durable_name=self.durable,
-            filter_subject=self.cls.pattern(),
+            filter_subject=self.subjects,
             ack_policy=AckPolicy.EXPLICIT,
             ack_wait=self.ack_wait,
             max_deliver=-1,  # attempts are counted here: a limit on the server would leave a hole
@@ -187,7 +253,7 @@ class _Worker(Generic[M]):
             raise
         except ContractError as exc:
             log.warning("dead letter", subject=msg.subject, reason=str(exc))
-            await self.bus.create(self._dead(msg, str(exc)))
+            await self.bus.create(_dead(msg, str(exc), "" if isinstance(exc, _Unreadable) else self.name))
             await lent.answer(Msg.term)
         except Fenced as exc:
             log.warning("lease lost", subject=msg.subject, reason=str(exc))
@@ -204,13 +270,15 @@ class _Worker(Generic[M]):
             self._room.set()
 
     async def _work(self, msg: Msg) -> None:
-        message, tries = self.cls.decode(msg.data), msg.metadata.num_delivered
-        if message.subject != msg.subject:
-            raise ContractError(f"addressed to {message.subject} but published on {msg.subject}")
-        if self.attempts is None or self.failed is None:
+        tries = msg.metadata.num_delivered
+        try:
+            message = self.cls.read(msg.subject, msg.data)
+        except ContractError as exc:
+            raise _Unreadable(str(exc)) from exc
+        if self.attempts is None or self.give_up is None:
             outputs = await self.handle(message, tries)
-        elif tries > self.attempts * _DEATHS:
-            outputs = self._give_up(msg, message, f"no worker survived it in {tries - 1} attempts")
+        elif tries > self.attempts * _PATIENCE:
+            outputs = await self.give_up(msg, message, f"no outcome in {tries - 1} deliveries")
         else:
             try:
                 outputs = await self.handle(message, tries)
@@ -220,14 +288,6 @@ class _Worker(Generic[M]):
                 if tries < self.attempts:
                     raise
                 log.exception("last attempt failed", subject=msg.subject)
-                outputs = self._give_up(msg, message, f"{type(exc).__name__}: {exc}")
+                outputs = await self.give_up(msg, message, f"{type(exc).__name__}: {exc}")
         for output in outputs:
-            await self.bus.create(output)
-
-    def _give_up(self, msg: Msg, message: M, reason: str) -> Outputs:
-        assert self.failed is not None  # noqa: S101 - narrows the type; the only caller has looked
-        return [*self.failed(message, reason), self._dead(msg, reason)]
-
-    def _dead(self, msg: Msg, reason: str) -> Dead:
-        at = msg.metadata
-        return dead_letter(at.stream, at.sequence.stream, msg.subject, reason)
+            await self.store(self.bus, output)

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
+from datetime import datetime
 from functools import partial
 from typing import Generic, TypeVar
 
@@ -16,7 +17,7 @@ import structlog
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.js import JetStreamContext
-from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
+from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy, RawStreamMsg
 from nats.micro import add_service
 from nats.micro.service import ServiceConfig
 
@@ -33,6 +34,8 @@ ACK_TIMEOUT = 2.0
 
 _WRONG_LAST_SEQUENCE = {10071, 10164}
 _READ_BATCH = 256
+_STALLED = 1.0
+"""Seconds of silence after which a read to the present looks again whether anything is left to come."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +45,8 @@ class Raw:
     seq: int
     subject: str
     data: bytes
+    time: datetime
+    """When it was stored, UTC."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,15 +193,22 @@ class Bus:
 
     async def last_raw(self, subject: str) -> Raw | None:
         """The last message on a subject, read from the stream's leader."""
+        return await self._get(lambda: self.js.get_msg(_stream_of(subject), subject=subject), subject)
 
+    async def stored(self, stream: str, seq: int) -> Raw | None:
+        """The message with a sequence, if the stream still has it."""
+        return await self._get(lambda: self.js.get_msg(stream, seq), f"{stream} {seq}")
+
+    async def _get(self, get: Callable[[], Awaitable[RawStreamMsg]], what: str) -> Raw | None:
         async def read() -> Raw | None:
             try:
-                raw = await self.js.get_msg(_stream_of(subject), subject=subject)
+                found = await get()
             except nats.js.errors.NotFoundError:
                 return None
-            return Raw(raw.seq or 0, subject, raw.data or b"")
+            assert found.subject and found.time  # noqa: S101, PT018 - narrows the types: the server names them all
+            return Raw(found.seq or 0, found.subject, found.data or b"", found.time)
 
-        return await self.until_done(read, f"{subject} cannot be read")
+        return await self.until_done(read, f"{what} cannot be read")
 
     async def last(self, cls: type[M], subject: str) -> Stored[M] | None:
         """The last message on a subject, decoded; raises ContractError."""
@@ -227,15 +239,17 @@ class Bus:
                 try:
                     await pull.open(stream, name)
                     while True:
-                        msg = await pull.next(lambda: _READ_BATCH)
+                        # What was still to come may have been removed meanwhile, and then nothing says that it ends.
+                        async with asyncio.timeout(None if live else _STALLED):
+                            msg = await pull.next(lambda: _READ_BATCH)
                         at = msg.metadata.sequence
                         if at.consumer != delivered + 1:
                             raise Gone("a message was lost on the way")
                         delivered, position = at.consumer, at.stream
-                        yield Raw(position, msg.subject, msg.data)
+                        yield Raw(position, msg.subject, msg.data, msg.metadata.timestamp)
                         if not live and not msg.metadata.num_pending:
                             return
-                except (Gone, nats.errors.Error) as exc:
+                except (Gone, TimeoutError, nats.errors.Error) as exc:
                     log.debug("reader starts again", stream=stream, subject=subject, reason=str(exc))
         finally:
             self.reconnected.discard(pull.interrupt)

@@ -33,19 +33,16 @@ def main() -> int:
 
 def report(plan: Plan, played: Played) -> int:
     """Print what came of it; returns the exit status."""
-    sums = totals(played.verdicts)
-    print(of_faults(played.faults))
-    print()
-    print(of_verdicts(played.verdicts))
-    print()
-    print(
-        json.dumps(
-            {"faults": len(played.faults)}
-            | sums
-            | {"seed": plan.seed, "seconds": plan.seconds, "meetings": plan.meetings, "held": len(played.verdicts)}
-        ),
-        flush=True,
-    )
+    sums = totals([*played.verdicts, *played.calm])
+    unwell = [verdict for verdict in played.calm if verdict.problems]
+    codes = ", ".join(f"{code} x {times}" for code, times in sorted(played.closes.items()))
+    print(of_faults(played.faults), "\n")
+    print(of_verdicts([*played.verdicts, *unwell]), "\n")
+    print(f"in calm: {len(played.calm)} meetings, {len(unwell)} of them with problems")
+    print(f"in the storm connections ended with {codes}; {played.evictions} were taken over from by older ones\n")
+    figures = {"faults": len(played.faults)} | sums | {"held": len(played.verdicts)}
+    asked = {"seed": plan.seed, "seconds": plan.seconds, "meetings": plan.meetings}
+    print(json.dumps(figures | asked), flush=True)
     return 1 if any(sums.values()) else 0
 
 
@@ -69,7 +66,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--meetings", type=_count, default=8, help="meetings at once (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=1, help="which storm (default: %(default)s)")
     parser.add_argument(
-        "--every", type=_positive, default=4, help="seconds between faults, on average (default: %(default)s)"
+        "--every", type=_positive, default=3, help="seconds between faults, on average (default: %(default)s)"
     )
     parser.add_argument(
         "--patience", type=_positive, default=180, help="seconds for the rest after the storm (default: %(default)s)"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from random import Random
 from time import time
@@ -21,11 +20,14 @@ FRAME_MS = (10, 20, 30, 60, 100)
 FINAL = {1008: "protocol error", 1009: "frame too large", 4004: "no such job"}
 """Close codes after which coming back is of no use."""
 
-JOB_CLOSED = 4009
+JOB_CLOSED, TAKEN_OVER = 4009, 4010
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 3.0
 _PATIENCE = 20.0
-"""Seconds that a handshake, a pong or an answer over HTTP may take: longer than any stop."""
+"""Seconds that a pong or an answer over HTTP may take: longer than any stop."""
+
+_HANDSHAKES = (3.0, _PATIENCE)
+"""Seconds that a handshake may take: some clients have gone elsewhere by the time that a stopped edge goes on."""
 
 
 class Caller:
@@ -38,8 +40,8 @@ class Caller:
         self.job = ""
         self.sound_over = asyncio.Event()
         """All sound has been handed over once, so that whoever spoke may leave."""
-        self.closes: Counter[int] = Counter()
-        """How its connections ended."""
+        self.evictions = 0
+        """How often its newest connection was taken over from, by one that it had given up."""
         self._samples = len(sent) // WIDTH
         self._edges = edges
         self._random = random
@@ -53,9 +55,9 @@ class Caller:
         self._left: set[asyncio.Task[None]] = set()
 
     @property
-    def live(self) -> bool:
-        """Whether it has a connection and still speaks."""
-        return self._socket is not None and not self.sound_over.is_set()
+    def connected(self) -> bool:
+        """Whether it has a connection now."""
+        return self._socket is not None
 
     def abort(self) -> bool:
         """Break the connection as a network does; False if there is none."""
@@ -80,7 +82,10 @@ class Caller:
             while not self.told.finished and not self.told.problems:
                 acked = self._acked
                 code = await self._connect()
-                self.closes[code] += 1
+                if code is not None:
+                    self.told.closes[code] += 1
+                if code == TAKEN_OVER:
+                    self.evictions += 1
                 if code == JOB_CLOSED:
                     await self._persist(self._look)
                 elif code in FINAL:
@@ -93,8 +98,8 @@ class Caller:
                 task.cancel()
             await asyncio.gather(*self._left, return_exceptions=True)
 
-    async def _connect(self) -> int:
-        """One connection, to any edge, from handshake to end; returns its close code."""
+    async def _connect(self) -> int | None:
+        """One connection, to any edge, from handshake to end; returns its close code, None if it was left open."""
         edge = self._random.choice(self._edges).replace("http", "ws", 1)
         self._last_error: Any = None
         try:
@@ -102,7 +107,7 @@ class Caller:
                 f"{edge}/api/v1/stream/{self.job}?sample={self._acked}",
                 compression=None,
                 proxy=None,
-                open_timeout=_PATIENCE,
+                open_timeout=self._random.choice(_HANDSHAKES),
                 ping_timeout=_PATIENCE,
                 close_timeout=1,
                 max_size=None,
@@ -115,6 +120,9 @@ class Caller:
         leaving = asyncio.create_task(self._leave.wait())
         try:
             await asyncio.wait([listening, leaving], return_when=asyncio.FIRST_COMPLETED)
+        except asyncio.CancelledError:
+            socket.transport.abort()
+            raise
         finally:
             self._socket = None
             leaving.cancel()
@@ -123,7 +131,7 @@ class Caller:
                 await asyncio.wait([listening])
         if listening.cancelled():
             self._left.add(asyncio.create_task(self._linger(socket)))
-            return 0
+            return None
         await socket.close()
         listening.result()
         return socket.close_code or 1006
@@ -136,7 +144,8 @@ class Caller:
         except ConnectionClosed:
             pass
         finally:
-            self.closes[socket.close_code or 1006] += 1
+            if socket.close_code is not None:
+                self.told.closes[socket.close_code] += 1
             await socket.close()
 
     async def _listen(self, socket: ClientConnection) -> None:
@@ -163,7 +172,7 @@ class Caller:
             self.told.problems.append(f"was asked for {clock(next_sample)} after an ack of {clock(self._acked)}")
         if next_sample > self._reached:
             self.told.problems.append(f"was told to go on at {clock(next_sample)}, had sent {clock(self._reached)}")
-        return self._acked
+        return next_sample
 
     def _take(self, message: dict[str, Any], seen: set[int]) -> None:
         """Note what the server says. `seen`: the segments told on this connection, each of which comes once."""
@@ -178,6 +187,8 @@ class Caller:
                 self._take_segment(message["index"], message["text"], seen)
             case "final_summary":
                 self.told.finished = "socket"
+                if untold := sorted(set(self.told.segments) - seen):
+                    self.told.problems.append(f"was not told {untold} again on its last connection")
             case "error":
                 self._last_error = message
 

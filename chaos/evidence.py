@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -28,8 +29,9 @@ class Ack(NamedTuple):
 
 
 class Piece(NamedTuple):
-    """Samples up to `end` first came with message `seq` of the stream AUDIO."""
+    """Samples from `start` to before `end` first came with message `seq` of the stream AUDIO."""
 
+    start: int
     end: int
     seq: int
 
@@ -42,6 +44,8 @@ class Told:
     segments: dict[int, str] = field(default_factory=dict)
     finished: str = ""
     """How the end was heard of: `socket`, `rest`, or not at all."""
+    closes: Counter[int] = field(default_factory=Counter)
+    """How its connections ended, by close code."""
     problems: list[str] = field(default_factory=list)
     """What a client must never be told."""
 
@@ -82,7 +86,7 @@ def assemble(frames: Iterable[tuple[int, AudioFrame]]) -> tuple[bytes, list[Piec
         expected = len(pcm) // WIDTH
         if frame.start <= expected < frame.end:
             pcm += frame.pcm[(expected - frame.start) * WIDTH :]
-            pieces.append(Piece(frame.end, seq))
+            pieces.append(Piece(expected, frame.end, seq))
     return bytes(pcm), pieces
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from random import Random
 from typing import Literal
+
+from chaos.chance import chance
 
 Kind = Literal["kill", "term", "stop", "abort", "takeover", "poison"]
 
@@ -45,7 +46,7 @@ def schedule(seed: int, seconds: float, processes: Sequence[str], *, every: floa
 
     A process that is stopped is left alone until it goes on.
     """
-    random = Random(f"{seed} faults")
+    random = chance(seed, "faults")
     found: list[Fault] = []
     deck: list[tuple[Kind, str]] = []
     stopped_until = dict.fromkeys(processes, 0.0)
@@ -57,11 +58,10 @@ def schedule(seed: int, seconds: float, processes: Sequence[str], *, every: floa
         if not deck:
             deck = cards(processes, clients=clients)
             random.shuffle(deck)
-        playable = [card for card in deck if stopped_until.get(card[1], 0.0) <= at]
-        if not playable:
+        place = next((place for place, card in enumerate(deck) if stopped_until.get(card[1], 0.0) <= at), None)
+        if place is None:
             continue
-        kind, target = playable[-1]
-        deck.remove((kind, target))
+        kind, target = deck.pop(place)
         lasts = round(random.uniform(LEAST_STOP, MOST_STOP), 2) if kind == "stop" else 0.0
         if lasts:
             stopped_until[target] = at + lasts + 1.0

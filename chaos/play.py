@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from random import Random
 
 from bus import Bus, connect
 from chaos.caller import Caller
+from chaos.chance import chance
 from chaos.collector import collect
-from chaos.evidence import Evidence
+from chaos.evidence import Evidence, Segment
 from chaos.faults import Fault, schedule
 from chaos.sound import clips, lengths, meeting
 from chaos.stage import PROCESSES, Stage, raised
@@ -44,7 +45,7 @@ class Plan:
         sentences, unbroken = clips(ROOT / "samples")
         rooms = []
         for room in range(1, self.meetings + 1):
-            random = Random(f"{self.seed} room {room}")
+            random = chance(self.seed, "room", room)
             sounds = [meeting(random, sentences, unbroken, length) for length in lengths(random, self.seconds)]
             rooms.append([(f"{room}.{number}", sound) for number, sound in enumerate(sounds, 1)])
         return rooms
@@ -52,10 +53,15 @@ class Plan:
 
 @dataclass(frozen=True)
 class Played:
-    """What came of it: the faults that struck, and a verdict for each meeting, those in calm included."""
+    """What came of it: the faults that struck, and a verdict for each meeting, in the storm and in calm."""
 
     faults: Sequence[Fault]
     verdicts: Sequence[Verdict]
+    calm: Sequence[Verdict]
+    closes: Mapping[int, int]
+    """How connections ended in the storm, by close code."""
+    evictions: int
+    """How often a connection that its client had given up took over from the newest one."""
 
 
 async def play(plan: Plan, folder: Path, say: Callable[[str], None]) -> Played:
@@ -71,7 +77,14 @@ async def play(plan: Plan, folder: Path, say: Callable[[str], None]) -> Played:
         async with jobs.connect(stage.store_url) as store:
             stormy = [await collect(bus, store, caller) for caller in callers]
             references = [await collect(bus, store, caller) for caller in calm]
-    return Played(faults, _judge(stormy, references))
+    closes = sum((caller.told.closes for caller in callers), Counter[int]())
+    return Played(
+        faults,
+        [judge(found, _expected(reference)) for found, reference in zip(stormy, references, strict=True)],
+        [judge(reference, None) for reference in references],
+        closes,
+        sum(caller.evictions for caller in callers),
+    )
 
 
 async def _hold_in_storm(
@@ -120,12 +133,10 @@ async def _finish(tasks: Sequence[asyncio.Task[None]], patience: float, say: Cal
 
 
 def _caller(plan: Plan, stage: Stage, name: str, sound: bytes, *, paced: bool = True) -> Caller:
-    return Caller(name, sound, stage.edges, Random(f"{plan.seed} caller {name}"), paced=paced)
+    return Caller(name, sound, stage.edges, chance(plan.seed, "caller", name), paced=paced)
 
 
-def _judge(stormy: Sequence[Evidence], calm: Sequence[Evidence]) -> list[Verdict]:
-    verdicts = []
-    for found, reference in zip(stormy, calm, strict=True):
-        finished = reference.told.finished and reference.state == "completed"
-        verdicts.append(judge(found, sorted(reference.transcripts) if finished else None))
-    return verdicts + [judge(reference, None) for reference in calm]
+def _expected(reference: Evidence) -> list[Segment] | None:
+    """The segments of a meeting held in calm; None if it did not come to its end."""
+    finished = reference.told.finished and reference.state == "completed"
+    return sorted(reference.transcripts) if finished else None

@@ -19,7 +19,7 @@ _MARGIN = RATE // 5
 """Samples kept before and after a sentence."""
 
 _FLOOR_DB = -78.0  # as in the samples
-_LONG_PAUSE, _SHORT_PAUSE = (1.5, 5.0), (0.2, 0.5)
+_LONG_PAUSE, _SHORT_PAUSE = (1.0, 3.5), (0.2, 0.5)
 _SHORT_SHARE = 0.2
 _UNBROKEN_FROM = 80.0
 """Seconds from which on a meeting has an unbroken part."""

@@ -64,13 +64,13 @@ class Storm:
         if fault.kind in _SIGNALS:
             pid = self._stage.signal(fault.target, _SIGNALS[fault.kind])
             return None if pid is None else f"process {pid}" + (f" for {fault.lasts:g} s" if fault.lasts else "")
-        caller = _draw([caller for caller in self._meetings() if caller.live], fault.lot)
+        caller = _draw([caller for caller in self._meetings() if caller.connected], fault.lot)
         if caller is None or not (caller.abort() if fault.kind == "abort" else caller.take_over()):
             return None
         return caller.name
 
     async def _poison(self, fault: Fault) -> str | None:
-        caller = _draw([caller for caller in self._meetings() if caller.live], fault.lot)
+        caller = _draw([caller for caller in self._meetings() if caller.connected], fault.lot)
         if caller is None:
             return None
         subject = fault.target.format(job=caller.job, stray=f"stray-{len(self.done)}")

@@ -15,6 +15,7 @@ _HEADINGS = {
     "meeting": "meeting",
     "samples": "samples",
     "segments": "segments",
+    "connections": "connections",
     "acked_samples_lost": "acked lost",
     "segments_missing": "missing",
     "segments_doubled": "doubled",
@@ -46,7 +47,7 @@ def process(fault: Fault) -> str:
 def of_verdicts(verdicts: Sequence[Verdict]) -> str:
     """One row for each meeting, and below them a sentence for whatever was wrong."""
     names = list(_HEADINGS)[1:]
-    rows = [[verdict.name, *(str(getattr(verdict, name)) for name in names)] for verdict in verdicts]
+    rows = [[verdict.name, *(str(getattr(verdict, name) or "-") for name in names)] for verdict in verdicts]
     lines = [f"{verdict.name} (job {verdict.job}): {text}" for verdict in verdicts for text in verdict.problems]
     return "\n".join([grid(list(_HEADINGS.values()), rows), *([""] if lines else []), *lines])
 

@@ -25,6 +25,7 @@ class Verdict:
     job: str
     samples: int = 0
     segments: int = 0
+    connections: int = 0
     acked_samples_lost: int = 0
     segments_missing: int = 0
     segments_doubled: int = 0
@@ -42,7 +43,13 @@ class Verdict:
 
 def judge(evidence: Evidence, calm: Sequence[Segment] | None) -> Verdict:
     """Hold a meeting against what was sent, and against the segments of the same sound in calm (None: not known)."""
-    verdict = Verdict(evidence.name, evidence.job, len(evidence.sent) // WIDTH, len(evidence.transcripts))
+    verdict = Verdict(
+        evidence.name,
+        evidence.job,
+        samples=len(evidence.sent) // WIDTH,
+        segments=len(evidence.transcripts),
+        connections=evidence.told.closes.total(),
+    )
     _judge_sound(verdict, evidence)
     _judge_indexes(verdict, evidence, None if calm is None else len(calm))
     _judge_end(verdict, evidence)
@@ -71,9 +78,9 @@ def _judge_sound(verdict: Verdict, evidence: Evidence) -> None:
     for ack, piece in witnesses(evidence.told.acks, evidence.pieces).items():
         late = evidence.stored_at[piece.seq] - ack.at
         if late > 0:
-            verdict.note(
-                "acked_samples_lost", 1, f"acked up to {clock(ack.samples)}, but that was stored {late:.3f} s later"
-            )
+            early = ack.samples - piece.start
+            sentence = f"acked up to {clock(ack.samples)}, but that was stored {late:.3f} s later"
+            verdict.note("acked_samples_lost", early, sentence)
 
 
 def _first(samples: np.ndarray) -> str:
@@ -84,7 +91,9 @@ def _judge_indexes(verdict: Verdict, evidence: Evidence, expected: int | None) -
     counts = sorted({index for index, _ in evidence.counts})
     if not counts:
         verdict.note("other", 1, "the segmenter never said how many segments there are")
-    verdict.note("segments_doubled", len(evidence.counts) - 1, f"{len(evidence.counts)} marks of the end of speech")
+    verdict.note(
+        "segments_doubled", max(0, len(evidence.counts) - 1), f"{len(evidence.counts)} marks of the end of speech"
+    )
     total = expected if expected is not None else max(counts, default=0)
     if counts and counts != [total]:
         verdict.note("other", 1, f"the segmenter counted {counts} segments; there should be {total}")
@@ -115,6 +124,8 @@ def _judge_end(verdict: Verdict, evidence: Evidence) -> None:
     verdict.note("text_differs", len(wrong), f"the client was told another text than the bus has for {wrong}")
     untold = sorted(set(written) - set(told))
     if evidence.told.finished == "socket":
+        acked = max((ack.samples for ack in evidence.told.acks), default=0)
+        verdict.note("other", int(acked != verdict.samples), f"the last ack was {clock(acked)}")
         verdict.note("segments_missing", len(untold), f"the client was never told {untold}")
 
 

@@ -5,11 +5,14 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from contextlib import aclosing, contextmanager, nullcontext, suppress
+from dataclasses import asdict
 from enum import StrEnum
+from functools import partial
 from importlib.metadata import version
 from io import TextIOWrapper
 from pathlib import Path
@@ -19,10 +22,13 @@ import typer
 from rich.console import Console
 
 from audio import AudioError
-from client.api import Options, check_server, get_job
-from client.capture import Message, capture
+from client.api import Options, check_server, get_job, in_turn
+from client.capture import capture
+from client.connection import Message
+from client.dead import dead
 from client.errors import ClientError
 from client.job import show_job
+from client.retry import GIVE_UP_AFTER, Reconnecting
 from client.source import in_thread, pcm
 from client.transcript import Transcript
 from client.view import View, clean, damage_line
@@ -42,6 +48,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+app.add_typer(dead, name="dead")
 
 
 class Task(StrEnum):
@@ -51,11 +58,12 @@ class Task(StrEnum):
     TRANSLATE = "translate"
 
 
-def _server(value: str) -> str:
+def _servers(values: list[str]) -> list[str]:
     try:
-        return check_server(value)
+        servers = [check_server(url) for value in values for url in re.split(r"[\s,]+", value) if url]
     except ValueError as exc:
         raise typer.BadParameter(str(exc)) from exc
+    return servers or LOCAL
 
 
 def _version(wanted: bool) -> None:
@@ -64,11 +72,14 @@ def _version(wanted: bool) -> None:
         raise typer.Exit
 
 
-Server = Annotated[
-    str, typer.Option("--server", envvar="STENOBUS_URL", callback=_server, help="Address of the server.")
+Servers = Annotated[
+    list[str],
+    typer.Option(
+        "--server", envvar="STENOBUS_URL", callback=_servers, help="Address of a server; may be given several times."
+    ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print what the server says as JSON, one object a line.")]
-LOCAL = "http://127.0.0.1:8000"
+LOCAL = ["http://127.0.0.1:8000"]
 
 
 @app.callback()
@@ -83,7 +94,7 @@ def options(
 @app.command(epilog=_EXIT_CODES)
 def stream(
     file: Annotated[str, typer.Argument(metavar="FILE", help="Any audio file; - is stdin.")],
-    server: Server = LOCAL,
+    servers: Servers = LOCAL,
     fast: Annotated[bool, typer.Option("--fast", help="As quick as the server takes it, not in real time.")] = False,
     as_json: AsJson = False,
     raw: Annotated[bool, typer.Option("--raw", help="The sound is bare samples: 16 kHz mono s16le.")] = False,
@@ -93,8 +104,13 @@ def stream(
     task: Annotated[Task, typer.Option(help="Write down as spoken, or in English.")] = Task.TRANSCRIBE,
     no_summary: Annotated[bool, typer.Option("--no-summary", help="Only the transcript.")] = False,
     frame_ms: Annotated[int, typer.Option(min=10, max=1_000, help="Length of a frame on the wire.")] = 30,
+    give_up_after: Annotated[
+        float, typer.Option(min=0, metavar="SECONDS", help="How long to try without a connection that gets anywhere.")
+    ] = GIVE_UP_AFTER,
 ) -> None:
     """Stream sound to a server; show its transcript as it comes, then the summary.
+
+    A connection that breaks is opened again, and sound is kept meanwhile: no word is lost or told twice.
 
     Ctrl-C ends the sound and waits for the rest; a second Ctrl-C leaves.
     """
@@ -105,17 +121,20 @@ def stream(
     sound = pcm(file, lambda *hole: holes.append(hole), raw=raw)
     with _told():
         try:
-            asyncio.run(_stream(server, sound, wanted, as_json=as_json, fast=fast, frame_ms=frame_ms))
+            begin = partial(capture, servers, options=wanted, frame_ms=frame_ms, fast=fast, give_up_after=give_up_after)
+            asyncio.run(_stream(begin, sound, servers, as_json=as_json))
         finally:
             if holes:
                 _say(f"{'stdin' if file == '-' else file}: {damage_line(holes)}")
 
 
 @app.command(epilog=_EXIT_CODES)
-def job(job_id: Annotated[str, typer.Argument(metavar="ID")], server: Server = LOCAL, as_json: AsJson = False) -> None:
+def job(
+    job_id: Annotated[str, typer.Argument(metavar="ID")], servers: Servers = LOCAL, as_json: AsJson = False
+) -> None:
     """Show a job: its state, its transcript and its summary."""
     with _told():
-        record = asyncio.run(get_job(server, job_id))
+        _, record = asyncio.run(in_turn(servers, lambda server: get_job(server, job_id)))
         if as_json:
             _print_json(record)
         else:
@@ -165,14 +184,28 @@ class _Session:
 
 
 async def _stream(
-    server: str, sound: Iterator[bytes], wanted: Options, *, as_json: bool, fast: bool, frame_ms: int
+    begin: Callable[..., AsyncGenerator[Message, None]],
+    sound: Iterator[bytes],
+    servers: Sequence[str],
+    *,
+    as_json: bool,
 ) -> None:
+    """Show what comes of `sound`; `begin`: `capture` with all that was chosen."""
     session = _Session()
     view = View(Console(highlight=False), Transcript())
     show: Callable[[Message], None] = _print_json if as_json else view.show
+
+    def on_reconnect(away: Reconnecting) -> None:
+        if as_json:
+            _print_json({"type": "reconnecting", **asdict(away)}, err=True)
+            return
+        view.disconnected(away.kept)
+        if away.attempt == 1:
+            _say(f"reconnecting: {away.reason}")
+
     async with (
         aclosing(in_thread(sound)) as source,
-        aclosing(capture(server, source, wanted, frame_ms=frame_ms, fast=fast, stop=session.stop)) as messages,
+        aclosing(begin(source=source, stop=session.stop, on_reconnect=on_reconnect)) as messages,
     ):
         try:
             with nullcontext() if as_json else view:
@@ -182,7 +215,8 @@ async def _stream(
                     show(message)
         except (ClientError, asyncio.CancelledError):
             if session.job is not None:
-                _say(f"what became of the job: stenobus job {session.job} --server {server}")
+                where = " ".join(f"--server {server}" for server in servers)
+                _say(f"what became of the job: stenobus job {session.job} {where}")
             raise
     if not as_json:
         view.end()
@@ -209,8 +243,8 @@ def _say(sentence: str) -> None:
     sys.stderr.flush()
 
 
-def _print_json(value: Message) -> None:
-    typer.echo(json.dumps(value, ensure_ascii=False).encode())
+def _print_json(value: Message, *, err: bool = False) -> None:
+    typer.echo(json.dumps(value, ensure_ascii=False).encode(), err=err)
 
 
 def _data_home() -> Path:

@@ -1,17 +1,20 @@
-"""The two REST calls that the command line needs."""
+"""The REST calls that a client needs, and the addresses that it calls."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import quote, urljoin, urlsplit
 
 import httpx
 
-from client.errors import ServerError, UnreachableError, refusal
+from client.errors import ServerError, UnavailableError, UnreachableError, refusal
 
 _TIMEOUT = httpx.Timeout(10.0)
+
+Answer = TypeVar("Answer")
 
 
 @dataclass(frozen=True)
@@ -37,21 +40,48 @@ def check_server(url: str) -> str:
     return url.rstrip("/")
 
 
-async def create_job(server: str, options: Options) -> str:
-    """Create a job and give the address of its capture socket, made absolute.
+@dataclass(frozen=True)
+class Job:
+    """A job that was created, and the absolute address of its capture socket."""
 
-    Raises UnreachableError if nobody answers, ServerError if the server refuses.
-    """
-    job = await _call("POST", server, "/api/v1/stream/create", json=options.body())
-    ws_url = job.get("ws_url")
-    if not isinstance(ws_url, str):
-        raise ServerError(f"{server} created a job but named no ws_url")
-    return urljoin(f"{server.replace('http', 'ws', 1)}/", ws_url)
+    job_id: str
+    ws_url: str
+
+
+async def create_job(server: str, options: Options) -> Job:
+    """Create a job; raises UnreachableError if nobody answers, ServerError if the server refuses."""
+    created = await _call("POST", server, "/api/v1/stream/create", json=options.body())
+    match created:
+        case {"job_id": str(job_id), "ws_url": str(ws_url)}:
+            try:
+                return Job(job_id, urljoin(f"{_ws(server)}/", ws_url))
+            except ValueError as exc:
+                raise ServerError(f"the server gave a ws_url that is none: {ws_url}") from exc
+    raise ServerError(f"{server} created a job but named no job_id and ws_url")
+
+
+def socket_url(server: str, job_id: str) -> str:
+    """Give the address of a job's capture socket at any server."""
+    return f"{_ws(server)}/api/v1/stream/{quote(job_id, safe='')}"
+
+
+def _ws(server: str) -> str:
+    return server.replace("http", "ws", 1)
 
 
 async def get_job(server: str, job_id: str) -> dict[str, Any]:
     """Give the record of a job; raises UnreachableError, or ServerError (also for an unknown job)."""
     return await _call("GET", server, f"/api/v1/jobs/{quote(job_id, safe='')}")
+
+
+async def in_turn(servers: Sequence[str], ask: Callable[[str], Awaitable[Answer]]) -> tuple[int, Answer]:
+    """Ask the first of some servers that can answer, and say which it was; raises what the last of them raises."""
+    for index, server in enumerate(servers[:-1]):
+        try:
+            return index, await ask(server)
+        except (UnreachableError, UnavailableError):
+            continue
+    return len(servers) - 1, await ask(servers[-1])
 
 
 async def _call(method: str, server: str, path: str, json: dict[str, Any] | None = None) -> dict[str, Any]:

@@ -1,31 +1,25 @@
-"""One capture session over the public contract: create a job, send sound, yield what the server says to the end."""
+"""A whole capture over the public contract: create a job, deliver sound whatever breaks, yield what the server says."""
 
 from __future__ import annotations
 
 import asyncio
-import json
-from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator
-from typing import Any
+import random
+from collections.abc import AsyncGenerator, AsyncIterable, Callable, Sequence
+from contextlib import aclosing
 
-from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus, InvalidURI
+from audio import RATE
+from client.api import Job, Options, create_job, get_job, in_turn, socket_url
+from client.connection import Message, converse
+from client.errors import JobClosedError, ServerError, UnavailableError, UnreachableError
+from client.retell import ROUNDING, retell
+from client.retry import GIVE_UP_AFTER, Outage, Reconnecting
+from client.sound import Sound
 
-from client.api import Options, create_job, explain
-from client.errors import ServerError, UnreachableError, ending, refusal
-from client.pace import delay, frame_bytes, take_frames, take_rest
-
-Message = dict[str, Any]
-"""A message of the server: a JSON object with a `type`."""
-
-# A server that is full stops reading its socket, and our pings wait behind the sound: patience, not a dead peer.
-_PONG_PATIENCE = 300.0
-_CLOSE_PATIENCE = 3.0
-# The last message carries the transcript of the whole meeting.
-_LARGEST_MESSAGE = 64 * 2**20
+_LOOK_EVERY = 0.5
 
 
 async def capture(
-    server: str,
+    servers: Sequence[str],
     source: AsyncIterable[bytes],
     options: Options | None = None,
     *,
@@ -33,124 +27,133 @@ async def capture(
     fast: bool = False,
     stop: asyncio.Event | None = None,
     keepalive: float = 10.0,
+    give_up_after: float = GIVE_UP_AFTER,
+    on_reconnect: Callable[[Reconnecting], None] = lambda _: None,
 ) -> AsyncGenerator[Message, None]:
     """Send `source` (chunks of mono 16 kHz s16le of any size) as a new job; yield every message until the end.
 
-    Sound goes out in frames of `frame_ms` in real time, or with `fast` as quickly as the server takes it. Setting
-    `stop` ends the sound early; the rest of the transcript and the summary still come. Raises UnreachableError when
-    nobody answers, ServerError when the server refuses or the capture ends early, and whatever `source` raises: sound
+    Sound goes out in frames of `frame_ms` in real time, or with `fast` as quickly as the server takes it. A connection
+    that breaks is opened again, to each of `servers` in turn, and goes on where the server has the sound; up to a
+    minute of it is kept meanwhile. Each segment is yielded once. `on_reconnect` is told before each attempt. Setting
+    `stop` ends the sound early; the rest of the transcript and the summary still come.
+
+    Raises UnreachableError when nobody answers, or after `give_up_after` seconds without a connection and without
+    progress; ServerError when a server refuses, or sound could not be delivered; and whatever `source` raises: sound
     whose first chunk cannot be read makes no job. Closing the generator leaves the job to the server.
     """
     chunks = aiter(source)
     head = await anext(chunks, b"")
-    sound = _frames(head, chunks, frame_ms, paced=not fast)
-    sender: asyncio.Task[None] | None = None
-    error: Message | None = None
-    finished = False
-    socket = await _open(await create_job(server, options or Options()))
+    first, job = await in_turn(servers, lambda server: create_job(server, options or Options()))
+    sound = Sound(frame_ms, paced=not fast)
+    reading = asyncio.create_task(sound.read(head, chunks, stop or asyncio.Event()))
+    lifeline = _Lifeline(job, [*servers[first:], *servers[:first]], Outage(give_up_after), on_reconnect)
     try:
-        async for message in _messages(socket):
-            if message["type"] == "connection_success" and sender is None:
-                sender = asyncio.create_task(_send(socket, sound, stop or asyncio.Event(), keepalive))
-            elif message["type"] == "error":
-                error = message
-            elif message["type"] == "final_summary":
-                finished = True
-            yield message
-        if sender is not None:
-            await sender
+        try:
+            async with aclosing(lifeline.deliver(sound, keepalive)) as messages:
+                async for message in messages:
+                    yield message
+            return
+        except JobClosedError:
+            complete = sound.over
+            reading.cancel()
+        async with aclosing(lifeline.follow(sound)) as messages:
+            async for message in messages:
+                yield message
+        _check_delivered(job, sound, lifeline.stored, complete=complete)
     finally:
-        if sender is not None:
-            sender.cancel()
-        await socket.close()  # with 1000, whatever happened: the job is not to wait for us to come back
-    if not finished:
-        raise ending(socket.close_code, socket.close_reason, error)
+        reading.cancel()
+        await asyncio.gather(reading, return_exceptions=True)
 
 
-async def _open(url: str) -> ClientConnection:
-    try:
-        return await connect(
-            url,
-            compression=None,
-            ping_timeout=_PONG_PATIENCE,
-            close_timeout=_CLOSE_PATIENCE,
-            max_size=_LARGEST_MESSAGE,
+def _check_delivered(job: Job, sound: Sound, stored: int, *, complete: bool) -> None:
+    if not complete or stored + ROUNDING < sound.tail.end:
+        raise ServerError(
+            f"job {job.job_id} was closed while there was no connection: "
+            f"the sound from {stored / RATE:.1f} s on was not delivered"
         )
-    except InvalidStatus as exc:
-        raise refusal(exc.response.status_code, bytes(exc.response.body or b""), exc.response.headers) from exc
-    except InvalidURI as exc:
-        raise ServerError(f"the server gave a ws_url that is none: {exc}") from exc
-    except (InvalidHandshake, OSError, TimeoutError) as exc:
-        raise UnreachableError(f"cannot open {url}: {explain(exc)}") from exc
+    if sound.error is not None:
+        raise sound.error
 
 
-async def _messages(socket: ClientConnection) -> AsyncIterator[Message]:
-    try:
-        async for text in socket:
-            yield _parse(text)
-    except ConnectionClosed:
-        pass  # an abnormal end; the close code tells which
+class _Lifeline:
+    """Connections to one job, one after the other, and what has been told so far on all of them."""
 
+    def __init__(
+        self, job: Job, servers: Sequence[str], outage: Outage, on_reconnect: Callable[[Reconnecting], None]
+    ) -> None:
+        self.stored = 0
+        """Samples that a server is known to have."""
+        self._job = job
+        self._servers = servers
+        self._sockets = [job.ws_url, *(socket_url(server, job.job_id) for server in servers[1:])]
+        self._turn = 0
+        self._outage = outage
+        self._on_reconnect = on_reconnect
+        self._told: set[int] = set()
 
-def _parse(text: str | bytes) -> Message:
-    try:
-        message = json.loads(text)
-        message["type"]
-    except (ValueError, TypeError, LookupError) as exc:
-        raise ServerError(f"the server sent something that is no JSON object with a type: {text[:80]!r}") from exc
-    return dict(message)
+    async def deliver(self, sound: Sound, keepalive: float) -> AsyncGenerator[Message, None]:
+        """Yield messages until the summary, over as many connections as that takes; raises as `converse` does."""
+        while True:
+            ws_url = self._sockets[self._turn]
+            try:
+                async with aclosing(converse(ws_url, sound, keepalive=keepalive)) as messages:
+                    async for message in messages:
+                        if self._is_news(message):
+                            yield message
+            except (UnreachableError, UnavailableError) as exc:
+                await self._pause(exc, sound)
+            else:
+                return
 
+    async def follow(self, sound: Sound) -> AsyncGenerator[Message, None]:
+        """Yield what is still to be told of a job that is closed, as a connection would; raises ClientError."""
+        while True:
+            try:
+                record = await get_job(self._servers[self._turn], self._job.job_id)
+            except (UnreachableError, UnavailableError) as exc:
+                await self._pause(exc, sound)
+                continue
+            self._outage.connected(asyncio.get_running_loop().time())
+            self._outage.progress()
+            messages = retell(record)
+            for message in filter(self._is_news, messages):
+                yield message
+            if messages and messages[-1]["type"] == "final_summary":
+                return
+            await asyncio.sleep(_LOOK_EVERY)
 
-async def _frames(head: bytes, chunks: AsyncIterator[bytes], frame_ms: int, *, paced: bool) -> AsyncIterator[bytes]:
-    """Cut sound into frames; `paced`: each comes when it is due, else at once."""
-    clock = asyncio.get_running_loop().time
-    size = frame_bytes(frame_ms)
-    buffer = bytearray(head)
-    start, index = clock(), 0
-    ended = False
-    while not ended:
-        for frame in take_frames(buffer, size):
-            # Even a wait of nothing lets the messages of the server be read.
-            await asyncio.sleep(delay(clock(), start, index, frame_ms) if paced else 0)
-            yield frame
-            index += 1
-        chunk = await anext(chunks, None)
-        ended = chunk is None
-        buffer += chunk or b""
-    if rest := take_rest(buffer):
-        yield rest
+    def _is_news(self, message: Message) -> bool:
+        """Note how far the job is; False for a segment that was told before."""
+        match message:
+            case {"type": "connection_success", "next_sample": int(sample)}:
+                self._outage.connected(asyncio.get_running_loop().time())
+                self._reached(sample)
+            case {"type": "ack", "samples": int(samples)}:
+                self._reached(samples)
+            case {"type": "transcript_segment", "index": int(index)}:
+                if index in self._told:
+                    return False
+                self._told.add(index)
+                self._outage.progress()
+        return True
 
+    def _reached(self, samples: int) -> None:
+        if samples > self.stored:
+            self.stored = samples
+            self._outage.progress()
 
-async def _send(socket: ClientConnection, sound: AsyncIterator[bytes], stop: asyncio.Event, keepalive: float) -> None:
-    """Send sound until it ends, or `stop` is set, or the socket closes; then say so. Raises what `sound` raises."""
-    sending = asyncio.create_task(_send_sound(socket, sound))
-    others = [
-        asyncio.create_task(stop.wait()),
-        asyncio.create_task(socket.wait_closed()),
-        asyncio.create_task(_keep_alive(socket, keepalive)),
-    ]
-    try:
-        await asyncio.wait([sending, *others], return_when=asyncio.FIRST_COMPLETED)
-        if sending.done():
-            sending.result()
-        await socket.send(json.dumps({"command": "stop"}))
-    except ConnectionClosed:
-        pass  # whoever reads the messages learns why
-    except Exception:
-        await socket.close()
-        raise
-    finally:
-        for task in (sending, *others):
-            task.cancel()
-        await asyncio.gather(sending, *others, return_exceptions=True)
-
-
-async def _send_sound(socket: ClientConnection, sound: AsyncIterator[bytes]) -> None:
-    async for frame in sound:
-        await socket.send(frame)  # waits while the server does not read
-
-
-async def _keep_alive(socket: ClientConnection, every: float) -> None:
-    while True:
-        await asyncio.sleep(every)
-        await socket.send(json.dumps({"command": "keepalive"}))
+    async def _pause(self, why: ServerError | UnreachableError, sound: Sound) -> None:
+        """Wait before the next attempt, which is the next server's; raises UnreachableError to give up."""
+        retry_after = why.retry_after if isinstance(why, ServerError) else None
+        # Chance spreads clients that lost the same server; it is no secret.
+        wait = self._outage.pause(asyncio.get_running_loop().time(), random.random(), retry_after)  # noqa: S311
+        kept = sound.tail.kept / RATE
+        if wait is None:
+            loss = f"; {kept:.1f} s of sound were not delivered" if kept else ""
+            patience = self._outage.give_up_after
+            raise UnreachableError(f"gave up on job {self._job.job_id} after {patience:g} s: {why}{loss}") from why
+        self._turn = (self._turn + 1) % len(self._servers)
+        self._on_reconnect(
+            Reconnecting(self._job.job_id, self._outage.attempt, round(wait, 3), round(kept, 3), str(why))
+        )
+        await asyncio.sleep(wait)

@@ -16,7 +16,8 @@ CLOSE_CODES = {
     1009: "frame too large",
     1011: "internal error of the server",
     1012: "the server is restarting",
-    1013: "the server is full",
+    1013: "the server cannot take it now",
+    1014: "a gateway has lost the server",
     4001: "not authorised",
     4004: "no such job",
     4008: "idle for too long",
@@ -24,6 +25,14 @@ CLOSE_CODES = {
     4010: "taken over by a newer connection",
 }
 """What a WebSocket close code of the capture socket means."""
+
+PASSING_CODES = {1001, 1005, 1006, 1011, 1012, 1013, 1014}
+"""Close codes after which a new connection may go on with the job; 1005: none was given."""
+
+CLOSED_CODES = {4008, 4009}
+"""Close codes of a job that takes no more sound, but goes on to its end."""
+
+_PASSING_STATUS = {408, 425, 429, 500, 502, 503, 504}
 
 
 class ClientError(Exception):
@@ -41,8 +50,16 @@ class ServerError(ClientError):
         self.retry_after = retry_after
 
 
+class UnavailableError(ServerError):
+    """The server cannot now, or broke; trying again may help."""
+
+
+class JobClosedError(ServerError):
+    """The job takes no more sound; its record tells what becomes of it."""
+
+
 class UnreachableError(ClientError):
-    """No server answers at that address."""
+    """No server answers at that address, or none does for too long."""
 
     exit_code = 3
 
@@ -54,18 +71,21 @@ def refusal(status: int, body: bytes, headers: Mapping[str, str]) -> ServerError
     sentence = f"the server answered {status}: {title}"
     if detail := problem.get("detail"):
         sentence += f": {detail}"
-    return ServerError(sentence, _seconds(problem.get("retry_after", headers.get("retry-after"))))
+    kind = UnavailableError if status in _PASSING_STATUS else ServerError
+    return kind(sentence, _seconds(problem.get("retry_after", headers.get("retry-after"))))
 
 
 def ending(code: int | None, reason: str | None, error: Mapping[str, Any] | None) -> ServerError:
     """Say why a capture ended early: the server's last `error` message if there was one, and the close code."""
-    meaning = CLOSE_CODES.get(code or 1006, "")
-    closed = f"closed with {code or 1006}" + (f", {meaning}" if meaning else "")
+    code = code or 1006
+    kind = UnavailableError if code in PASSING_CODES else JobClosedError if code in CLOSED_CODES else ServerError
+    meaning = CLOSE_CODES.get(code)
+    closed = f"closed with {code}" + (f", {meaning}" if meaning else "")
     if error is not None:
         what = error.get("message") or error.get("code") or "no reason given"
-        return ServerError(f"the server ended the capture: {what} ({closed})", _seconds(error.get("retry_after")))
+        return kind(f"the server ended the capture: {what} ({closed})", _seconds(error.get("retry_after")))
     because = f": {reason}" if reason else ""
-    return ServerError(f"the capture ended before its summary{because} ({closed})")
+    return kind(f"the capture ended before its summary{because} ({closed})")
 
 
 def broken(kind: str, error: ValidationError) -> ServerError:

@@ -63,6 +63,8 @@ class Transcript:
         """Seconds of sound not yet transcribed."""
         self.saved = 0.0
         """Seconds of sound that the server has stored."""
+        self.kept: float | None = None
+        """Seconds of sound that wait for a connection, while there is none."""
         self.partial = ""
         """Interim hypothesis of the open segment."""
         self.summary: Summary | None = None
@@ -83,6 +85,10 @@ class Transcript:
         except ValidationError as exc:
             raise broken(message["type"], exc) from exc
 
+    def disconnected(self, kept: float) -> None:
+        """Note that there is no connection at present; kept: seconds of sound that wait for one."""
+        self.kept = kept
+
     def rest(self) -> list[Segment]:
         """Give what is still held at the end, whatever is missing before it."""
         rest = [segment for segment in self.held if segment.visible]
@@ -93,7 +99,9 @@ class Transcript:
     def _feed(self, message: Mapping[str, Any]) -> list[Segment]:
         match message["type"]:
             case "connection_success":
-                self.job, self.state = _Hello.model_validate(message).job_id, "streaming"
+                hello = _Hello.model_validate(message)
+                self.job, self.state, self.kept = hello.job_id, "streaming", None
+                self.saved = max(self.saved, hello.next_sample / RATE)
             case "ack":
                 self.saved = _Ack.model_validate(message).samples / RATE
             case "status":
@@ -123,6 +131,7 @@ class Transcript:
 
 class _Hello(_Value):
     job_id: str
+    next_sample: int = 0
 
 
 class _Ack(_Value):

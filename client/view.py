@@ -40,6 +40,8 @@ def damage_line(holes: Sequence[tuple[float, float]]) -> str:
 
 def status_line(transcript: Transcript) -> str:
     """Say how the capture stands."""
+    if transcript.kept is not None:
+        return f"reconnecting, {transcript.kept:.1f} s of sound kept"
     lag = f" · {transcript.lag:.1f} s behind" if transcript.lag >= 0.1 else ""
     return f"{clean(transcript.state)}{lag} · {transcript.saved:.1f} s saved"
 
@@ -88,6 +90,14 @@ class View:
     def show(self, message: Mapping[str, Any]) -> None:
         """Take a message of the server and show what it changes."""
         self.segments(self.transcript.feed(message))
+        self._refresh()
+
+    def disconnected(self, kept: float) -> None:
+        """Show that there is no connection at present; kept: seconds of sound that wait for one."""
+        self.transcript.disconnected(kept)
+        self._refresh()
+
+    def _refresh(self) -> None:
         if self._live is not None:
             self._live.update(_foot(self.transcript), refresh=True)
 

@@ -11,7 +11,7 @@ from starlette.responses import JSONResponse
 from starlette.routing import Route, WebSocketRoute
 
 from bus import Bus
-from edge import jobs
+from edge import dead, jobs
 from edge.capture import capture
 from edge.problem import HANDLERS
 from edge.services import Services, Settings, services
@@ -46,6 +46,8 @@ def application(bus: Bus, settings: Settings, store: StoreSettings) -> Starlette
             Route("/readyz", readyz),
             Route("/api/v1/stream/create", jobs.create, methods=["POST"]),
             Route("/api/v1/jobs/{job_id}", jobs.get),
+            Route("/api/v1/dead", dead.listing),
+            Route("/api/v1/dead/{job_id}/{stream}/{seq:int}/retry", dead.retry, methods=["POST"]),
             WebSocketRoute("/api/v1/stream/{job_id}", capture),
             WebSocketRoute("/ws/{job_id}", capture),
         ],

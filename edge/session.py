@@ -97,7 +97,7 @@ class Session:
         self._floor = start  # all sound below is in an utterance, or silence
         self._waiting: dict[int, int] = {}  # start of each utterance that has no transcript yet
         self._told: Reply = {}
-        self._acked = self.next_sample
+        self._acked = 0  # so that where a resumed job stands is told with the first ack
 
     def welcome(self) -> Reply:
         """The first message."""

@@ -2,6 +2,8 @@
 
 The order makes a crash at any point harmless: the summary is created on the bus, once; then the store is written from
 what the bus holds; then `completed` is created; and only then is `closed` acked.
+
+Where a failed transcript is replaced later, the finished job in the store is written anew; its summary stays.
 """
 
 from __future__ import annotations
@@ -14,11 +16,11 @@ from typing import TypeVar
 import structlog
 
 from bus import Bus, ContractError, Message, parse_event, run, serve
-from bus.messages import Closed, Completed, Segmented, Summary
+from bus.messages import Closed, Completed, Redriven, Segmented, Summary, Utterance
 from bus.run import load
 from processors.summary.meeting import Meeting, unreadable
 from processors.summary.writer import Settings, Writer, open_writer
-from store.jobs import JobNotFound, JobStore, StoreError, StoreSettings, connect
+from store.jobs import JobNotFound, JobStore, State, StoreError, StoreSettings, connect
 
 log = structlog.get_logger()
 T = TypeVar("T")
@@ -42,8 +44,15 @@ async def work(bus: Bus, settings: Settings, kept: StoreSettings) -> None:
         async def handle(closed: Closed) -> Sequence[Message]:
             return await finish(bus, store, writer, closed)
 
+        async def mend(redriven: Redriven) -> Sequence[Message]:
+            if redriven.stream == Utterance.STREAM:
+                await correct(bus, store, redriven.job)
+            return []
+
         await bus.announce("summary")
-        await serve(bus, Closed, handle, durable="summary", at_once=JOBS_AT_ONCE)
+        async with asyncio.TaskGroup() as serving:
+            serving.create_task(serve(bus, Closed, handle, durable="summary", at_once=JOBS_AT_ONCE))
+            serving.create_task(serve(bus, Redriven, mend, durable="corrections", at_once=JOBS_AT_ONCE))
 
 
 async def finish(bus: Bus, store: JobStore, writer: Writer, closed: Closed) -> Sequence[Message]:
@@ -52,19 +61,31 @@ async def finish(bus: Bus, store: JobStore, writer: Writer, closed: Closed) -> S
     await _show_progress(store, closed.job)
     summary = await _summarize(bus, writer, closed.job, meeting)
 
-    async def write() -> str:
-        return await store.finish(
-            closed.job,
-            options=meeting.options,
-            samples=closed.samples,
-            transcripts=meeting.transcripts,
-            summary=summary,
-        )
-
-    if await _until_stored(write) == "deleted":
+    if await _write(store, closed.job, meeting, closed.samples, summary) == "deleted":
         return []
     log.info("job finished", job=closed.job, segments=len(meeting.transcripts), engine=summary.engine)
     return [Completed(job=closed.job, segments=len(meeting.transcripts), samples=closed.samples)]
+
+
+async def correct(bus: Bus, store: JobStore, job: str) -> None:
+    """Write a finished job anew from what the bus holds; of one that is not finished yet, wait for the end."""
+    completed = await _completed(bus, job)
+    summary = await bus.last(Summary, Summary.pattern(job))
+    if summary is None:
+        return  # erased
+    meeting, written = await gather(bus, job), None
+    while meeting != written:
+        # Another transcript of the job may be replaced meanwhile, and another worker have stored it: look once more.
+        await _write(store, job, meeting, completed.samples, summary.value)
+        meeting, written = await gather(bus, job), meeting
+    log.info("job corrected", job=job)
+
+
+async def _completed(bus: Bus, job: str) -> Completed:
+    async with aclosing(bus.read("EVENTS", Completed.pattern(job))) as stored:
+        async for raw in stored:
+            return Completed.read(raw.subject, raw.data)
+    raise AssertionError("a read of what is still to come does not end")
 
 
 async def gather(bus: Bus, job: str) -> Meeting:
@@ -104,6 +125,15 @@ async def _show_progress(store: JobStore, job: str) -> None:
         await store.advance(job, "summarizing")
     except (JobNotFound, StoreError) as exc:
         log.warning("state of the job not updated", job=job, reason=str(exc) or "no such job in the store")
+
+
+async def _write(store: JobStore, job: str, meeting: Meeting, samples: int, summary: Summary) -> State:
+    async def write() -> State:
+        return await store.finish(
+            job, options=meeting.options, samples=samples, transcripts=meeting.transcripts, summary=summary
+        )
+
+    return await _until_stored(write)
 
 
 async def _until_stored(action: Callable[[], Awaitable[T]]) -> T:

@@ -86,6 +86,7 @@ async def test_garbage_is_dead_lettered_and_does_not_stop_the_others(bus: Bus, g
     dead = await bus.last(Dead, "events.a.dead.EVENTS.1")
     assert dead is not None
     assert (dead.value.stream, dead.value.seq, dead.value.at) == ("EVENTS", 1, "events.a.opened")
+    assert dead.value.worker == ""  # nobody needs to try again
     assert await bus.last_raw("events.b.segmented")
     await stop(bus, serving)
 
@@ -133,9 +134,29 @@ async def test_after_the_last_attempt_a_value_says_that_it_failed(bus: Bus) -> N
     await wait_until(lambda: settled(bus, "w"), description="it is settled")
     found = await events(bus, "a")
     assert tries == 2
-    assert [type(event) for event in found] == [Opened, Completed, Dead]
-    assert isinstance(found[2], Dead)
-    assert found[2].reason == "RuntimeError: engine fell over"
+    assert [type(event) for event in found] == [Opened, Dead, Completed]
+    assert isinstance(found[1], Dead)
+    assert (found[1].reason, found[1].worker) == ("RuntimeError: engine fell over", "w")
+    await stop(bus, serving)
+
+
+async def test_a_handler_that_never_comes_to_an_outcome_is_told_so(bus: Bus) -> None:
+    tries = 0
+
+    async def handle(opened: Opened) -> Sequence[Message]:
+        nonlocal tries
+        tries += 1
+        raise Retry(0.01)
+
+    def failed(opened: Opened, reason: str) -> Sequence[Message]:
+        return []
+
+    await bus.publish(Opened(job="a"))
+    serving = asyncio.create_task(serve(bus, Opened, handle, durable="w", attempts=2, failed=failed))
+    await wait_until(lambda: settled(bus, "w"), description="it is settled")
+    dead = await bus.last(Dead, "events.a.dead.EVENTS.1")
+    assert dead is not None
+    assert (dead.value.reason, dead.value.worker, tries) == ("no outcome in 6 deliveries", "w", 6)
     await stop(bus, serving)
 
 
@@ -204,6 +225,20 @@ async def test_stopping_gives_back_what_is_in_hand(nats_url: str) -> None:
         await wait_until(lambda: second.last_raw("events.a.segmented"), description="the second owner's output")
         assert owners == [("first", 1), ("second", 2)]
         await stop(second, other)
+
+
+async def test_a_worker_can_be_stopped_at_any_moment(bus: Bus) -> None:
+    """nats-py can swallow a cancellation; which moment that is differs from run to run."""
+
+    async def handle(opened: Opened) -> Sequence[Message]:
+        return []
+
+    for steps in range(120):
+        bus.stopping.clear()
+        serving = asyncio.create_task(serve(bus, Opened, handle, durable="w"))
+        for _ in range(steps):
+            await asyncio.sleep(0)
+        await stop(bus, serving)
 
 
 async def test_a_lease_of_a_dead_worker_moves(nats_url: str) -> None:

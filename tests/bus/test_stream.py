@@ -6,7 +6,7 @@ from contextlib import aclosing
 import pytest
 
 from bus import Bus, Conflict, ContractError, connect
-from bus.messages import Closed, Completed, Opened, Progress, Segmented
+from bus.messages import Closed, Completed, JobOptions, Opened, Progress, Segmented
 from compose.servers import Server
 from tests.support import wait_until
 
@@ -63,7 +63,7 @@ async def test_the_last_message_may_be_garbage(bus: Bus) -> None:
 
 async def test_a_message_larger_than_the_server_takes_is_not_retried(bus: Bus) -> None:
     with pytest.raises(ContractError, match="larger than the server takes"):
-        await bus.publish(Opened(job="a", connection="x" * 1_100_000))
+        await bus.publish(Opened(job="a", options=JobOptions(metadata={"x": "x" * 1_100_000})))
 
 
 async def test_read_yields_history_then_what_comes_in_order(bus: Bus) -> None:
@@ -95,6 +95,23 @@ async def test_history_ends_at_the_present(bus: Bus) -> None:
     await bus.publish(closed(3))
     await bus.publish(Completed(job="b", segments=0, samples=3))
     assert [raw.subject for raw in await bus.history("EVENTS", "events.a.>")] == ["events.a.opened", "events.a.closed"]
+
+
+async def test_history_ends_where_its_last_message_is_removed_under_it(
+    bus: Bus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    new_reader = bus._new_reader
+
+    async def remove_then_read(stream: str, subject: str, start: int) -> tuple[int, str]:
+        found = await new_reader(stream, subject, start)
+        await bus.js.purge_stream("EVENTS", seq=3)
+        await bus.js.purge_stream("EVENTS", subject="events.a.closed")
+        return found
+
+    await bus.publish(Opened(job="a"))
+    await bus.publish(closed(1))
+    monkeypatch.setattr(bus, "_new_reader", remove_then_read)
+    assert len(await bus.history("EVENTS", "events.a.>")) <= 1
 
 
 async def test_a_crash_of_the_server_neither_loses_nor_doubles_anything(nats_server: Server) -> None:

@@ -35,6 +35,7 @@ async def test_an_older_stream_is_brought_up_to_date_and_keeps_its_messages(nats
         assert info.config.subjects == ["events.>"]
         assert info.config.max_age == 2 * 86_400
         assert info.config.discard == DiscardPolicy.NEW
+        assert info.config.allow_rollup_hdrs
         assert info.config.metadata
         assert info.config.metadata["mine"] == "x"
         assert info.state.messages == 1

@@ -18,6 +18,9 @@ from starlette.websockets import WebSocket
 
 Message = dict[str, Any]
 
+ACK_EVERY = 320_000
+"""Bytes: ten seconds of sound."""
+
 SUMMARY: Message = {
     "title": "Stand-up",
     "summary": "The release is on Friday.",
@@ -47,6 +50,18 @@ def segment(index: int, text: str, start: float | None = None) -> Message:
     }
 
 
+def record(state: str, segments: list[Message], seconds: float | None = None) -> Message:
+    """What `GET /api/v1/jobs/j1` says."""
+    return {
+        "job_id": "j1",
+        "state": state,
+        "duration": seconds,
+        "segments": [{name: value for name, value in each.items() if name != "type"} for each in segments],
+        "transcript": "\n".join(each["text"] for each in segments),
+        "summary": SUMMARY if state == "completed" else None,
+    }
+
+
 class ScriptedServer:
     """What was asked of it, and how it answers."""
 
@@ -57,10 +72,14 @@ class ScriptedServer:
         self.answering = asyncio.Event()
         """Cleared, a request to create a job gets no answer until it is set."""
         self.answering.set()
+        self.job_refusals: list[Response] = []
+        """What the first requests for a job are answered."""
         self.jobs: dict[str, Message] = {}
         self.created: list[Message] = []
         self.frames: list[bytes] = []
         self.commands: list[str] = []
+        self.samples: list[str] = []
+        """What each connection said of the first sample that the client still had."""
         self.close_code: int | None = None
         """With which code the client left, if it did."""
         self.websocket: WebSocket
@@ -69,9 +88,25 @@ class ScriptedServer:
     async def say(self, **message: Any) -> None:
         await self.websocket.send_text(json.dumps(message))
 
-    async def hello(self) -> None:
+    @property
+    def connections(self) -> int:
+        """How many there were, with this one."""
+        return len(self.samples)
+
+    async def hello(self, next_sample: int = 0) -> None:
+        """Welcome the client, with so much of its sound stored."""
         await self.websocket.accept()
-        await self.say(type="connection_success", job_id="j1", next_sample=0)
+        self.frames = [self.sound[: 2 * next_sample]] if next_sample else []
+        await self.say(type="connection_success", job_id="j1", next_sample=next_sample)
+
+    async def refuse(self, close: int, **error: Any) -> None:
+        """Accept the connection only to say why not."""
+        await self.websocket.accept()
+        await self.say(type="error", **error)
+        await self.websocket.close(close)
+
+    async def ack(self) -> None:
+        await self.say(type="ack", samples=len(self.sound) // 2)
 
     async def receive(self) -> str | None:
         """One message of the client: its command, or None for a frame of sound."""
@@ -86,9 +121,17 @@ class ScriptedServer:
         return self.commands[-1]
 
     async def listen(self, command: str = "stop") -> None:
-        """Take sound until the client says `command`, or is gone."""
+        """Take sound until the client says `command`, or is gone; ack it now and then."""
+        acked = len(self.sound)
         while await self.receive() not in (command, "disconnect"):
-            pass
+            if len(self.sound) >= acked + ACK_EVERY:
+                acked = len(self.sound)
+                await self.ack()
+
+    async def take(self, seconds: float) -> None:
+        """Take sound until there is so much of it in all."""
+        while len(self.sound) < seconds * 32_000:
+            assert await self.receive() in (None, "keepalive")
 
     async def finish(self) -> None:
         await self.say(type="final_summary", job_id="j1", summary=SUMMARY, transcript="all of it")
@@ -103,7 +146,7 @@ async def meeting(server: ScriptedServer) -> None:
     """Everything as it should be, segments 1 and 2 before 0, and one without text."""
     await server.hello()
     await server.listen()
-    await server.say(type="ack", samples=len(server.sound) // 2)
+    await server.ack()
     await server.say(type="status", state="transcribing", lag=1.5)
     await server.say(**segment(1, ""))
     await server.say(**segment(2, "다음 회의는 금요일입니다."))
@@ -127,6 +170,8 @@ async def scripted_server() -> AsyncIterator[ScriptedServer]:
         return JSONResponse({"job_id": "j1", "ws_url": ws_url}, status_code=201)
 
     async def job(request: Request) -> Response:
+        if server.job_refusals:
+            return server.job_refusals.pop(0)
         record = server.jobs.get(request.path_params["id"])
         if record is None:
             problem = {"title": "Not Found", "status": 404, "detail": f"no job {request.path_params['id']}"}
@@ -135,6 +180,7 @@ async def scripted_server() -> AsyncIterator[ScriptedServer]:
 
     async def capture(websocket: WebSocket) -> None:
         server.websocket = websocket
+        server.samples.append(websocket.query_params["sample"])
         await server.script(server)
 
     routes = [

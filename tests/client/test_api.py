@@ -5,8 +5,8 @@ import errno
 import pytest
 from starlette.responses import HTMLResponse, JSONResponse
 
-from client.api import Options, check_server, create_job, explain, get_job
-from client.errors import ServerError, UnreachableError
+from client.api import Job, Options, check_server, create_job, explain, get_job, in_turn, socket_url
+from client.errors import ServerError, UnavailableError, UnreachableError
 from tests.client.server import ScriptedServer
 
 
@@ -27,13 +27,14 @@ def test_options_that_were_not_chosen_are_left_to_the_server() -> None:
 
 
 async def test_a_created_job_has_a_socket(server: ScriptedServer) -> None:
-    assert await create_job(server.url, Options(title="t")) == server.url.replace("http", "ws") + "/api/v1/stream/j1"
+    job = await create_job(server.url, Options(title="t"))
+    assert job == Job("j1", socket_url(server.url, "j1"))
     assert server.created == [{"title": "t", "summary": True}]
 
 
 async def test_a_relative_ws_url_is_below_the_server(server: ScriptedServer) -> None:
     server.refusal = JSONResponse({"job_id": "j9", "ws_url": "/api/v1/stream/j9"}, status_code=201)
-    assert await create_job(server.url, Options()) == server.url.replace("http", "ws") + "/api/v1/stream/j9"
+    assert await create_job(server.url, Options()) == Job("j9", server.url.replace("http", "ws") + "/api/v1/stream/j9")
 
 
 async def test_a_server_that_is_none_of_ours(server: ScriptedServer) -> None:
@@ -41,7 +42,7 @@ async def test_a_server_that_is_none_of_ours(server: ScriptedServer) -> None:
     with pytest.raises(ServerError, match="does not speak like a Stenobus server"):
         await create_job(server.url, Options())
     server.refusal = JSONResponse({"job_id": "j9"})
-    with pytest.raises(ServerError, match="named no ws_url"):
+    with pytest.raises(ServerError, match="named no job_id and ws_url"):
         await create_job(server.url, Options())
 
 
@@ -51,6 +52,39 @@ async def test_jobs(server: ScriptedServer) -> None:
     assert await get_job(server.url, "j1") == {"state": "completed"}
     with pytest.raises(ServerError, match="404: Not Found: no job j2"):
         await get_job(server.url, "j2")
+
+
+@pytest.mark.parametrize(
+    ("server", "url"),
+    [
+        ("http://127.0.0.1:8000", "ws://127.0.0.1:8000/api/v1/stream/a%2Fb"),
+        ("https://example.org/steno", "wss://example.org/steno/api/v1/stream/a%2Fb"),
+    ],
+)
+def test_the_socket_of_a_job_at_any_server(server: str, url: str) -> None:
+    assert socket_url(server, "a/b") == url
+
+
+async def test_servers_are_asked_in_turn_until_one_can_answer() -> None:
+    asked = []
+
+    async def ask(server: str) -> str:
+        asked.append(server)
+        match server:
+            case "down":
+                raise UnreachableError(server)
+            case "full":
+                raise UnavailableError(server)
+            case "strict":
+                raise ServerError(server)
+        return server.upper()
+
+    assert await in_turn(["down", "full", "up", "other"], ask) == (2, "UP")
+    assert asked == ["down", "full", "up"]
+    with pytest.raises(UnreachableError, match="down"):
+        await in_turn(["full", "down"], ask)
+    with pytest.raises(ServerError, match="strict"):
+        await in_turn(["strict", "up"], ask)
 
 
 async def test_nobody_there(unused_tcp_port: int) -> None:

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from client.errors import ServerError, UnreachableError, ending, refusal
+from client.errors import JobClosedError, ServerError, UnavailableError, UnreachableError, ending, refusal
 
 
 def test_a_problem_is_told_with_title_detail_and_when_to_try_again() -> None:
@@ -40,7 +40,7 @@ def test_other_answers(status: int, body: bytes, headers: dict[str, str], expect
             1013,
             "",
             {"code": "full", "retry_after": 3},
-            "the server ended the capture: full (closed with 1013, the server is full); try again in 3 s",
+            "the server ended the capture: full (closed with 1013, the server cannot take it now); try again in 3 s",
         ),
         (4004, "", None, "the capture ended before its summary (closed with 4004, no such job)"),
         (None, None, None, "the capture ended before its summary (closed with 1006, the connection broke)"),
@@ -51,6 +51,27 @@ def test_why_a_capture_ended(
     code: int | None, reason: str | None, message: dict[str, object] | None, expected: str
 ) -> None:
     assert str(ending(code, reason, message)) == expected
+
+
+@pytest.mark.parametrize("code", [None, 1001, 1005, 1006, 1011, 1012, 1013, 1014])
+def test_ends_that_pass(code: int | None) -> None:
+    assert type(ending(code, "", None)) is UnavailableError
+
+
+@pytest.mark.parametrize("code", [4008, 4009])
+def test_ends_after_which_the_job_goes_on_alone(code: int) -> None:
+    assert type(ending(code, "", None)) is JobClosedError
+
+
+@pytest.mark.parametrize("code", [1000, 1002, 1003, 1007, 1008, 1009, 4001, 4004, 4010, 4999])
+def test_ends_that_stay(code: int) -> None:
+    assert type(ending(code, "", {"code": "gap"})) is ServerError
+
+
+def test_which_refusals_pass() -> None:
+    kinds = {status: type(refusal(status, b"", {})) for status in (400, 403, 404, 413, 422, 429, 500, 502, 503, 504)}
+    assert [status for status, kind in kinds.items() if kind is UnavailableError] == [429, 500, 502, 503, 504]
+    assert set(kinds.values()) == {ServerError, UnavailableError}
 
 
 def test_exit_codes_tell_a_refusal_from_silence() -> None:

@@ -17,7 +17,7 @@ import pytest
 from starlette.responses import JSONResponse
 
 from audio import write_flac
-from tests.client.server import SUMMARY, ScriptedServer, segment
+from tests.client.server import SUMMARY, ScriptedServer, meeting, segment
 from tests.support import wait_until
 
 ROOT = Path(__file__).parents[2]
@@ -99,15 +99,66 @@ async def test_an_early_end_names_the_job(server: ScriptedServer, flac: str) -> 
         await server.hello()
         await server.say(**segment(1, "held back"))
         await server.say(type="error", code="internal", message="the bus is gone")
-        await server.websocket.close(1011)
+        await server.websocket.close(1008)
 
     server.script = script
     code, out, err = await run("stream", flac, "--server", server.url)
     assert (code, out) == (1, "00:02  held back\n")
     assert err.splitlines() == [
         f"stenobus: what became of the job: stenobus job j1 --server {server.url}",
-        "stenobus: the server ended the capture: the bus is gone (closed with 1011, internal error of the server)",
+        "stenobus: the server ended the capture: the bus is gone (closed with 1008, protocol error)",
     ]
+
+
+async def breaks_once(server: ScriptedServer) -> None:
+    if server.connections == 1:
+        await server.hello()
+        await server.take(0.5)
+        await server.say(**segment(0, "Good morning."))
+        await server.websocket.close(1012)
+        return
+    await meeting(server)
+
+
+async def test_a_connection_that_breaks_is_told_and_no_word_twice(server: ScriptedServer, flac: str) -> None:
+    server.script = breaks_once
+    code, out, err = await run("stream", flac, "--fast", "--server", server.url)
+    reason = "the capture ended before its summary (closed with 1012, the server is restarting)"
+    assert (code, err) == (0, f"stenobus: reconnecting: {reason}\n")
+    assert out.splitlines()[:2] == ["00:00  Good morning.", "00:04  다음 회의는 금요일입니다."]
+    assert server.sound == SECOND
+
+
+async def test_json_on_stdout_is_only_of_the_server(server: ScriptedServer, flac: str) -> None:
+    server.script = breaks_once
+    code, out, err = await run("stream", flac, "--fast", "--json", "--server", server.url)
+    assert code == 0
+    kinds = [json.loads(line)["type"] for line in out.splitlines()]
+    assert kinds[:3] == ["connection_success", "transcript_segment", "connection_success"]
+    assert kinds.count("transcript_segment") == 3
+    told = json.loads(err)
+    assert (told["type"], told["job_id"], told["attempt"]) == ("reconnecting", "j1", 1)
+    assert 0 < told["kept"] <= 1
+    assert "closed with 1012" in told["reason"]
+
+
+@pytest.mark.parametrize("between", [" ", ",", " , "])
+async def test_several_servers(server: ScriptedServer, flac: str, unused_tcp_port: int, between: str) -> None:
+    servers = [f"http://127.0.0.1:{unused_tcp_port}", server.url]
+    assert (await run("stream", flac, "--fast", STENOBUS_URL=between.join(servers)))[0] == 0
+    server.jobs["j1"] = {"state": "completed"}
+    assert await run("job", "j1", *(f"--server={url}" for url in servers)) == (0, "completed\n", "")
+
+
+async def test_giving_up_is_exit_code_3_and_names_the_job(server: ScriptedServer, flac: str) -> None:
+    async def script(server: ScriptedServer) -> None:
+        await server.hello()
+        server.abort()
+
+    server.script = script
+    code, _, err = await run("stream", flac, "--server", server.url, "--give-up-after", "0")
+    assert code == 3
+    assert err.splitlines()[-1].startswith("stenobus: gave up on job j1 after 0 s: ")
 
 
 async def test_nobody_there_is_exit_code_3(flac: str, unused_tcp_port: int) -> None:

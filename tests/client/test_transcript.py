@@ -68,6 +68,14 @@ def test_status_ack_and_partial() -> None:
     assert transcript.partial == ""
 
 
+def test_a_new_connection_says_what_is_saved_and_ends_the_wait_for_one() -> None:
+    transcript = Transcript()
+    transcript.feed({"type": "connection_success", "job_id": "j1", "next_sample": 0})
+    transcript.disconnected(2.0)
+    transcript.feed({"type": "connection_success", "job_id": "j1", "next_sample": 16_000})
+    assert (transcript.kept, transcript.saved) == (None, 1.0)
+
+
 @pytest.mark.parametrize(
     ("message", "what"),
     [

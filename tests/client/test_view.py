@@ -49,6 +49,11 @@ def test_status_line() -> None:
     assert status_line(transcript) == "streaming · 1.2 s saved"
     transcript.feed({"type": "status", "state": "streaming", "lag": 3.25})
     assert status_line(transcript) == "streaming · 3.2 s behind · 1.2 s saved"
+    transcript.disconnected(3.21)
+    assert status_line(transcript) == "reconnecting, 3.2 s of sound kept"
+    transcript.feed({"type": "connection_success", "job_id": "j1", "next_sample": 0})
+    transcript.feed({"type": "status", "state": "transcribing", "lag": 0.0})
+    assert status_line(transcript) == "transcribing · 1.2 s saved"
 
 
 @pytest.mark.parametrize(
@@ -151,6 +156,15 @@ def test_the_status_line_is_gone_at_the_end_and_held_segments_are_shown() -> Non
         before = len(output(terminal))
     assert "00:02 waits for the first" in output(terminal)[before:]
     assert "●" not in output(terminal).rsplit("\x1b[2K", 1)[-1]
+
+
+def test_a_terminal_shows_that_there_is_no_connection() -> None:
+    terminal, pipe = console(60, terminal=True), console(60, terminal=False)
+    for each in (terminal, pipe):
+        with View(each, Transcript()) as view:
+            view.disconnected(3.21)
+    assert "● reconnecting, 3.2 s of sound kept" in output(terminal)
+    assert output(pipe) == ""
 
 
 def test_a_job_is_shown_in_order() -> None:

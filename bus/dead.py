@@ -1,0 +1,145 @@
+"""Dead letters: listed, asked to be tried again, and tried again by the worker that had given the message up.
+
+Asking stores a `Redrive`, which the worker takes from a shared durable consumer as it takes its other messages. Its
+order makes a crash at any point harmless: the outputs are stored, then `Redriven`, then the dead letter is removed, and
+only then is the `Redrive` acked.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Generic, TypeVar
+
+import structlog
+
+from bus.messages import ContractError, Dead, Message, Redrive, Redriven
+from bus.stream import Bus, Stored
+
+log = structlog.get_logger()
+M = TypeVar("M", bound=Message)
+
+
+class UnknownLetter(LookupError):
+    """There is no such dead letter."""
+
+
+class Hopeless(Exception):
+    """No attempt can help; the text says why."""
+
+
+class Expired(Exception):
+    """The stream no longer has the message."""
+
+
+@dataclass(frozen=True, slots=True)
+class Letter:
+    """A dead letter and when it was stored, UTC: when the last attempt failed."""
+
+    dead: Dead
+    at: datetime
+
+
+async def letters(bus: Bus, job: str = "*", *, limit: int) -> list[Letter]:
+    """The newest dead letters of one job, or of all, newest first."""
+    newest: deque[Letter] = deque(maxlen=limit)
+    async with aclosing(bus.read("EVENTS", Dead.pattern(job), live=False)) as stored:
+        async for raw in stored:
+            try:
+                newest.append(Letter(Dead.read(raw.subject, raw.data), raw.time))
+            except ContractError as exc:
+                log.warning("dead letter cannot be read", subject=raw.subject, reason=str(exc))
+    return list(reversed(newest))
+
+
+async def redrive(bus: Bus, job: str, stream: str, seq: int) -> Redrive:
+    """Ask that a dead message be tried again; returns what was stored. Raises UnknownLetter, Hopeless, Expired."""
+    name = f"no dead letter of job {job!r} for message {seq} of {stream!r}"
+    if not all(re.fullmatch(r"[A-Za-z0-9_-]{1,64}", token) for token in (job, stream)):
+        raise UnknownLetter(name)
+    letter = await _letter(bus, job, stream, seq)
+    if letter is None:
+        raise UnknownLetter(name)
+    dead = letter.value
+    if not dead.worker:
+        raise Hopeless(f"message {seq} of {stream} cannot be tried again: {dead.reason}")
+    if await bus.stored(stream, seq) is None:
+        raise Expired(f"message {seq} of {stream} has aged out: it is not stored any more")
+    asked = Redrive(job=job, worker=dead.worker, stream=stream, seq=seq)
+    await bus.publish(asked)
+    return asked
+
+
+async def replace(bus: Bus, message: Message) -> None:
+    """Put a message in the place of all that its subject has in EVENTS, in one step: a reader finds the old or the new.
+
+    Source: the header Nats-Rollup, with which the key-value store of NATS purges a key (ADR-8).
+    """
+    headers = {"Nats-Rollup": "sub"}
+
+    async def publish() -> None:
+        await bus.js.publish(message.subject, message.encode(), headers=headers)
+
+    await bus.until_done(publish, f"{message.subject} cannot be replaced")
+
+
+@dataclass(frozen=True)
+class Redriver(Generic[M]):
+    """Takes dead messages of one class again, for the worker that handles this class."""
+
+    bus: Bus
+    cls: type[M]
+    handle: Callable[[M], Awaitable[Sequence[Message]]]
+    failed: Callable[[M, str], Sequence[Message]] | None
+
+    async def take(self, asked: Redrive, _tries: int) -> list[Dead]:
+        """Try once; returns the dead letter anew where that was the last attempt too. Raises what `handle` raises."""
+        letter = await _letter(self.bus, asked.job, asked.stream, asked.seq)
+        if letter is None:
+            return []  # asked for twice, and done
+        done = Redriven(**asked.model_dump())
+        if await self.bus.last_raw(done.subject) is None:
+            raw = await self.bus.stored(asked.stream, asked.seq)
+            if raw is None:
+                log.warning("dead message has aged out", stream=asked.stream, seq=asked.seq)
+                return []
+            try:
+                await self._do(self.cls.read(raw.subject, raw.data), letter.value.reason)
+            except ContractError as exc:
+                return await self.give_up(asked, str(exc))
+            await self.bus.create(done)
+            log.info("dead message has been dealt with", subject=raw.subject, seq=raw.seq)
+        await self._remove(letter.value)
+        return []
+
+    async def give_up(self, asked: Redrive, reason: str) -> list[Dead]:
+        """What the dead letter is to say now."""
+        letter = await _letter(self.bus, asked.job, asked.stream, asked.seq)
+        return [] if letter is None else [letter.value.model_copy(update={"reason": reason})]
+
+    async def _do(self, message: M, reason: str) -> None:
+        outputs = await self.handle(message)
+        # Readers that waited on a hole were given a value that says it failed: its place is taken now.
+        stand_ins = {output.subject for output in self.failed(message, reason)} if self.failed else set()
+        for output in outputs:
+            if output.subject in stand_ins:
+                await replace(self.bus, output)
+            else:
+                await self.bus.create(output)
+
+    async def _remove(self, dead: Dead) -> None:
+        async def purge() -> None:
+            await self.bus.js.purge_stream("EVENTS", subject=dead.subject)
+
+        await self.bus.until_done(purge, f"{dead.subject} cannot be removed")
+
+
+async def _letter(bus: Bus, job: str, stream: str, seq: int) -> Stored[Dead] | None:
+    try:
+        return await bus.last(Dead, f"events.{job}.dead.{stream}.{seq}")
+    except ContractError:
+        return None  # somebody else's garbage
