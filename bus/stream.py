@@ -233,10 +233,10 @@ class Bus:
             while True:
                 new_reader = partial(self._new_reader, stream, subject, position + 1)
                 pending, name = await self.until_done(new_reader, f"{stream} cannot be read")
-                if not live and not pending:
-                    return
                 delivered = 0
                 try:
+                    if not live and not pending:
+                        return
                     await pull.open(stream, name)
                     while True:
                         # What was still to come may have been removed meanwhile, and then nothing says that it ends.
@@ -251,6 +251,10 @@ class Bus:
                             return
                 except (Gone, TimeoutError, nats.errors.Error) as exc:
                     log.debug("reader starts again", stream=stream, subject=subject, reason=str(exc))
+                finally:
+                    # Nobody waits for it: where this is lost the consumer ends by its inactivity.
+                    with suppress(nats.errors.Error):
+                        await self.nc.publish(f"$JS.API.CONSUMER.DELETE.{stream}.{name}")
         finally:
             self.reconnected.discard(pull.interrupt)
             await pull.close()

@@ -10,7 +10,7 @@ from contextlib import aclosing
 from audio import RATE
 from client.api import Job, Options, create_job, get_job, in_turn, socket_url
 from client.connection import Message, converse
-from client.errors import JobClosedError, ServerError, UnavailableError, UnreachableError
+from client.errors import JobClosedError, ServerError, TakenOverError, UnavailableError, UnreachableError
 from client.retell import ROUNDING, retell
 from client.retry import GIVE_UP_AFTER, Outage, Reconnecting
 from client.sound import Sound
@@ -90,6 +90,7 @@ class _Lifeline:
         self._outage = outage
         self._on_reconnect = on_reconnect
         self._told: set[int] = set()
+        self._given_up = 0
 
     async def deliver(self, sound: Sound, keepalive: float) -> AsyncGenerator[Message, None]:
         """Yield messages until the summary, over as many connections as that takes; raises as `converse` does."""
@@ -101,6 +102,14 @@ class _Lifeline:
                         if self._is_news(message):
                             yield message
             except (UnreachableError, UnavailableError) as exc:
+                self._given_up += 1
+                await self._pause(exc, sound)
+            except TakenOverError as exc:
+                # A connection that we had given up may have reached its server late, and have taken the job from this
+                # one. It can do so once; anybody else keeps the job.
+                if not self._given_up:
+                    raise
+                self._given_up -= 1
                 await self._pause(exc, sound)
             else:
                 return

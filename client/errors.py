@@ -30,6 +30,7 @@ PASSING_CODES = {1001, 1005, 1006, 1011, 1012, 1013, 1014}
 """Close codes after which a new connection may go on with the job; 1005: none was given."""
 
 CLOSED_CODES = {4008, 4009}
+TAKEN_OVER_CODE = 4010
 """Close codes of a job that takes no more sound, but goes on to its end."""
 
 _PASSING_STATUS = {408, 425, 429, 500, 502, 503, 504}
@@ -58,6 +59,10 @@ class JobClosedError(ServerError):
     """The job takes no more sound; its record tells what becomes of it."""
 
 
+class TakenOverError(ServerError):
+    """A newer connection has the job."""
+
+
 class UnreachableError(ClientError):
     """No server answers at that address, or none does for too long."""
 
@@ -78,7 +83,7 @@ def refusal(status: int, body: bytes, headers: Mapping[str, str]) -> ServerError
 def ending(code: int | None, reason: str | None, error: Mapping[str, Any] | None) -> ServerError:
     """Say why a capture ended early: the server's last `error` message if there was one, and the close code."""
     code = code or 1006
-    kind = UnavailableError if code in PASSING_CODES else JobClosedError if code in CLOSED_CODES else ServerError
+    kind = _KINDS.get(code, ServerError)
     meaning = CLOSE_CODES.get(code)
     closed = f"closed with {code}" + (f", {meaning}" if meaning else "")
     if error is not None:
@@ -86,6 +91,13 @@ def ending(code: int | None, reason: str | None, error: Mapping[str, Any] | None
         return kind(f"the server ended the capture: {what} ({closed})", _seconds(error.get("retry_after")))
     because = f": {reason}" if reason else ""
     return kind(f"the capture ended before its summary{because} ({closed})")
+
+
+_KINDS: dict[int, type[ServerError]] = {
+    **dict.fromkeys(PASSING_CODES, UnavailableError),
+    **dict.fromkeys(CLOSED_CODES, JobClosedError),
+    TAKEN_OVER_CODE: TakenOverError,
+}
 
 
 def broken(kind: str, error: ValidationError) -> ServerError:

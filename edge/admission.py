@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 
 from bus.claim import AudioEnded, Claim, claim_audio
 from bus.messages import RATE, Opened
@@ -27,8 +28,12 @@ class Refusal(Exception):
         return reply if self.retry_after is None else reply | {"retry_after": self.retry_after}
 
 
-async def admit(services: Services, job_id: str, sample: str | None) -> tuple[Job, Claim]:
-    """The job, and where its audio goes on; raises Refusal.
+class Left(Exception):
+    """The client is gone: it may have another connection by now, from which nothing must be taken."""
+
+
+async def admit(services: Services, job_id: str, sample: str | None, gone: Callable[[], bool]) -> tuple[Job, Claim]:
+    """The job, and where its audio goes on; raises Refusal, or Left where the client is `gone` before it has the job.
 
     sample: what the client says of the first sample that it still has, at its own rate.
     """
@@ -43,6 +48,8 @@ async def admit(services: Services, job_id: str, sample: str | None) -> tuple[Jo
         async with asyncio.timeout(services.settings.answer_within):
             if await services.bus.create(Opened(job=job.job, options=job.options)):
                 services.advance(job.job, "streaming")
+            if gone():
+                raise Left
             claim = await claim_audio(services.bus, job.job)
     except AudioEnded as exc:
         raise Refusal("job_closed", "this job has been closed already: create another", 4009) from exc

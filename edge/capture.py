@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import MutableMapping
+from collections.abc import Awaitable, MutableMapping
 from contextlib import aclosing, suppress
 from typing import Any, Literal
 
@@ -14,7 +14,7 @@ from audio import AudioError, Converter
 from bus import ContractError, parse_event
 from bus.claim import AudioEnded, Claim, Superseded, check_claim
 from bus.messages import Closed, Completed
-from edge.admission import Refusal, admit
+from edge.admission import Left, Refusal, admit
 from edge.holdings import Holder
 from edge.services import Services
 from edge.session import Command, ProtocolError, Reply, Session
@@ -35,24 +35,37 @@ connection has the job; the job's audio has its end already."""
 
 _GOOD_BYE = (1000, 1001)
 
+Received = MutableMapping[str, Any]
+"""A message of the WebSocket, as ASGI has it."""
+
 
 async def capture(websocket: WebSocket) -> None:
     """`WS /api/v1/stream/{job_id}`: audio in, acks, transcript segments and the summary out."""
     services: Services = websocket.app.state.services
     await websocket.accept()
+    first = asyncio.create_task(websocket.receive())
+
+    def gone() -> bool:
+        return first.done() and first.result()["type"] == "websocket.disconnect"
+
     try:
-        job, claim = await admit(services, websocket.path_params["job_id"], websocket.query_params.get("sample"))
-    except Refusal as refusal:
-        await _last_words(websocket, refusal.reply(), refusal.close)
+        wanted, sample = websocket.path_params["job_id"], websocket.query_params.get("sample")
+        job, claim = await admit(services, wanted, sample, gone)
+    except (Refusal, Left) as exc:
+        first.cancel()
+        if isinstance(exc, Refusal):
+            await _last_words(websocket, exc.reply(), exc.close)
         return
     with structlog.contextvars.bound_contextvars(job=job.job):
-        await Capture(websocket, services, job, claim).run()
+        await Capture(websocket, services, job, claim, first).run()
 
 
 class Capture:
     """One connection that has its job."""
 
-    def __init__(self, websocket: WebSocket, services: Services, job: Job, claim: Claim) -> None:
+    def __init__(
+        self, websocket: WebSocket, services: Services, job: Job, claim: Claim, first: Awaitable[Received]
+    ) -> None:
         assert services.publisher is not None  # noqa: S101 - an admitted job has one
         self._websocket = websocket
         self._services = services
@@ -67,6 +80,7 @@ class Capture:
         self._heard_at = asyncio.get_running_loop().time()
         self._stored_at = 0.0
         self._doubtful = False
+        self._first = first
 
     async def run(self) -> None:
         """Serve the connection to its end. The job ends well whatever becomes of the connection."""
@@ -129,8 +143,8 @@ class Capture:
     async def _receive(self) -> None:
         """Take audio and commands until the client is gone."""
         try:
+            message = await self._first
             while True:
-                message = await self._websocket.receive()
                 self._heard_at = asyncio.get_running_loop().time()
                 if message["type"] == "websocket.disconnect":
                     self._end("disconnect" if message.get("code") in _GOOD_BYE else "lost")
@@ -144,12 +158,13 @@ class Capture:
                         self._end("disconnect")
                         return
                     await self._send(error.reply())
+                message = await self._websocket.receive()
         except Exception:
             log.exception("capture failed")
             await self._last_words("internal", "the server failed; what was acked is kept", 1011)
             self._end("lost")
 
-    async def _take(self, message: MutableMapping[str, Any]) -> Command | None:
+    async def _take(self, message: Received) -> Command | None:
         data = message.get("bytes")
         if data is None:
             return self._session.command(message["text"])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
@@ -19,6 +19,14 @@ structlog.configure(
     wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
     logger_factory=structlog.stdlib.LoggerFactory(),
 )
+
+
+@pytest.fixture(autouse=True)
+def _logging() -> Iterator[None]:
+    """Programs that a test runs in this process may set their own logging up; the next test has the tests' again."""
+    ours = structlog.get_config()
+    yield
+    structlog.configure(**ours)
 
 
 @pytest.fixture

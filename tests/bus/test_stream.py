@@ -114,6 +114,22 @@ async def test_history_ends_where_its_last_message_is_removed_under_it(
     assert len(await bus.history("EVENTS", "events.a.>")) <= 1
 
 
+async def test_a_read_leaves_nothing_behind(bus: Bus) -> None:
+    await bus.publish(closed(1))
+    for _ in range(3):
+        await bus.history("EVENTS", "events.a.>")
+        await bus.history("EVENTS", "events.nobody.>")
+    seen: list[int] = []
+    reading = asyncio.create_task(collect(bus, "events.a.>", seen))
+    await wait_until(lambda: seen, description="the message")
+    reading.cancel()
+
+    async def gone() -> bool:
+        return not await bus.js.consumers_info("EVENTS")
+
+    await wait_until(gone, description="all consumers are gone")
+
+
 async def test_a_crash_of_the_server_neither_loses_nor_doubles_anything(nats_server: Server) -> None:
     async with connect(nats_server.url) as writer, connect(nats_server.url) as reader:
         seen: list[int] = []

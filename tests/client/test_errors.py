@@ -4,7 +4,15 @@ import json
 
 import pytest
 
-from client.errors import JobClosedError, ServerError, UnavailableError, UnreachableError, ending, refusal
+from client.errors import (
+    JobClosedError,
+    ServerError,
+    TakenOverError,
+    UnavailableError,
+    UnreachableError,
+    ending,
+    refusal,
+)
 
 
 def test_a_problem_is_told_with_title_detail_and_when_to_try_again() -> None:
@@ -63,9 +71,13 @@ def test_ends_after_which_the_job_goes_on_alone(code: int) -> None:
     assert type(ending(code, "", None)) is JobClosedError
 
 
-@pytest.mark.parametrize("code", [1000, 1002, 1003, 1007, 1008, 1009, 4001, 4004, 4010, 4999])
+@pytest.mark.parametrize("code", [1000, 1002, 1003, 1007, 1008, 1009, 4001, 4004, 4999])
 def test_ends_that_stay(code: int) -> None:
     assert type(ending(code, "", {"code": "gap"})) is ServerError
+
+
+def test_another_connection_has_the_job() -> None:
+    assert type(ending(4010, "", None)) is TakenOverError
 
 
 def test_which_refusals_pass() -> None:

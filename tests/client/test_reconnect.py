@@ -93,7 +93,6 @@ async def test_a_refusal_that_passes_is_waited_for(server: ScriptedServer) -> No
     [
         ("gap", 1008, "protocol error"),
         ("unknown_job", 4004, "no such job"),
-        ("taken_over", 4010, "taken over by a newer connection"),
     ],
 )
 async def test_a_refusal_that_stays_ends_the_capture(
@@ -106,6 +105,19 @@ async def test_a_refusal_that_stays_ends_the_capture(
     with pytest.raises(ServerError, match=rf"this is why \(closed with {close}, {meaning}\)"):
         await collect(server.url)
     assert server.connections == 2
+
+
+@pytest.mark.parametrize(("broken", "connections"), [(0, 1), (1, 3), (2, 5)])
+async def test_each_connection_that_was_given_up_may_take_the_job_once_and_nobody_else(
+    server: ScriptedServer, broken: int, connections: int
+) -> None:
+    async def taken(server: ScriptedServer) -> None:
+        await server.refuse(4010, code="taken_over", message="a newer connection has this job")
+
+    server.script = one_after_the_other(*[breaks] * broken, *[taken] * (broken + 1))
+    with pytest.raises(ServerError, match=r"a newer connection has this job \(closed with 4010"):
+        await collect(server.url)
+    assert server.connections == connections
 
 
 async def test_a_server_that_never_welcomes_is_left_and_called_again(
