@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import random
 import re
+import signal
 import socket
 import struct
 from typing import Any
@@ -469,3 +471,26 @@ async def test_a_client_that_does_not_read_holds_up_only_itself(edge: Edge, work
         assert (await meeting.until("transcript_segment"))["text"] == "Hello."
         quiet.transport.abort()
     assert (await closed(worker, deaf)).reason == "disconnect"
+
+
+async def test_a_connection_whose_client_has_left_takes_nothing_from_a_live_one(
+    edge: Edge, nats_url: str, redis_server: Server
+) -> None:
+    """A client gave a connection up while the edge was held up, and has another one by the time it goes on."""
+    job = await edge.create()
+    async with running_edge(nats_url) as other, client(other, job) as live:
+        await live.until("connection_success")
+        assert redis_server.child
+        os.kill(redis_server.child.pid, signal.SIGSTOP)  # the edge waits for the store
+        try:
+            left = await edge.socket(job).__aenter__()
+            left.transport.abort()
+            await live.socket.send(FRAME)
+            await live.until("ack")
+        finally:
+            os.kill(redis_server.child.pid, signal.SIGCONT)
+        await edge.create()  # the store answers again, and what had waited for it has gone on
+        for _ in range(30):
+            await live.socket.send(FRAME)
+        await wait_until(lambda: live.of("ack")[-1]["samples"] == 31 * 480, description="the live connection goes on")
+        assert not live.of("error")
