@@ -61,11 +61,13 @@ def rank(candidates: Sequence[str], count: int, language: str | None) -> list[st
     """The `count` most telling of distinct sentences, in their order; remarks of a word or two only where needed."""
     telling = [sentence for sentence in candidates if len(set(_terms(sentence))) >= _MIN_TERMS]
     chosen = telling if len(telling) >= min(count, len(candidates)) else candidates
-    document = ObjectDocumentModel([Paragraph([Sentence(sentence, _Terms) for sentence in chosen])])
+    # Among equals, as all are where nothing is repeated, the first wins: the one that says most, not the greeting.
+    longest_first = sorted(chosen, key=lambda sentence: -len(set(_terms(sentence))))
+    document = ObjectDocumentModel([Paragraph([Sentence(sentence, _Terms) for sentence in longest_first])])
     summarizer = LuhnSummarizer()
     summarizer.stop_words = _stop_words(language)
     summarizer.significant_percentage = min(1.0, TELLING_TERMS / (len(document.words) or 1))
-    return [str(sentence) for sentence in summarizer(document, count)]
+    return sorted(map(str, summarizer(document, count)), key=chosen.index)
 
 
 def shorten(sentence: str) -> str:
