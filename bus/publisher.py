@@ -13,7 +13,6 @@ from nats.aio.msg import Msg
 
 from bus.audio import AudioFrame, audio_subject, encode_audio
 from bus.claim import Claim, end_audio
-from bus.messages import WIDTH
 from bus.stream import ACK_TIMEOUT, Bus
 from bus.window import Window
 
@@ -88,7 +87,7 @@ class AudioTrack:
         self._generation = generation
         self._inbox = inbox
         self._window = Window(claim.start)
-        self._last_seq = claim.seq
+        self._claim = claim
         self._last_ack = b""
         self._moved = asyncio.Event()
         # Frames must reach the stream in order: a new one must not slip in between those that are sent again.
@@ -128,9 +127,8 @@ class AudioTrack:
         Raises Superseded where another connection has the job by now.
         """
         await self.drained()
-        if self._last_ack:
-            self._last_seq = json.loads(self._last_ack)["seq"]
-        await end_audio(self._bus, self.job, self._window.sent, self._last_seq, self._generation)
+        after = json.loads(self._last_ack)["seq"] if self._last_ack else self._claim.seq
+        await end_audio(self._bus, self.job, self._window.sent, after, self._generation)
         return self._window.sent
 
     def answered(self, token: int, *, refused: bool, data: bytes) -> None:
@@ -170,7 +168,7 @@ class AudioTrack:
             if self._window.empty:
                 self._quiet_since = self._moved_at = asyncio.get_running_loop().time()
             payload = encode_audio(frame)
-            await self._publish(self._window.push(frame.start + len(frame.pcm) // WIDTH, payload), payload)
+            await self._publish(self._window.push(frame.end, payload), payload)
 
     async def drained(self) -> None:
         """Wait until everything is stored."""
