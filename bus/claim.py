@@ -8,6 +8,7 @@ and what the other still sends are frames that are there already.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from bus.audio import AudioFrame, audio_subject, decode_audio, encode_audio
@@ -53,8 +54,13 @@ def decoded_utterance(raw: Raw) -> Utterance | None:
         return None
 
 
-async def claim_audio(bus: Bus, job: str, generation: int = 1) -> Claim:
-    """Take a job's audio over at the first sample that is not stored; raises AudioEnded."""
+async def claim_audio(
+    bus: Bus, job: str, generation: int = 1, *, accept: Callable[[int], None] = lambda _start: None
+) -> Claim:
+    """Take a job's audio over at the first sample that is not stored; raises AudioEnded.
+
+    `accept` is told that sample before anything is claimed, and may raise.
+    """
     done, _ = await last_utterance(bus, job)
     intake = Intake(done.end if done else 0)
     last = 0
@@ -64,6 +70,7 @@ async def claim_audio(bus: Bus, job: str, generation: int = 1) -> Claim:
         for raw in await bus.history("AUDIO", audio_subject(job), after=after):
             last = after = raw.seq
             _take(intake, raw)
+        accept(intake.expected)
         marker = encode_audio(AudioFrame(intake.expected, b"", generation=generation))
         try:
             return Claim(intake.expected, await bus.store(audio_subject(job), marker, after=last))

@@ -48,9 +48,16 @@ async def admit(services: Services, job_id: str, sample: str | None, gone: Calla
         async with asyncio.timeout(services.settings.answer_within):
             if await services.bus.create(Opened(job=job.job, options=job.options)):
                 services.advance(job.job, "streaming")
-            if gone():
-                raise Left
-            claim = await claim_audio(services.bus, job.job)
+
+            def accept(start: int) -> None:
+                if gone():
+                    raise Left
+                expected = start * job.options.sample_rate // RATE
+                if has > expected:
+                    gap = f"sample {expected} is expected next: audio from {has} on would leave a gap"
+                    raise Refusal("gap", gap, 1008)
+
+            claim = await claim_audio(services.bus, job.job, accept=accept)
     except AudioEnded as exc:
         raise Refusal("job_closed", "this job has been closed already: create another", 4009) from exc
     except StoreError as exc:
@@ -58,9 +65,6 @@ async def admit(services: Services, job_id: str, sample: str | None, gone: Calla
     except TimeoutError as exc:
         reason = services.bus.trouble or "the bus does not answer"
         raise Refusal("unavailable", reason, 1013, retry_after) from exc
-    expected = claim.start * job.options.sample_rate // RATE
-    if has > expected:
-        raise Refusal("gap", f"sample {expected} is expected next: audio from {has} on would leave a gap", 1008)
     return job, claim
 
 

@@ -277,6 +277,17 @@ async def test_a_gap_is_refused_with_the_sample_that_is_expected(edge: Edge, wor
         await closed(worker, job)
 
 
+async def test_a_connection_with_a_gap_takes_nothing_from_a_live_one(edge: Edge, worker: Bus) -> None:
+    job = await edge.create()
+    async with client(edge, job) as live:
+        await live.socket.send(FRAME)
+        await live.until("ack")
+        async with client(edge, job, query="?sample=100000") as late:
+            assert await late.closed() == 1008
+        await live.command("stop")
+        assert (await closed(worker, job)).samples == 480
+
+
 async def test_a_sample_that_is_no_number_is_refused(edge: Edge) -> None:
     async with client(edge, await edge.create(), query="?sample=-1") as meeting:
         assert await meeting.closed() == 1008
