@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from bus.audio import AudioFrame, audio_subject, decode_audio, encode_audio
 from bus.intake import Gap, Intake
-from bus.messages import ContractError, Utterance
+from bus.messages import ContractError, Source, Utterance
 from bus.stream import Bus, Conflict, Raw
 
 
@@ -33,9 +33,11 @@ class Claim:
     seq: int = 0
 
 
-async def last_utterance(bus: Bus, job: str) -> tuple[Utterance | None, int]:
+async def last_utterance(
+    bus: Bus, job: str, source: Source = "live", generation: int = 1
+) -> tuple[Utterance | None, int]:
     """A job's last utterance, if there is one, and the sequence that the next one must follow."""
-    subject = Utterance.pattern(job)
+    subject = Utterance.pattern(job, source=source, generation=str(generation))
     raw = await bus.last_raw(subject)
     if raw is None:
         return None, 0
@@ -55,13 +57,18 @@ def decoded_utterance(raw: Raw) -> Utterance | None:
 
 
 async def claim_audio(
-    bus: Bus, job: str, generation: int = 1, *, accept: Callable[[int], None] = lambda _start: None
+    bus: Bus,
+    job: str,
+    source: Source = "live",
+    generation: int = 1,
+    *,
+    accept: Callable[[int], None] = lambda _start: None,
 ) -> Claim:
     """Take a job's audio over at the first sample that is not stored; raises AudioEnded.
 
     `accept` is told that sample before anything is claimed, and may raise.
     """
-    done, _ = await last_utterance(bus, job)
+    done, _ = await last_utterance(bus, job, source, generation)
     intake = Intake(done.end if done else 0)
     last = 0
     after = done.audio_seq - 1 if done else 0
@@ -117,6 +124,22 @@ async def end_audio(bus: Bus, job: str, end: int, after: int, generation: int = 
         after = later[-1].seq  # frames that were sent twice
 
 
+async def cut_audio(bus: Bus, job: str, at: int, after: int, wanted: Callable[[], bool]) -> None:
+    """Store a request to cut a job's speech, made when all before sample `at` had been heard; not behind its end.
+
+    `after`: the last message that was read. Gives up once `wanted` says no.
+    """
+    mark = encode_audio(AudioFrame(at, b"", cut=True))
+    while wanted():
+        try:
+            await bus.store(audio_subject(job), mark, after=after)
+            return
+        except Conflict as conflict:
+            if conflict.found is None or _is_end(conflict.found):
+                return
+            after = conflict.found.seq
+
+
 def _is_end(raw: Raw) -> bool:
     frame = _frame(raw)
     return frame is not None and frame.last
@@ -124,7 +147,7 @@ def _is_end(raw: Raw) -> bool:
 
 def _is_claim(raw: Raw) -> bool:
     frame = _frame(raw)
-    return frame is not None and not frame.pcm and not frame.last
+    return frame is not None and not (frame.pcm or frame.last or frame.cut)
 
 
 def _frame(raw: Raw) -> AudioFrame | None:

@@ -41,6 +41,8 @@ class Intake:
         A first frame that begins before `start` is taken whole: reading began early to warm a detector up.
         Raises Gap once it is certain that what is expected will not come.
         """
+        if frame.cut:
+            return b""  # it names a place in the sound, and says nothing of what is stored: see `cuts`
         if not self._messages and frame.start < self.expected:
             self.expected = frame.start
         if frame.start > self.expected:
@@ -56,6 +58,10 @@ class Intake:
         pcm = frame.pcm[(self.expected - frame.start) * WIDTH :]
         self.expected = frame.end
         return pcm
+
+    def cuts(self, frame: AudioFrame) -> bool:
+        """Whether a frame asks for a cut in sound that has been taken; one that came too early means nothing."""
+        return frame.cut and frame.start <= self.expected
 
     def skip(self, gap: Gap) -> None:
         """Go on behind a gap."""

@@ -8,10 +8,11 @@ some. Audio frames are the exception (`audio.py` beside this file): a fixed head
 from __future__ import annotations
 
 import re
+from itertools import pairwise
 from typing import Annotated, Any, ClassVar, Literal, Self
 
 import msgpack
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 RATE = 16_000
 """Samples per second of all audio on the bus."""
@@ -22,6 +23,9 @@ WIDTH = 2
 JobId = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$", description="One subject token.")]
 Samples = Annotated[int, Field(ge=0, description="Sample index at 16 kHz.")]
 Probability = Annotated[float, Field(ge=0, le=1)]
+LanguageCode = Annotated[str, Field(pattern=r"^[a-z]{2,3}$", description="Whisper language code.")]
+Source = Literal["live", "upload", "replay"]
+"""Where a job's sound comes from, in the order in which it is served."""
 
 
 class ContractError(ValueError):
@@ -87,14 +91,32 @@ class VadOptions(_Value):
     onset_ms: int | None = Field(None, ge=30, le=600, description="Voiced time that opens a segment.")
     padding_ms: int | None = Field(None, ge=0, le=1_000, description="Sound kept before and after speech.")
     hangover_ms: int | None = Field(None, ge=150, le=3_000, description="Silence that closes a segment.")
+    endpointing: Literal["fixed", "adaptive"] | None = Field(
+        None, description="adaptive: hangover follows the interim results, between the two bounds below."
+    )
+    min_hangover_ms: int | None = Field(None, ge=150, le=3_000, description="Adaptive: after the end of a sentence.")
+    max_hangover_ms: int | None = Field(None, ge=150, le=3_000, description="Adaptive: in the middle of a sentence.")
     max_ms: int | None = Field(None, ge=5_000, le=28_000, description="Longest segment.")
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Self:
+        names = ("min_hangover_ms", "hangover_ms", "max_hangover_ms")
+        given = [(name, ms) for name in names if (ms := getattr(self, name)) is not None]
+        for (name, ms), (bound, most) in pairwise(given):
+            if ms > most:
+                raise ValueError(f"{name} is {ms}: at most {bound} is accepted, which is {most}")
+        return self
 
 
 class SpeechOptions(_Value):
     """What the speech engine may know about a job."""
 
-    language: str | None = Field(None, pattern=r"^[a-z]{2,3}$", description="Whisper language code; None: detect.")
+    language: LanguageCode | None = Field(None, description="Whisper language code; None: detect.")
+    allowed_languages: list[LanguageCode] | None = Field(
+        None, min_length=1, max_length=100, description="What detection may choose from; None: all of the model's."
+    )
     prompt: str | None = Field(None, max_length=2_000, description="Text that sets vocabulary and style.")
+    hotwords: str | None = Field(None, max_length=1_000, description="Words that are likely to be said.")
     task: Literal["transcribe", "translate"] = "transcribe"
 
 
@@ -104,6 +126,8 @@ class JobOptions(SpeechOptions):
     title: str | None = Field(None, max_length=200)
     sample_rate: int = Field(RATE, ge=8_000, le=48_000, description="Samples per second of what the client sends.")
     encoding: Literal["pcm_s16le", "pcm_f32le", "mulaw", "opus"] = "pcm_s16le"
+    source: Source = Field("live", description="What is live is served before an upload, and that before a replay.")
+    partials: bool = Field(True, description="Whether interim results of the open segment are made.")
     vad: VadOptions = VadOptions()
     summary: bool = True
     webhook_url: str | None = Field(None, max_length=2_000, pattern=r"^https?://")
@@ -116,8 +140,10 @@ class Utterance(Message):
     `last` carries no sound: its index is the number of utterances, its end the length of the job's audio.
     """
 
-    SUBJECT, STREAM = "speech.{job}", "SPEECH"
+    SUBJECT, STREAM = "speech.{job}.{generation}.{source}", "SPEECH"
 
+    generation: int = Field(1, ge=1, description="Counts the times that the job's audio was processed.")
+    source: Source = "live"
     index: int = Field(ge=0)
     start: Samples
     end: Samples
@@ -272,6 +298,43 @@ class Progress(Message):
     start: Samples = Field(0, description="Start of the utterance published last.")
 
 
+class Speaking(Message):
+    """A segment is open; core NATS only. Told when it opens, and again, at a rising interval, while it grows."""
+
+    SUBJECT, STREAM = "live.{job}.speaking", None
+
+    index: int = Field(ge=0, description="Of the utterance that this will be.")
+    start: Samples
+    end: Samples = Field(description="Its sound is there up to here.")
+    first: bool = Field(False, description="It has just opened.")
+    partials: bool = Field(True, description="Whether interim results are wanted; the sound is had by `Snapshot`.")
+
+
+class Snapshot(Message):
+    """The open segment so far: the answer to a request, core NATS only, from the segmenter that owns the job."""
+
+    SUBJECT, STREAM = "live.{job}.snapshot", None
+
+    index: int = Field(ge=0)
+    start: Samples
+    end: Samples
+    pcm: bytes = Field(description="As in `Utterance`.")
+    options: SpeechOptions = SpeechOptions()
+
+
+class Partial(Message):
+    """What was understood of an open segment so far; core NATS only. It has no meaning once there is a transcript."""
+
+    SUBJECT, STREAM = "live.{job}.partial", None
+
+    index: int = Field(ge=0)
+    start: Samples
+    end: Samples = Field(description="The text is of the sound before this.")
+    text: str
+    stable: int = Field(0, ge=0, description="So many characters of `text` will be the same in the next ones.")
+    language: str | None = None
+
+
 class Attached(Message):
     """A connection took the job over; core NATS only. Whoever had it before lets go."""
 
@@ -283,7 +346,7 @@ class Attached(Message):
 EVENTS: tuple[type[Message], ...] = (Opened, Closed, Segmented, Transcript, Summary, Completed, Dead, Redrive, Redriven)
 """Everything that is published below `events.<job>`."""
 
-ALL: tuple[type[Message], ...] = (*EVENTS, Utterance, Progress, Attached)
+ALL: tuple[type[Message], ...] = (*EVENTS, Utterance, Progress, Speaking, Snapshot, Partial, Attached)
 
 _BY_KIND = {cls.SUBJECT.split(".")[2]: cls for cls in EVENTS}
 

@@ -89,9 +89,12 @@ class AudioTrack:
         self._window = Window(claim.start)
         self._claim = claim
         self._last_ack = b""
+        self._cut_at = -1
+        self._cutting = False
         self._moved = asyncio.Event()
         # Frames must reach the stream in order: a new one must not slip in between those that are sent again.
         self._order = asyncio.Lock()
+        self._turn = asyncio.Lock()  # whose sending, cut or end it is
         self._quiet_since = 0.0  # since when there was neither progress nor another round
         self._moved_at = 0.0
         self._refusals = 0
@@ -109,7 +112,8 @@ class AudioTrack:
     @property
     def waiting(self) -> float:
         """Seconds for which nothing of what is under way has been stored."""
-        return 0.0 if self._window.empty else asyncio.get_running_loop().time() - self._moved_at
+        idle = self._window.empty and not self._cutting
+        return 0.0 if idle else asyncio.get_running_loop().time() - self._moved_at
 
     @property
     def refused(self) -> bool:
@@ -118,18 +122,38 @@ class AudioTrack:
 
     async def send(self, pcm: bytes) -> None:
         """Publish the samples that follow; waits while the window is full. pcm: mono s16le at 16 kHz."""
-        start = self._window.sent
-        await self._push(AudioFrame(start, pcm, False, self._generation))
+        async with self._turn:
+            await self._push(AudioFrame(self._window.sent, pcm, False, self._generation))
+
+    async def cut(self) -> None:
+        """Ask that the open segment end where the audio stands; returns once that is stored, perhaps more than once."""
+        # What has samples may be sent again and overtake others: its index puts it where it belongs. Nothing does that
+        # for a frame without samples, so nothing else may be under way around it.
+        async with self._turn:
+            await self.drained()
+            at = self._window.sent
+            if at == self._cut_at:
+                return  # no sound came since
+            self._cutting, self._moved_at = True, asyncio.get_running_loop().time()
+            try:
+                await self._bus.store(
+                    self._subject, encode_audio(AudioFrame(at, b"", False, self._generation, cut=True))
+                )
+            finally:
+                self._cutting = False
+            self._cut_at = at
 
     async def finish(self) -> int:
         """Wait until everything is stored, then store the mark that no more will come; returns the sample count.
 
         Raises Superseded where another connection has the job by now.
         """
-        await self.drained()
-        after = json.loads(self._last_ack)["seq"] if self._last_ack else self._claim.seq
-        await end_audio(self._bus, self.job, self._window.sent, after, self._generation)
-        return self._window.sent
+        async with self._turn:
+            await self.drained()
+            # Not the sequence of a cut, which may have been stored behind another connection's claim.
+            after = json.loads(self._last_ack)["seq"] if self._last_ack else self._claim.seq
+            await end_audio(self._bus, self.job, self._window.sent, after, self._generation)
+            return self._window.sent
 
     def answered(self, token: int, *, refused: bool, data: bytes) -> None:
         """The stream's answer to one sending."""

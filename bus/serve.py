@@ -60,6 +60,7 @@ async def serve(
     handle: Callable[[M], Awaitable[Outputs]],
     *,
     durable: str,
+    subjects: str | None = None,
     at_once: int = 1,
     ack_wait: float = 30.0,
     attempts: int | None = None,
@@ -67,9 +68,10 @@ async def serve(
 ) -> None:
     """Handle each message of a class until `bus.stopping`; stores what `handle` returns, then acks.
 
-    `at_once`: messages in hand at the same time. `ack_wait`: seconds after which the messages of a dead worker are lent
-    to another. `attempts`: after so many deliveries `failed(message, reason)` is stored in place of a result, beside a
-    `Dead`; None: no limit. Messages given up are taken again when asked for, beside the others, a few at a time.
+    `subjects`: which of them, a filter as `cls.pattern` gives; None: all. `at_once`: messages in hand at the same time.
+    `ack_wait`: seconds after which the messages of a dead worker are lent to another. `attempts`: after so many
+    deliveries `failed(message, reason)` is stored in place of a result, beside a `Dead`; None: no limit. Messages given
+    up are taken again when asked for, beside the others, a few at a time.
     """
 
     async def handle_any(message: M, _tries: int) -> Outputs:
@@ -82,7 +84,9 @@ async def serve(
 
     limit = attempts if failed else None
     again = Redriver(bus, cls, handle, failed)
-    new = _Worker(bus, cls, handle_any, give_up, durable, cls.pattern(), at_once, ack_wait, limit, name=durable)
+    new = _Worker(
+        bus, cls, handle_any, give_up, durable, subjects or cls.pattern(), at_once, ack_wait, limit, name=durable
+    )
     old = _Worker(
         bus,
         Redrive,

@@ -222,6 +222,14 @@ class Bus:
             found.append(raw)  # noqa: PERF401 - an asynchronous comprehension would hide that this is a read to the end
         return found
 
+    async def latest(self, stream: str, subject: str) -> list[Raw]:
+        """The last message of each subject under a filter, in order of the subjects."""
+        info = await self.until_done(
+            lambda: self.js.stream_info(stream, subjects_filter=subject), f"{stream} cannot be read"
+        )
+        found = [await self.last_raw(name) for name in sorted(info.state.subjects or {})]
+        return [raw for raw in found if raw is not None]
+
     async def read(self, stream: str, subject: str, *, after: int = 0, live: bool = True) -> AsyncGenerator[Raw, None]:
         """Yield what is stored under a subject filter behind sequence `after`, in order, then what comes.
 
@@ -260,14 +268,19 @@ class Bus:
             await pull.close()
 
     @asynccontextmanager
-    async def listening(self, cls: type[M], job: str, take: Callable[[M], None]) -> AsyncIterator[None]:
-        """While the block runs, call `take` with each message of a class that is not stored; some may be missed."""
+    async def listening(
+        self, cls: type[M], job: str, take: Callable[[M], None], *, queue: str = ""
+    ) -> AsyncIterator[None]:
+        """While the block runs, call `take` with each message of a class that is not stored; some may be missed.
+
+        Of all who name the same `queue` one gets each message.
+        """
 
         async def on_message(msg: Msg) -> None:
             with suppress(ContractError):
                 take(cls.decode(msg.data))
 
-        subscription = await self.nc.subscribe(cls.pattern(job), cb=on_message)
+        subscription = await self.nc.subscribe(cls.pattern(job), queue=queue, cb=on_message)
         try:
             yield
         finally:
@@ -290,12 +303,12 @@ class Bus:
         return info.num_pending or 0, info.name
 
     @asynccontextmanager
-    async def answering(self, subject: str, knows: Callable[[str], bool]) -> AsyncIterator[None]:
-        """While the block runs, answer requests on `subject`, whose second token is a job, for jobs that one knows."""
+    async def answering(self, subject: str, answer: Callable[[str], bytes | None]) -> AsyncIterator[None]:
+        """While the block runs, answer requests on `subject`, whose second token is a job; None: leave it to others."""
 
         async def on_request(msg: Msg) -> None:
-            if knows(msg.subject.split(".")[1]):
-                await msg.respond(b"")
+            if (data := answer(msg.subject.split(".")[1])) is not None:
+                await msg.respond(data)
 
         subscription = await self.nc.subscribe(subject, cb=on_request)
         try:
@@ -306,11 +319,14 @@ class Bus:
 
     async def answered(self, subject: str, timeout: float = 2.0) -> bool:
         """Whether anybody answers a request on `subject`."""
+        return await self.ask(subject, timeout) is not None
+
+    async def ask(self, subject: str, timeout: float = 2.0) -> bytes | None:
+        """The first answer to a request on `subject`; None if there is none within `timeout` seconds."""
         try:
-            await self.nc.request(subject, b"", timeout=timeout)
+            return (await self.nc.request(subject, b"", timeout=timeout)).data
         except (nats.errors.Error, TimeoutError):
-            return False
-        return True
+            return None
 
     async def announce(self, kind: str) -> None:
         """Say that a worker of this kind is ready: it answers `$SRV.PING.<kind>`, as NATS services do."""

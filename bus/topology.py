@@ -13,7 +13,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 log = structlog.get_logger()
 
-CONTRACT = 2
+CONTRACT = 3
 """Counts up when the streams' configuration changes; an older process leaves a newer stream alone."""
 
 _METADATA_KEY = "stenobus.contract"
@@ -53,7 +53,7 @@ def configurations(settings: StreamSettings) -> list[StreamConfig]:
             max_bytes=settings.audio_max_bytes,
             max_msg_size=65_536,
         ),
-        replace(base, name="SPEECH", subjects=["speech.*"], max_age=audio_age),
+        replace(base, name="SPEECH", subjects=["speech.>"], max_age=audio_age),
         # Roll-up: a message may take the place of all that its subject has, in one step.
         replace(base, name="EVENTS", subjects=["events.>"], max_age=events_age, allow_rollup_hdrs=True),
     ]

@@ -17,7 +17,7 @@ async def collect(bus: Bus, store: JobStore, caller: Caller) -> Evidence:
     """Everything about a caller's meeting; what cannot be read is poison and is passed over."""
     job = caller.job
     pcm, pieces = assemble(_frames(await bus.history("AUDIO", audio_subject(job))))
-    speech = [*_utterances(await bus.history("SPEECH", Utterance.pattern(job)))]
+    speech = [*_utterances(await bus.history("SPEECH", Utterance.pattern(job, generation="1")))]
     events = [*_events(await bus.history("EVENTS", f"events.{job}.>"))]
     closed = [event for event in events if isinstance(event, Closed)]
     record = await store.get(job)

@@ -19,8 +19,8 @@ CLIENT_KINDS: tuple[Kind, ...] = ("abort", "takeover")
 CLIENT_CARDS = 4
 """How often each fault of a client is in the deck: there are several clients."""
 
-POISONED = ("speech.{job}", "audio.{job}", "events.{job}.opened", "events.{job}.nonsense", "speech.{stray}",
-            "events.{stray}.opened", "events.{stray}.closed")  # fmt: skip
+POISONED = ("speech.{job}.1.live", "audio.{job}", "events.{job}.opened", "events.{job}.nonsense",
+            "speech.{stray}.1.live", "events.{stray}.opened", "events.{stray}.closed")  # fmt: skip
 """Where garbage is published. `{job}`: a meeting that is being held; `{stray}`: one that nobody holds."""
 
 LEAST_STOP, MOST_STOP = 6.0, 9.0

@@ -90,6 +90,8 @@ class _Lifeline:
         self._outage = outage
         self._on_reconnect = on_reconnect
         self._told: set[int] = set()
+        self._told_until = 0.0  # end of the last final, in seconds
+        self._started = -1.0  # start of the speech that was told of last
         self._given_up = 0
 
     async def deliver(self, sound: Sound, keepalive: float) -> AsyncGenerator[Message, None]:
@@ -132,7 +134,7 @@ class _Lifeline:
             await asyncio.sleep(_LOOK_EVERY)
 
     def _is_news(self, message: Message) -> bool:
-        """Note how far the job is; False for a segment that was told before."""
+        """Note how far the job is; False for what was told before, and for what is final by now."""
         match message:
             case {"type": "connection_success", "next_sample": int(sample)}:
                 self._outage.connected(asyncio.get_running_loop().time())
@@ -143,7 +145,15 @@ class _Lifeline:
                 if index in self._told:
                     return False
                 self._told.add(index)
+                if isinstance(end := message.get("end"), int | float):
+                    self._told_until = max(self._told_until, end)
                 self._outage.progress()
+            case {"type": "partial", "start": int() | float() as start}:
+                return start >= self._told_until
+            case {"type": "speech_started", "start": int() | float() as start}:
+                if start < self._told_until or start <= self._started:
+                    return False
+                self._started = start
         return True
 
     def _reached(self, samples: int) -> None:

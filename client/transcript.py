@@ -32,6 +32,14 @@ class Segment(_Value):
         return bool(self.text.strip() or self.error)
 
 
+class Partial(_Value):
+    """What was understood of a segment that is still open; `start` in seconds, `stable`: characters that will stay."""
+
+    start: float
+    text: str = ""
+    stable: int = 0
+
+
 class ActionItem(_Value):
     """Something that somebody is to do."""
 
@@ -65,8 +73,8 @@ class Transcript:
         """Seconds of sound that the server has stored."""
         self.kept: float | None = None
         """Seconds of sound that wait for a connection, while there is none."""
-        self.partial = ""
-        """Interim hypothesis of the open segment."""
+        self.partial: Partial | None = None
+        """Interim hypothesis of the open segment, until its final comes."""
         self.summary: Summary | None = None
         self.segments = 0
         """Segments that have been given out."""
@@ -101,6 +109,7 @@ class Transcript:
             case "connection_success":
                 hello = _Hello.model_validate(message)
                 self.job, self.state, self.kept = hello.job_id, "streaming", None
+                self.partial = None  # its final may have been told while there was no connection
                 self.saved = max(self.saved, hello.next_sample / RATE)
             case "ack":
                 self.saved = _Ack.model_validate(message).samples / RATE
@@ -108,16 +117,18 @@ class Transcript:
                 status = _Status.model_validate(message)
                 self.state, self.lag = status.state, status.lag
             case "partial":
-                self.partial = _Partial.model_validate(message).text
+                self.partial = Partial.model_validate(message)
             case "transcript_segment":
                 return self._take(Segment.model_validate(message))
             case "final_summary":
                 self.summary = _Final.model_validate(message).summary
+                self.partial = None
                 return self.rest()
         return []
 
     def _take(self, segment: Segment) -> list[Segment]:
-        self.partial = ""
+        if self.partial is not None and self.partial.start < segment.end:
+            self.partial = None
         if segment.index >= self._next:
             self._held[segment.index] = segment
         ready = []
@@ -141,10 +152,6 @@ class _Ack(_Value):
 class _Status(_Value):
     state: str
     lag: float = 0.0
-
-
-class _Partial(_Value):
-    text: str
 
 
 class _Final(_Value):

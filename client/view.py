@@ -13,9 +13,10 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from client.transcript import ActionItem, Segment, Summary, Transcript
+from client.transcript import ActionItem, Partial, Segment, Summary, Transcript
 
 _HELD_SHOWN = 3
+_PARTIAL_LINES = 3
 # Text comes from another machine, and from a language model: it must not steer the terminal.
 _CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f]")
 
@@ -89,8 +90,9 @@ class View:
 
     def show(self, message: Mapping[str, Any]) -> None:
         """Take a message of the server and show what it changes."""
-        self.segments(self.transcript.feed(message))
-        self._refresh()
+        ready = self.transcript.feed(message)
+        self._refresh()  # first, so that a final never stands above its own hypothesis
+        self.segments(ready)
 
     def disconnected(self, kept: float) -> None:
         """Show that there is no connection at present; kept: seconds of sound that wait for one."""
@@ -99,7 +101,7 @@ class View:
 
     def _refresh(self) -> None:
         if self._live is not None:
-            self._live.update(_foot(self.transcript), refresh=True)
+            self._live.update(_foot(self.transcript, self.console), refresh=True)
 
     def segments(self, segments: Iterable[Segment]) -> None:
         """Print finals, one below the other."""
@@ -151,14 +153,25 @@ def _row(mark: Text, text: Text) -> Table:
     return row
 
 
-def _foot(transcript: Transcript) -> RenderableType:
+def _foot(transcript: Transcript, console: Console) -> RenderableType:
     """What stands below the finals while the capture runs; at most a few lines, so that it never scrolls."""
     waiting = [f"{clock(segment.start)} {_said(segment)}" for segment in transcript.held[-_HELD_SHOWN:]]
-    lines = [*waiting, *([f"… {clean(transcript.partial)}"] if transcript.partial else [])]
     return Group(
-        *(Text(line, style="dim", no_wrap=True, overflow="ellipsis") for line in lines),
+        *(Text(line, style="dim", no_wrap=True, overflow="ellipsis") for line in waiting),
+        *([_hypothesis(transcript.partial, console)] if transcript.partial is not None else []),
         Text(f"● {status_line(transcript)}", style="green", no_wrap=True, overflow="ellipsis"),
     )
+
+
+def _hypothesis(partial: Partial, console: Console) -> RenderableType:
+    """Lay out what was understood so far as its final will be; of a long one the end, where it grows."""
+    mark = Text(clock(partial.start), style="dim")
+    text = Text(clean(partial.text).replace("\n", " "), style="dim")
+    lines = text.wrap(console, max(1, console.width - len(mark) - 4))
+    shown = list(lines[-_PARTIAL_LINES:])
+    if len(lines) > _PARTIAL_LINES:
+        shown[0] = Text("… ", style="dim").append_text(shown[0])
+    return _row(mark, Text("\n").join(shown))
 
 
 def _panel(summary: Summary) -> Panel:

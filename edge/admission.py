@@ -57,7 +57,7 @@ async def admit(services: Services, job_id: str, sample: str | None, gone: Calla
                     gap = f"sample {expected} is expected next: audio from {has} on would leave a gap"
                     raise Refusal("gap", gap, 1008)
 
-            claim = await claim_audio(services.bus, job.job, accept=accept)
+            claim = await claim_audio(services.bus, job.job, job.options.source, accept=accept)
     except AudioEnded as exc:
         raise Refusal("job_closed", "this job has been closed already: create another", 4009) from exc
     except StoreError as exc:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, MutableMapping
+from collections.abc import Awaitable, Callable, MutableMapping
 from contextlib import aclosing, suppress
 from typing import Any, Literal
 
@@ -13,9 +13,9 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 from audio import AudioError, Converter
 from bus import ContractError, parse_event
 from bus.claim import AudioEnded, Claim, Superseded, check_claim
-from bus.messages import Closed, Completed
+from bus.messages import Closed, Completed, Progress
 from edge.admission import Left, Refusal, admit
-from edge.holdings import Holder
+from edge.holdings import Holder, Live
 from edge.services import Services
 from edge.session import Command, ProtocolError, Reply, Session
 from store.job import Job
@@ -81,13 +81,15 @@ class Capture:
         self._stored_at = 0.0
         self._doubtful = False
         self._first = first
+        self._interim = asyncio.Event()
+        self._sending = asyncio.Lock()
 
     async def run(self) -> None:
         """Serve the connection to its end. The job ends well whatever becomes of the connection."""
         log.info("capture begins", sample=self._claim.start)
-        holder = Holder(self._job, self._claim, lambda: self._end("superseded"), self._session.on_progress)
+        holder = Holder(self._job, self._claim, lambda: self._end("superseded"), self._hear)
         events, receiving = asyncio.create_task(self._tell_events()), asyncio.create_task(self._receive())
-        tasks = [events, receiving, asyncio.create_task(self._tell_regularly())]
+        tasks = [events, receiving, *map(asyncio.create_task, (self._tell_regularly(), self._tell_interim()))]
         self._bus.reconnected.add(self._doubt)
         try:
             async with self._services.holdings.hold(holder):
@@ -167,7 +169,11 @@ class Capture:
     async def _take(self, message: Received) -> Command | None:
         data = message.get("bytes")
         if data is None:
-            return self._session.command(message["text"])
+            command = self._session.command(message["text"])
+            if command == "finalize":
+                # What the converter still holds of the sound is less than a frame, and belongs to what follows.
+                await self._track.cut()
+            return command
         self._session.check_audio(data)
         try:
             pcm = self._converter.push(data)
@@ -235,10 +241,29 @@ class Capture:
                 self._end("idle")
             stored, before = self._track.stored, clock()
 
-    async def _send(self, reply: Reply | None) -> None:
-        if reply is not None:
+    def _hear(self, message: Live) -> None:
+        if isinstance(message, Progress):
+            self._session.on_progress(message)
+        else:
+            self._session.interim.take(message)
+            self._interim.set()
+
+    async def _tell_interim(self) -> None:
+        while True:
+            await self._interim.wait()
+            self._interim.clear()
+            while await self._send(self._session.interim.next):
+                pass
+
+    async def _send(self, reply: Reply | Callable[[], Reply | None] | None) -> bool:
+        """Tell the client something, after what it is being told; `reply` is only asked then. False: it was nothing."""
+        async with self._sending:
+            message = reply() if callable(reply) else reply
+            if message is None:
+                return False
             with suppress(RuntimeError, WebSocketDisconnect):  # gone: `_receive` will notice
-                await self._websocket.send_json(reply)
+                await self._websocket.send_json(message)
+            return True
 
     async def _last_words(self, code: str, message: str, close: int) -> None:
         await _last_words(self._websocket, {"type": "error", "code": code, "message": message}, close)

@@ -8,7 +8,9 @@ from dataclasses import dataclass
 
 from bus import Bus
 from bus.claim import Claim
-from bus.messages import Attached, Progress
+from bus.messages import Attached, Partial, Progress, Speaking
+
+Live = Progress | Speaking | Partial
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -19,7 +21,8 @@ class Holder:
     claim: Claim
     let_go: Callable[[], None]
     """Called when another connection has taken the job over."""
-    on_progress: Callable[[Progress], None]
+    hear: Callable[[Live], None]
+    """Called with what is told of the job while it is live."""
 
 
 class Holdings:
@@ -37,9 +40,11 @@ class Holdings:
         """Listen for as long as the block runs."""
         async with AsyncExitStack() as stack:
             await stack.enter_async_context(self._bus.listening(Attached, "*", self._on_attached))
-            await stack.enter_async_context(self._bus.listening(Progress, "*", self._on_progress))
+            await stack.enter_async_context(self._bus.listening(Progress, "*", self._on_live))
+            await stack.enter_async_context(self._bus.listening(Speaking, "*", self._on_live))
+            await stack.enter_async_context(self._bus.listening(Partial, "*", self._on_live))
             # The segmenter asks before it ends the audio of a job that has fallen silent.
-            await stack.enter_async_context(self._bus.answering("live.*.holder", self._holders.__contains__))
+            await stack.enter_async_context(self._bus.answering("live.*.holder", self._answer))
             yield
 
     @asynccontextmanager
@@ -56,12 +61,15 @@ class Holdings:
             if self._holders.get(holder.job) is holder:
                 del self._holders[holder.job]
 
+    def _answer(self, job: str) -> bytes | None:
+        return b"" if job in self._holders else None
+
     def _on_attached(self, attached: Attached) -> None:
         holder = self._holders.get(attached.job)
         if holder is not None and attached.claim > holder.claim.seq:
             holder.let_go()
 
-    def _on_progress(self, progress: Progress) -> None:
-        holder = self._holders.get(progress.job)
+    def _on_live(self, message: Live) -> None:
+        holder = self._holders.get(message.job)
         if holder is not None:
-            holder.on_progress(progress)
+            holder.hear(message)

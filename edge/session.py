@@ -19,12 +19,13 @@ from bus.messages import (
     Summary,
     Transcript,
 )
+from edge.interim import Interim
 from store.job import State, transcript_text
 
 Reply = dict[str, Any]
-Command = Literal["stop", "keepalive"]
+Command = Literal["stop", "finalize", "keepalive"]
 
-COMMANDS: tuple[Command, ...] = ("stop", "keepalive")
+COMMANDS: tuple[Command, ...] = ("stop", "finalize", "keepalive")
 
 MAX_FRAME_SECONDS = 1
 _BYTES_PER_SAMPLE = {"pcm_s16le": 2, "pcm_f32le": 4, "mulaw": 1}
@@ -91,6 +92,8 @@ class Session:
         """What the client is to send next, counted at its own rate, as all samples are that it is told of."""
         self._stopped = False
         self._finals: dict[int, Transcript] = {}
+        self.interim = Interim(self._finals)
+        """What is not final yet."""
         self._segments: int | None = None  # how many there are, once that is known
         self._summary: Summary | None = None
         self._published = 0  # utterances that the segmenter is known to have published
@@ -132,6 +135,8 @@ class Session:
         if command not in COMMANDS:
             accepted = ", ".join(f'{{"command":"{name}"}}' for name in COMMANDS)
             raise ProtocolError("unknown_command", f"unknown command {json.dumps(command)}: accepted are {accepted}")
+        if command == "finalize" and self._stopped:
+            raise ProtocolError("finalize_after_stop", "the command finalize after the command stop is not taken")
         if command == "stop":
             self._stopped = True
         return cast("Command", command)

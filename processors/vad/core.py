@@ -6,16 +6,19 @@ Rules, each of which has a test:
 2. After each segment everything starts anew at the segment's end, with a detector that has heard only the `WARM_UP`
    frames before it. What follows is therefore a function of (`end` and `continues` of the last segment, the sound from
    `WARM_UP` frames before that end on), and whoever continues from there decides the same.
-3. A run of voiced frames long enough to open a segment is inside segments, whole, wherever a cut falls.
+3. A run of voiced frames long enough to open a segment is inside segments, whole, wherever a long one is cut.
 4. A segment is never longer than `max_ms`. It is cut where it is quietest, and its successor starts open; a successor
    in which nobody goes on speaking is dropped, and the detector then simply carries on.
+5. A mark among the sound ends what is open there, unless somebody has spoken since it was asked for; who goes on to
+   speak begins another segment. It keeps its place: sound that is heard again meets it again.
 """
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
@@ -59,6 +62,25 @@ class Segment:
     end: int
     pcm: bytes
     continues: bool = False
+
+
+class Speech(NamedTuple):
+    """An open segment in which somebody has spoken; sample indexes."""
+
+    start: int
+    spoken: int
+    """Start of the first voiced frame."""
+    voiced_end: int
+    """End of the last voiced frame."""
+    end: int
+    """All sound before this was heard."""
+
+
+class _Mark(NamedTuple):
+    place: int
+    """The sample before which it was met."""
+    at: int
+    """It is void where a voiced frame ended after this sample."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +137,8 @@ class Segmenter:
         self._max = parameters.max_ms // FRAME_MS * FRAME
         self._sound = bytearray(_whole(before))
         self._origin = start - len(before) // WIDTH  # sample that `_sound` begins with
+        self._marks: deque[_Mark] = deque()  # from `floor` on
+        self._passed = 0  # marks that have been met since the last beginning, or lie before it
         self._begin(start, continues)
 
     @property
@@ -134,12 +158,43 @@ class Segmenter:
         """Whether a segment is open."""
         return self._open
 
+    @property
+    def speech(self) -> Speech | None:
+        """The open segment, once somebody has spoken in it."""
+        if not self._open or self._spoken is None:
+            return None
+        return Speech(self._start, self._spoken, self._voiced_end, self.heard)
+
+    def sound(self, speech: Speech) -> bytes:
+        """The samples of what is open, a copy."""
+        return self._pcm(speech.start, speech.end)
+
     def feed(self, pcm: bytes) -> list[Segment]:
         """Take the next samples, any number; returns the segments that ended. Raises ValueError for half a sample."""
         self._sound += _whole(pcm)
         if self._cold and self.heard - self._at < COLD_START * FRAME:
             return []
         segments = self._decide()
+        self._forget()
+        return segments
+
+    def cut(self, at: int) -> list[Segment]:
+        """End what is open here, unless a voiced frame ended after sample `at`; returns the segments that ended.
+
+        `at`: how far had been heard when the cut was asked for. Raises ValueError for a sample that is still to come.
+        """
+        heard = self.heard
+        if at > heard:
+            raise ValueError(f"cannot cut at sample {at}: sound up to {heard} has been heard")
+        if self._marks and self._marks[-1].place == heard:  # of several in one place the latest says all
+            at = max(at, self._marks.pop().at)
+            self._passed = min(self._passed, len(self._marks))
+        self._marks.append(_Mark(heard, at))
+        begun = self._at if self._cold else None
+        segments = self._decide()
+        if begun is not None and not segments:
+            # Too little was heard to judge by. What comes begins anew, and meets the mark once there is enough.
+            self._begin(begun, self._continues)
         self._forget()
         return segments
 
@@ -171,7 +226,8 @@ class Segmenter:
         self._detector = self._new_detector()
         self._at = at  # the frame to decide next
         self._start = at  # of the open segment; otherwise the least that the next one may have
-        self._open = continues
+        self._open = self._continues = continues
+        self._passed = sum(mark.place < at for mark in self._marks)
         self._spoken: int | None = None  # where the first voiced frames in a row that suffice for an onset begin
         self._voiced_end = at  # end of the last voiced frame
         before = min(WARM_UP, (at - self._origin) // FRAME)
@@ -193,7 +249,16 @@ class Segmenter:
         if self._cold:
             self._warm_up(self._at, min(COLD_START, (heard - self._at) // FRAME))
             self._cold = False
-        while (end := self._at + FRAME) <= heard:
+        while True:
+            end = self._at + FRAME
+            if (mark := self._next_mark(end)) is not None:
+                if self._open and self._voiced_end <= mark.at:
+                    segments += self._close(mark.place)
+                else:
+                    self._passed += 1
+                continue
+            if end > heard:
+                return segments
             voiced = self._detector(self._pcm(self._at, end))
             self._at = end
             if voiced:
@@ -205,7 +270,12 @@ class Segmenter:
                     segments += self._close(end)
                 elif end - self._start >= self._max:
                     segments += self._end(self._quietest(), continues=True)
-        return segments
+
+    def _next_mark(self, end: int) -> _Mark | None:
+        """The next mark, if it was met before all of the frame that ends at `end` was there."""
+        if self._passed == len(self._marks) or self._marks[self._passed].place >= end:
+            return None
+        return self._marks[self._passed]
 
     def _hear_voice(self) -> None:
         self._voiced_end = self._at
@@ -247,6 +317,9 @@ class Segmenter:
         if spare >= WARM_UP * FRAME:
             del self._sound[: spare * WIDTH]
             self._origin += spare
+        while self._passed and self._marks[0].place < self.floor:
+            self._marks.popleft()
+            self._passed -= 1
 
 
 def _whole(pcm: bytes) -> bytes:

@@ -23,6 +23,9 @@ def test_a_frame_comes_back_as_it_was(start: int, pcm: bytes, last: bool, genera
 def test_the_header_is_the_documented_one() -> None:
     data = encode_audio(AudioFrame(0x0102030405, b"\x01\x02", True, 2))
     assert data == bytes.fromhex("01 01 0200 01000000 0504030201000000 0102")
+    cut = encode_audio(AudioFrame(0x0102, b"", cut=True))
+    assert cut == bytes.fromhex("01 02 0100 00000000 0201000000000000")
+    assert decode_audio(cut) == AudioFrame(0x0102, b"", cut=True)
 
 
 @pytest.mark.parametrize(
@@ -33,6 +36,11 @@ def test_the_header_is_the_documented_one() -> None:
         (b"\x09" + b"\0" * 15, "version 9"),
         (encode_audio(AudioFrame(0, b"\0\0")) + b"\0", "1 samples said, 3 bytes present"),
         (encode_audio(AudioFrame(0, b"\0\0"))[:-1], "1 samples said, 1 bytes present"),
+        (encode_audio(AudioFrame(0, b"\0\0", cut=True)), "a cut is neither sound nor its end: 1 samples, flags 2"),
+        (
+            encode_audio(AudioFrame(0, b"", last=True, cut=True)),
+            "a cut is neither sound nor its end: 0 samples, flags 3",
+        ),
     ],
 )
 def test_garbage_is_refused_with_what_is_wrong(data: bytes, says: str) -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from bus import AudioPublisher, Bus
 from bus.audio import AudioFrame, decode_audio, encode_audio
-from bus.claim import AudioEnded, Claim, Superseded, check_claim, claim_audio, end_audio
+from bus.claim import AudioEnded, Claim, Superseded, check_claim, claim_audio, cut_audio, end_audio
 from bus.messages import Utterance
 from tests.support import wait_until
 
@@ -85,6 +85,65 @@ async def test_frames_that_were_sent_twice_do_not_stop_the_end(bus: Bus) -> None
         await track.drained()
         await put(bus, 0)  # the same frame from an earlier round, stored late
         assert await track.finish() == 480
+
+
+async def put_cut(bus: Bus, at: int) -> int:
+    return await bus.store("audio.a", encode_audio(AudioFrame(at, b"", cut=True)))
+
+
+async def test_a_cut_is_no_claim_and_no_end_and_moves_nothing(bus: Bus) -> None:
+    former = await claim_audio(bus, "a")
+    await put(bus, 0)
+    for at in (0, 480, 9_999):
+        await put_cut(bus, at)
+    await check_claim(bus, "a", former)
+    assert (await claim_audio(bus, "a")).start == 480
+
+
+async def test_a_cut_of_the_segmenter_does_not_stop_the_end(bus: Bus) -> None:
+    async with AudioPublisher(bus) as publisher:
+        track = publisher.track("a", await claim_audio(bus, "a"))
+        await track.send(FRAME)
+        await track.drained()
+        await put_cut(bus, 480)
+        assert await track.finish() == 480
+
+
+async def test_a_cut_of_a_former_holder_hides_no_claim_from_it(bus: Bus) -> None:
+    async with AudioPublisher(bus) as publisher:
+        former = publisher.track("a", await claim_audio(bus, "a"))
+        await former.send(FRAME)
+        await former.drained()
+        await claim_audio(bus, "a")
+        await former.cut()
+        with pytest.raises(Superseded):
+            await former.finish()
+
+
+async def cuts(bus: Bus) -> list[int]:
+    frames = [decode_audio(raw.data) for raw in await bus.history("AUDIO", "audio.a")]
+    return [frame.start for frame in frames if frame.cut]
+
+
+async def test_a_cut_is_stored_behind_what_came_meanwhile(bus: Bus) -> None:
+    await put(bus, 0, 480, 960)
+    await cut_audio(bus, "a", 480, 1, lambda: True)
+    assert await cuts(bus) == [480]
+    assert len(await bus.history("AUDIO", "audio.a")) == 4
+
+
+async def test_a_cut_is_not_stored_behind_the_end_of_the_audio(bus: Bus) -> None:
+    await put(bus, 0)
+    await end_audio(bus, "a", 480, 1)
+    await cut_audio(bus, "a", 480, 1, lambda: True)
+    assert await cuts(bus) == []
+
+
+async def test_a_cut_that_is_wanted_no_more_is_not_stored(bus: Bus) -> None:
+    await put(bus, 0, 480)
+    answers = iter((True, False))
+    await cut_audio(bus, "a", 480, 1, lambda: next(answers))
+    assert await cuts(bus) == []
 
 
 async def test_what_a_former_holder_still_sends_is_there_twice_and_harms_nobody(bus: Bus) -> None:

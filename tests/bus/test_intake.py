@@ -62,6 +62,39 @@ def test_reading_may_begin_before_the_start() -> None:
     assert intake.take(5, frame(960, 1_440)) == SOUND[1920:2880]
 
 
+def cut(start: int) -> AudioFrame:
+    return AudioFrame(start, b"", cut=True)
+
+
+def test_a_cut_brings_no_sound_and_means_nothing_where_it_came_too_early() -> None:
+    intake = Intake(0)
+    intake.take(1, frame(0, 480))
+    assert [intake.take(2, cut(at)) for at in (0, 480, 960, 10**9)] == [b""] * 4
+    assert [intake.cuts(cut(at)) for at in (0, 480, 481)] == [True, True, False]
+    assert not intake.cuts(AudioFrame(480, b""))
+    assert intake.take(3, frame(480, 960)) == SOUND[960:1920]
+    assert intake.cuts(cut(960))
+
+
+def test_a_cut_that_came_too_early_is_no_sign_of_a_gap() -> None:
+    intake = Intake(0)
+    intake.take(4, cut(480))
+    intake.take(5, frame(960, 1_440))
+    with pytest.raises(Gap) as caught:
+        intake.take(6, frame(1_440, 1_440, last=True))
+    assert (caught.value.sample, caught.value.seq) == (960, 5)
+
+
+def test_a_cut_is_no_message_to_read_a_sample_from() -> None:
+    intake = Intake(1_000)
+    assert intake.take(3, cut(480)) == b""
+    assert intake.expected == 1_000
+    intake.take(4, frame(480, 960))
+    intake.take(5, cut(960))
+    intake.take(6, frame(960, 1_440))
+    assert [intake.sequence_of(sample) for sample in (480, 959, 960, 1_439)] == [4, 4, 6, 6]
+
+
 def test_the_message_of_a_sample_is_known_as_long_as_it_may_be_asked_for() -> None:
     intake = Intake(0)
     for n in range(10):
@@ -75,9 +108,11 @@ def test_the_message_of_a_sample_is_known_as_long_as_it_may_be_asked_for() -> No
 ROUNDS = st.lists(st.tuples(st.integers(0, 12), st.sets(st.integers(0, 12))), max_size=6)
 
 
-@given(st.sets(st.integers(1, 2_559), max_size=12), ROUNDS)
+@given(
+    st.sets(st.integers(1, 2_559), max_size=12), ROUNDS, st.sets(st.tuples(st.integers(0, 40), st.integers(0, 2_560)))
+)
 def test_the_sound_is_whole_however_it_was_cut_refused_and_sent_again(
-    cuts: set[int], rounds: list[tuple[int, set[int]]]
+    cuts: set[int], rounds: list[tuple[int, set[int]]], marks: set[tuple[int, int]]
 ) -> None:
     """Go-back-N as the publisher does it: each round begins at or before the watermark, and loses some frames."""
     frames = [frame(start, end) for start, end in pairwise(sorted({0, 2_560, *cuts}))]
@@ -88,6 +123,8 @@ def test_the_sound_is_whole_however_it_was_cut_refused_and_sent_again(
         stored += [one for n, one in enumerate(frames[begin:], begin) if n not in refused]
         reach = next((n for n in range(begin, len(frames)) if n in refused), len(frames))
         watermark = max(watermark, reach)
+    for place, start in sorted(marks):  # requests to cut, stored anywhere
+        stored.insert(place, cut(start))
     stored.append(frame(2_560, 2_560, last=True))
     intake = Intake(0)
     assert b"".join(intake.take(seq, one) for seq, one in enumerate(stored, 1)) == SOUND[:5_120]

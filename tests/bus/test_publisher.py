@@ -3,9 +3,13 @@ from __future__ import annotations
 import asyncio
 import random
 
+import psutil
+import pytest
+
 from bus import AudioPublisher, AudioTrack, Bus, connect
 from bus.audio import decode_audio
 from bus.claim import claim_audio
+from bus.intake import Intake
 from bus.topology import StreamSettings, set_up
 from bus.window import MOST_FRAMES
 from compose.servers import Server
@@ -107,3 +111,101 @@ async def test_a_track_may_begin_where_another_ended(bus: Bus) -> None:
         assert claim.start == 4_800
         await send_all(publisher.track("a", claim), sound(10, seed=2))
     assert await heard(bus, "a") == (b"".join(sound(10) + sound(10, seed=2)), True)
+
+
+async def cuts(bus: Bus, job: str) -> list[tuple[int, int]]:
+    """Where a reader meets requests to cut: the sample that comes next there, and the one that the request names."""
+    intake, found = Intake(0), []
+    for raw in await bus.history("AUDIO", f"audio.{job}"):
+        frame = decode_audio(raw.data)
+        intake.take(raw.seq, frame)
+        if intake.cuts(frame):
+            found.append((intake.expected, frame.start))
+    return found
+
+
+async def test_a_cut_is_where_it_was_asked_for(bus: Bus) -> None:
+    frames = sound(2 * MOST_FRAMES)
+    async with AudioPublisher(bus) as publisher:
+        track = publisher.track("a")
+        await track.cut()
+        for frame in frames[:MOST_FRAMES]:
+            await track.send(frame)
+        rest = [asyncio.create_task(track.cut()), *(asyncio.create_task(track.send(f)) for f in frames[MOST_FRAMES:])]
+        await asyncio.gather(*rest)
+        await track.cut()
+        assert await track.finish() == 480 * len(frames)
+    assert await cuts(bus, "a") == [(480 * n,) * 2 for n in (0, MOST_FRAMES, 2 * MOST_FRAMES)]
+    assert await heard(bus, "a") == (b"".join(frames), True)
+
+
+async def test_cuts_without_sound_between_them_are_one(bus: Bus) -> None:
+    async with AudioPublisher(bus) as publisher:
+        track = publisher.track("a")
+        await track.send(sound(1)[0])
+        for _ in range(5):
+            await track.cut()
+    assert await cuts(bus, "a") == [(480, 480)]
+
+
+async def test_a_cut_waits_for_audio_that_was_refused_and_later_audio_for_the_cut(nats_server: Server) -> None:
+    frames = sound(2 * MOST_FRAMES)
+    small = StreamSettings(audio_max_bytes=20_000)
+    async with connect(nats_server.url, streams=small) as bus, AudioPublisher(bus) as publisher:
+        track = publisher.track("a")
+        for frame in frames[:MOST_FRAMES]:
+            await track.send(frame)
+        await wait_until(lambda: track.refused, description="a refusal")
+        cutting = asyncio.create_task(track.cut())
+        rest = asyncio.create_task(send_all(track, frames[MOST_FRAMES:]))
+        await wait_until(lambda: track.waiting > 0.5, description="nothing moves")
+        assert not cutting.done()
+        assert track.sent == 480 * MOST_FRAMES
+        await set_up(bus.js, StreamSettings())
+        await asyncio.gather(cutting, rest)
+        assert await cuts(bus, "a") == [(480 * MOST_FRAMES,) * 2]
+        assert await heard(bus, "a") == (b"".join(frames), True)
+
+
+async def test_a_cut_whose_acks_are_lost_is_where_it_was_asked_for(
+    nats_server: Server, caplog: pytest.LogCaptureFixture
+) -> None:
+    frames = sound(20)
+    async with connect(nats_server.url) as bus, AudioPublisher(bus) as publisher:
+        track = publisher.track("a")
+        for frame in frames[:10]:
+            await track.send(frame)
+        await track.drained()
+        assert nats_server.child
+        server = psutil.Process(nats_server.child.pid)
+        server.suspend()
+        try:
+            # The signal takes a moment to arrive, in which the server would still answer.
+            await wait_until(lambda: server.status() == psutil.STATUS_STOPPED, description="the server stands still")
+            cutting = asyncio.create_task(track.cut())
+            rest = asyncio.create_task(send_all(track, frames[10:]))
+            await wait_until(lambda: "trying again" in caplog.text, description="no ack has come")
+            assert track.waiting > 0
+            assert track.sent == 4_800
+        finally:
+            server.resume()
+        await asyncio.gather(cutting, rest)
+        assert set(await cuts(bus, "a")) == {(4_800, 4_800)}
+        assert await heard(bus, "a") == (b"".join(frames), True)
+
+
+async def test_a_crash_of_the_server_around_a_cut_moves_nothing(nats_server: Server) -> None:
+    frames = sound(600)
+    async with connect(nats_server.url) as bus, AudioPublisher(bus) as publisher:
+        track = publisher.track("a")
+        for part in range(3):
+            for frame in frames[200 * part : 200 * part + 200]:
+                await track.send(frame)
+            cutting = asyncio.create_task(track.cut())
+            if part:
+                await nats_server.kill()
+                await nats_server.start()
+            await cutting
+        await track.finish()
+        assert sorted(set(await cuts(bus, "a"))) == [(96_000 * part,) * 2 for part in (1, 2, 3)]
+        assert await heard(bus, "a") == (b"".join(frames), True)

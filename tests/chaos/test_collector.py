@@ -25,7 +25,8 @@ async def test_a_meeting_is_found_on_the_bus_and_in_the_store_whatever_else_lies
     transcript = Transcript(job=JOB, index=0, start=0, end=480, text="one")
     summary = Summary(job=JOB, title="", summary="", engine="none")
     frames = [AudioFrame(0, SENT[:960]), AudioFrame(0, SENT[:960]), AudioFrame(480, SENT[960:])]
-    for data in (GARBAGE, *map(encode_audio, frames), encode_audio(AudioFrame(960, b"", last=True))):
+    cut = AudioFrame(480, b"", cut=True)
+    for data in (GARBAGE, *map(encode_audio, (*frames, cut)), encode_audio(AudioFrame(960, b"", last=True))):
         await bus.js.publish(audio_subject(JOB), data)
     for message in (
         *(Opened(job=JOB), Utterance(job=JOB, index=0, start=0, end=480, pcm=SENT[:960])),
@@ -34,7 +35,7 @@ async def test_a_meeting_is_found_on_the_bus_and_in_the_store_whatever_else_lies
         *(Segmented(job=JOB, segments=1, samples=960), summary, Completed(job=JOB, segments=1, samples=960)),
     ):
         await bus.publish(message)
-    for subject in (Utterance.pattern(JOB), Opened.pattern(JOB), f"events.{JOB}.nonsense"):
+    for subject in (f"speech.{JOB}.1.live", Opened.pattern(JOB), f"events.{JOB}.nonsense"):
         await bus.js.publish(subject, GARBAGE)
     caller = Caller("1.1", SENT, [], chance(1))
     caller.job = JOB

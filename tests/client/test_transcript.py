@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from client.errors import ServerError
-from client.transcript import Transcript
+from client.transcript import Partial, Transcript
 from tests.client.server import SUMMARY, segment
 
 
@@ -63,9 +63,39 @@ def test_status_ack_and_partial() -> None:
     ]
     assert [transcript.feed(message) for message in messages] == [[]] * 5
     known = (transcript.job, transcript.saved, transcript.state, transcript.lag, transcript.partial)
-    assert known == ("j1", 1.5, "transcribing", 2.5, "good mor")
-    transcript.feed(segment(0, "Good morning."))
-    assert transcript.partial == ""
+    assert known == ("j1", 1.5, "transcribing", 2.5, Partial(start=0.5, text="good mor", stable=4))
+
+
+def hear(start: float, text: str) -> dict[str, Any]:
+    return {"type": "partial", "start": start, "text": text, "stable": 0}
+
+
+def test_a_partial_stays_until_its_own_final() -> None:
+    transcript = Transcript()
+    transcript.feed(hear(2.0, "good mor"))
+    transcript.feed(segment(0, "Hello."))  # which ends at 1.5
+    assert transcript.partial is not None
+    assert transcript.partial.text == "good mor"
+    transcript.feed(segment(1, "Good morning."))
+    assert transcript.partial is None
+    transcript.feed(hear(6.0, "and"))
+    transcript.feed(hear(6.0, "and then"))
+    transcript.feed(segment(4, "And so on."))  # a later one: this one is over too
+    assert transcript.partial is None
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        {"type": "connection_success", "job_id": "j1", "next_sample": 0},
+        {"type": "final_summary", "job_id": "j1", "summary": None, "transcript": ""},
+    ],
+)
+def test_no_partial_outlives_its_connection(message: dict[str, Any]) -> None:
+    transcript = Transcript()
+    transcript.feed(hear(2.0, "good mor"))
+    transcript.feed(message)
+    assert transcript.partial is None
 
 
 def test_a_new_connection_says_what_is_saved_and_ends_the_wait_for_one() -> None:
@@ -80,6 +110,7 @@ def test_a_new_connection_says_what_is_saved_and_ends_the_wait_for_one() -> None
     ("message", "what"),
     [
         ({"type": "ack"}, "ack that breaks the contract: samples: Field required"),
+        ({"type": "partial", "text": "good"}, "partial that breaks the contract: start: Field required"),
         ({"type": "transcript_segment", "index": "x", "start": 0, "end": 1}, "transcript_segment .* index: "),
         (
             {"type": "final_summary", "summary": {"action_items": ["do it"]}},

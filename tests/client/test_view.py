@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import io
+import re
+from typing import Any
 
 import pytest
 from rich.cells import cell_len
@@ -138,6 +140,45 @@ def test_the_panel_is_straight_around_korean(width: int) -> None:
     lines = output(terminal).splitlines()
     assert "주간 회의" in lines[0]
     assert {cell_len(line) for line in lines} == {width}
+
+
+def partial(text: str, start: float = 62) -> dict[str, Any]:
+    return {"type": "partial", "start": start, "text": text, "stable": 0}
+
+
+def test_a_terminal_shows_what_is_being_said_until_it_is_final() -> None:
+    terminal = console(60, terminal=True, colour=True)
+    with View(terminal, Transcript()) as view:
+        view.show({"type": "speech_started", "start": 62})
+        view.show(partial("good mor\x1b[2J"))
+        assert "\x1b[2m01:02\x1b[0m \x1b[2mgood mor [2J\x1b[0m" in output(terminal)
+        before = len(output(terminal))
+        view.show(segment(0, "Good morning.", start=62))
+        assert "good mor " not in output(terminal)[before:].rsplit("Good morning.", 1)[-1]
+
+
+@pytest.mark.parametrize("width", [24, 60])
+def test_of_a_long_partial_the_end_is_shown_in_lines_that_fit(width: int) -> None:
+    terminal = console(width, terminal=True)
+    words = [f"word{number}" for number in range(100)]
+    with View(terminal, Transcript()) as view:
+        view.show(partial(" ".join(words)))
+        shown = output(terminal).splitlines()
+    lines = [line for line in shown if "word" in line]
+    assert len(lines) == 3
+    assert "01:02 … word" in lines[0]
+    assert lines[2].rstrip().endswith("word99")
+    assert all(cell_len(re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", line).rstrip("\r")) <= width for line in lines)
+    assert "word0 " not in output(terminal)
+
+
+def test_a_pipe_gets_no_partials() -> None:
+    pipe = console(60, terminal=False)
+    with View(pipe, Transcript()) as view:
+        view.show({"type": "speech_started", "start": 62})
+        view.show(partial("good mor"))
+        view.show(segment(0, "Good morning.", start=62))
+    assert output(pipe) == "01:02  Good morning.\n"
 
 
 def test_a_held_segment_without_text_is_no_failure() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -44,16 +44,24 @@ def frames(*runs: tuple[int, int]) -> bytes:
     return levels(*((loud, count * FRAME) for loud, count in runs))
 
 
-def play(segmenter: Segmenter, tape: Tape, chunks: tuple[int, ...] = (1 << 30,)) -> list[Segment]:
+Marks = Sequence[tuple[int, int]]
+"""Requests to cut, in order of place: the sample before which each is met, and the sample that it names."""
+
+
+def play(segmenter: Segmenter, tape: Tape, chunks: tuple[int, ...] = (1 << 30,), marks: Marks = ()) -> list[Segment]:
     """All segments of what comes after the point where the segmenter is; `chunks`: samples per message, in turn."""
     segments: list[Segment] = []
+    begin = segmenter.heard
     for stretch in tape:
-        if stretch.end <= segmenter.heard:
+        if stretch.end < segmenter.heard:
             continue
         if stretch.start > segmenter.heard:
             segments += segmenter.skip(stretch.start)
-        for start, end in _cuts(segmenter.heard, stretch.end, chunks):
-            segments += segmenter.feed(stretch.sound(start, end))
+        here = [mark for mark in marks if max(begin, stretch.start) <= mark[0] <= stretch.end]
+        for place, at in [*here, (stretch.end, None)]:
+            for start, end in _cuts(segmenter.heard, place, chunks):
+                segments += segmenter.feed(stretch.sound(start, end))
+            segments += [] if at is None else segmenter.cut(at)
     return segments + segmenter.finish()
 
 
@@ -72,10 +80,12 @@ def resume(new_detector: DetectorFactory, parameters: Parameters, tape: Tape, la
     return Segmenter(new_detector, parameters, start=last.end, continues=last.continues, before=before)
 
 
-def assert_anyone_can_take_over(new_detector: DetectorFactory, parameters: Parameters, tape: Tape) -> list[Segment]:
+def assert_anyone_can_take_over(
+    new_detector: DetectorFactory, parameters: Parameters, tape: Tape, marks: Marks = ()
+) -> list[Segment]:
     """Whoever goes on after any segment finds exactly the segments that were still to come; returns all of them."""
-    whole = play(Segmenter(new_detector, parameters), tape)
+    whole = play(Segmenter(new_detector, parameters), tape, marks=marks)
     for index, last in enumerate(whole):
-        rest = play(resume(new_detector, parameters, tape, last), tape, (FRAME * 7 + 3,))
+        rest = play(resume(new_detector, parameters, tape, last), tape, (FRAME * 7 + 3,), marks)
         assert rest == whole[index + 1 :], f"after segment {index}, which ends at {last.end}"
     return whole

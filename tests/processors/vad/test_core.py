@@ -1,14 +1,14 @@
 import tracemalloc
 import zlib
-from itertools import pairwise
+from itertools import accumulate, pairwise
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from processors.vad.core import COLD_START, FRAME, WARM_UP, Detector, Parameters, Segment, Segmenter
-from tests.processors.vad.tape import Stretch, Tape, assert_anyone_can_take_over, frames, levels, play
+from processors.vad.core import COLD_START, FRAME, WARM_UP, Detector, Parameters, Segment, Segmenter, Speech
+from tests.processors.vad.tape import Marks, Stretch, Tape, assert_anyone_can_take_over, frames, levels, play
 
 SMALL = Parameters(onset_ms=90, padding_ms=60, hangover_ms=150, max_ms=600)  # 3, 2, 5 and 20 frames
 
@@ -35,6 +35,18 @@ class Moody:
         return loudness(frame) + self.mood % 7 >= 9
 
 
+def startled() -> Detector:
+    """What is new to it, it takes for speech, as webrtcvad does."""
+    heard: set[bytes] = set()
+
+    def detect(frame: bytes) -> bool:
+        new = frame not in heard
+        heard.add(frame)
+        return new or loudness(frame) >= 9
+
+    return detect
+
+
 # ---- what hypothesis makes up
 
 Runs = list[tuple[int, int]]
@@ -55,6 +67,21 @@ def tape_of(recordings: list[tuple[int, Runs]]) -> Tape:
 
 
 tapes = recordings.map(tape_of)
+
+steps_and_delays = st.tuples(st.integers(0, 6_000), st.just(0) | st.integers(0, 6_000))
+
+
+def marks_of(steps: list[tuple[int, int]]) -> Marks:
+    """Marks of which each is met so many samples after the one before, and was asked for so many samples earlier."""
+    return [
+        (place, max(0, place - delay))
+        for (_, delay), place in zip(steps, accumulate(step for step, _ in steps), strict=True)
+    ]
+
+
+marks = st.lists(steps_and_delays, max_size=8).map(marks_of) | st.lists(steps_and_delays, min_size=30, max_size=60).map(
+    marks_of
+)
 
 
 @st.composite
@@ -80,21 +107,35 @@ def spans(sound: bytes, parameters: Parameters = SMALL) -> list[tuple[float, flo
 
 
 @thorough
-@given(tapes, parameters(), st.lists(st.integers(1, 3_000), min_size=1, max_size=5))
-def test_how_sound_is_cut_into_chunks_changes_nothing(tape: Tape, parameters: Parameters, chunks: list[int]) -> None:
-    assert play(Segmenter(Moody, parameters), tape, tuple(chunks)) == play(Segmenter(Moody, parameters), tape)
+@given(tapes, parameters(), st.lists(st.integers(1, 3_000), min_size=1, max_size=5), marks)
+def test_how_sound_is_cut_into_chunks_changes_nothing(
+    tape: Tape, parameters: Parameters, chunks: list[int], marks: Marks
+) -> None:
+    whole = play(Segmenter(Moody, parameters), tape, marks=marks)
+    assert play(Segmenter(Moody, parameters), tape, tuple(chunks), marks) == whole
 
 
 @thorough
-@given(tapes, parameters())
-def test_anyone_can_take_over_after_any_segment(tape: Tape, parameters: Parameters) -> None:
-    assert_anyone_can_take_over(Moody, parameters, tape)
+@given(tapes, parameters(), marks)
+def test_anyone_can_take_over_after_any_segment(tape: Tape, parameters: Parameters, marks: Marks) -> None:
+    assert_anyone_can_take_over(Moody, parameters, tape, marks)
 
 
 @thorough
-@given(tapes, parameters())
-def test_segments_are_ordered_and_carry_exactly_their_sound(tape: Tape, parameters: Parameters) -> None:
-    found = play(Segmenter(Moody, parameters), tape)
+@given(tapes, parameters(), marks)
+def test_a_mark_that_is_there_several_times_says_no_more(tape: Tape, parameters: Parameters, marks: Marks) -> None:
+    """Also among earlier requests, which were under way for longer."""
+    repeated = [
+        again for place, at in marks for again in ((place, at // 2), (place, at), (place, at), (place, at // 3))
+    ]
+    found = play(Segmenter(Moody, parameters), tape, marks=repeated)
+    assert found == play(Segmenter(Moody, parameters), tape, marks=marks)
+
+
+@thorough
+@given(tapes, parameters(), marks)
+def test_segments_are_ordered_and_carry_exactly_their_sound(tape: Tape, parameters: Parameters, marks: Marks) -> None:
+    found = play(Segmenter(Moody, parameters), tape, marks=marks)
     assert all(earlier.end <= later.start for earlier, later in pairwise(found))
     for one in found:
         assert 0 < one.end - one.start <= parameters.max_ms * 16
@@ -210,18 +251,6 @@ def test_a_segment_is_known_as_soon_as_its_hangover_is_over() -> None:
 
 
 def test_a_detector_without_a_past_first_hears_what_it_is_to_decide() -> None:
-    """What is new to it, it takes for speech, as webrtcvad does."""
-
-    def startled() -> Detector:
-        heard: set[bytes] = set()
-
-        def detect(frame: bytes) -> bool:
-            new = frame not in heard
-            heard.add(frame)
-            return new or loudness(frame) >= 9
-
-        return detect
-
     segmenter = Segmenter(startled, SMALL)
     noise = frames(*((1 + at % 7, 1) for at in range(COLD_START)))
     assert segmenter.feed(noise + frames((9, 3), (1, 5)))[0].start == (COLD_START - 2) * FRAME
@@ -311,6 +340,129 @@ def test_a_gap_of_no_length_is_none() -> None:
     assert segmenter.speaking
 
 
+# ---- marks
+
+
+def cut(sound: bytes, *marks: tuple[float, float], parameters: Parameters = SMALL) -> list[tuple[float, float, bool]]:
+    """Segments in frames, as are the marks."""
+    asked = [(round(place * FRAME), round(at * FRAME)) for place, at in marks]
+    found = assert_anyone_can_take_over(simple, parameters, [Stretch(0, sound)], asked)
+    return [(one.start / FRAME, one.end / FRAME, one.continues) for one in found]
+
+
+SPOKEN = frames((0, 10), (9, 6), (0, 20), (9, 4), (0, 10))
+
+
+def test_a_cut_where_all_was_heard_ends_what_is_open_at_once_and_hearing_goes_on() -> None:
+    assert cut(SPOKEN) == [(8, 18, False), (34, 42, False)]
+    assert cut(SPOKEN, (14, 14)) == [(8, 14, False), (34, 42, False)]
+    assert cut(SPOKEN, (17, 17)) == [(8, 17, False), (34, 42, False)]  # in the padding
+    assert cut(SPOKEN, (19, 19)) == [(8, 18, False), (34, 42, False)]  # behind it
+    segmenter = Segmenter(simple, SMALL)
+    assert segmenter.feed(SPOKEN[: 2 * 19 * FRAME]) == []
+    assert [one.end for one in segmenter.cut(19 * FRAME)] == [18 * FRAME]
+    assert not segmenter.speaking
+
+
+def test_a_cut_in_speech_begins_a_segment_for_who_goes_on_speaking() -> None:
+    assert cut(frames((0, 10), (9, 10), (0, 10)), (14, 14)) == [(8, 14, False), (14, 22, False)]
+
+
+def test_a_cut_in_the_middle_of_a_frame_takes_what_was_heard_of_it() -> None:
+    assert cut(SPOKEN, (14.5, 14.5)) == [(8, 14.5, False), (33.5, 42.5, False)]
+    assert cut(SPOKEN, (17.5, 17.5)) == [(8, 17.5, False), (33.5, 42.5, False)]
+    assert cut(SPOKEN, (18.5, 18.5)) == [(8, 18, False), (34, 42, False)]
+
+
+def test_a_cut_that_comes_late_ends_what_is_open_only_if_nobody_has_spoken_since() -> None:
+    pause = frames((0, 10), (9, 6), (0, 3), (9, 3), (0, 20))
+    assert cut(pause) == [(8, 24, False)]
+    assert cut(pause, (18, 16)) == [(8, 18, False), (18, 24, False)]
+    assert cut(pause, (18, 15)) == [(8, 24, False)]  # a voiced frame ended at 16
+    assert cut(pause, (20, 17)) == [(8, 24, False)]  # and another one at 20
+    assert cut(pause, (19.5, 17)) == [(8, 18, False), (18, 24, False)]
+
+
+def test_a_cut_where_nothing_is_open_changes_nothing() -> None:
+    assert cut(SPOKEN, (3, 3), (12, 12), (25, 25), (44, 40)) == cut(SPOKEN)  # at 12 there are two voiced frames
+    assert Segmenter(simple, SMALL).cut(0) == []
+
+
+def test_a_cut_right_after_one_of_a_long_segment_drops_its_silence_and_no_speech() -> None:
+    patient = Parameters(onset_ms=90, padding_ms=60, hangover_ms=540, max_ms=600)
+    sound = frames((9, 16), (0, 10), (9, 9), (0, 30))
+    assert [start for start, _, _ in cut(sound, parameters=patient)][:2] == [0, 19]
+    assert [start for start, _, _ in cut(sound, (22, 20), parameters=patient)][:2] == [0, 24]
+    assert cut(frames((9, 39)), (20, 20)) == [(0, 19, True), (19, 20, False), (20, 39, False)]
+
+
+def test_a_mark_that_is_heard_again_is_met_again() -> None:
+    """The detector that hears the sound again, after the cut of a long segment, finds no voice where the first did."""
+    patient = Parameters(onset_ms=90, padding_ms=0, hangover_ms=540, max_ms=600)
+    tape = [Stretch(0, frames((0, 30), (9, 10), (5, 2), (6, 8), (9, 9), (0, 30)))]
+
+    def found(*marks: tuple[int, int]) -> list[float]:
+        least = iter((5, 9, 9, 9))
+
+        def stricter() -> Detector:
+            enough = next(least)
+            return lambda frame: loudness(frame) >= enough
+
+        segments = play(Segmenter(stricter, patient), tape, (FRAME,), marks)
+        return [one.start / FRAME for one in segments]
+
+    assert found()[:2] == [30, 41]
+    assert found((46 * FRAME, 43 * FRAME))[:2] == [30, 50]
+
+
+def test_a_cut_before_enough_was_heard_to_judge_by_takes_speech_and_leaves_noise() -> None:
+    segmenter = Segmenter(simple, SMALL)
+    segmenter.feed(frames((0, 1), (9, 4)))
+    assert [(one.start, one.end) for one in segmenter.cut(5 * FRAME)] == [(0, 5 * FRAME)]
+    noise = frames(*((1 + at % 7, 1) for at in range(COLD_START)))
+    segmenter = Segmenter(startled, SMALL)
+    assert segmenter.cut(0) == segmenter.feed(noise[: 2 * 9 * FRAME]) == segmenter.cut(9 * FRAME) == []
+    rest = segmenter.feed(noise[2 * 9 * FRAME :] + frames((9, 3), (1, 5)))
+    assert [one.start for one in rest] == [(COLD_START - 2) * FRAME]
+
+
+def test_marks_take_no_memory() -> None:
+    segmenter, second = Segmenter(simple, Parameters()), frames((0, 33))
+    tracemalloc.start()
+    for _ in range(300):
+        for frame in range(33):
+            segmenter.feed(second[2 * frame * FRAME : 2 * (frame + 1) * FRAME])
+            for _ in range(3):
+                assert segmenter.cut(segmenter.heard) == []
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 10 * len(second)
+
+
+def test_what_is_open_can_be_had_without_ending_it() -> None:
+    segmenter, sound = Segmenter(simple, SMALL), frames((0, 30), (9, 4), (0, 2)) + levels((0, 70))
+    seen = [segmenter.speech]
+    for part in (sound, frames((0, 5))):
+        segmenter.feed(part)
+        seen.append(segmenter.speech)
+    speech = Speech(28 * FRAME, 30 * FRAME, 34 * FRAME, 36 * FRAME + 70)
+    assert seen == [None, speech, None]
+
+
+def test_the_sound_of_what_is_open_is_all_that_was_heard_of_it() -> None:
+    segmenter, sound = Segmenter(simple, SMALL), frames((0, 30), (9, 4), (0, 2)) + levels((0, 70))
+    segmenter.feed(sound)
+    assert segmenter.speech
+    assert segmenter.sound(segmenter.speech) == sound[2 * 28 * FRAME :]
+
+
+def test_a_continuation_in_which_nobody_has_spoken_yet_is_no_speech() -> None:
+    segmenter = Segmenter(simple, SMALL)
+    assert [one.continues for one in segmenter.feed(frames((0, 4), (9, 14), (0, 4)))] == [True]
+    assert segmenter.speaking
+    assert segmenter.speech is None
+
+
 # ---- bad input
 
 
@@ -318,6 +470,13 @@ def test_what_was_heard_cannot_be_skipped() -> None:
     segmenter = Segmenter(simple, SMALL, start=1_000)
     with pytest.raises(ValueError, match="cannot skip to sample 999: sound up to 1000 has been heard"):
         segmenter.skip(999)
+
+
+def test_what_is_still_to_come_cannot_be_cut() -> None:
+    segmenter = Segmenter(simple, SMALL)
+    segmenter.feed(frames((0, 2)))
+    with pytest.raises(ValueError, match="cannot cut at sample 961: sound up to 960 has been heard"):
+        segmenter.cut(961)
 
 
 def test_half_samples_are_refused() -> None:

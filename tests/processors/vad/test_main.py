@@ -9,26 +9,19 @@ import sys
 from asyncio.subprocess import Process
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from pathlib import Path
 
 import pytest
 
-from audio import decode
-from bus import AudioPublisher, Bus, Fenced, connect
+from bus import AudioPublisher, Bus, Fenced, Message, connect
 from bus.claim import Claim, end_audio
 from bus.messages import Closed, JobOptions, Opened, Segmented, Utterance, VadOptions
 from compose.servers import Server
-from processors.vad.__main__ import Settings, main, own
+from processors.vad.__main__ import main
 from processors.vad.core import Parameters, Segmenter
+from processors.vad.segmentation import Segmentation
+from processors.vad.settings import Settings
 from processors.vad.webrtc import detector
 from tests.support import wait_until
-
-SAMPLES = Path(__file__).parents[3] / "samples"
-
-
-@pytest.fixture(scope="module")
-def meeting() -> bytes:
-    return b"".join(decode(SAMPLES / "standup.flac"))
 
 
 def calm(pcm: bytes, hangover_ms: int = 600) -> list[tuple[int, int]]:
@@ -52,8 +45,12 @@ async def send(bus: Bus, job: str, chunks: Sequence[bytes], *, finish: bool = Tr
         await wait_until(lambda: track.stored == track.sent, description="all audio is stored")
 
 
+async def own(bus: Bus, settings: Settings, opened: Opened, epoch: int) -> list[Message]:
+    return await Segmentation(bus, settings, opened, epoch).run()
+
+
 async def utterances(bus: Bus, job: str) -> list[Utterance]:
-    stored = await bus.history("SPEECH", f"speech.{job}")
+    stored = await bus.history("SPEECH", Utterance.pattern(job))
     return [Utterance.decode(raw.data) for raw in stored if b"garbage" not in raw.data]
 
 
@@ -205,12 +202,12 @@ async def test_garbage_among_the_speech_does_not_stop_the_owner(bus: Bus, meetin
     owning = asyncio.create_task(own(bus, Settings(), opened, 1))
     await publish_from(bus, "a", 0, chunks[:500])
     await wait_until(lambda: count(bus, "a", 2), description="some utterances")
-    await bus.js.publish("speech.a", b"garbage")
+    await bus.js.publish("speech.a.1.live", b"garbage")
     owning.cancel()
     owning = asyncio.create_task(own(bus, Settings(), opened, 2))  # its checkpoint lies behind the garbage
     await publish_from(bus, "a", 500 * 480, chunks[500:700])
     await wait_until(lambda: count(bus, "a", 5), description="more utterances")
-    await bus.js.publish("speech.a", b"more garbage")
+    await bus.js.publish("speech.a.1.live", b"more garbage")
     await publish_from(bus, "a", 700 * 480, chunks[700:], finish=True)
     await owning
     await assert_as_calm(bus, "a", meeting)
@@ -258,9 +255,9 @@ async def test_a_job_whose_edge_died_is_closed(bus: Bus, nats_url: str, meeting:
 async def test_a_silent_job_that_an_edge_has_is_left_open(bus: Bus, nats_url: str, meeting: bytes) -> None:
     asked: list[str] = []
 
-    def knows(job: str) -> bool:
+    def knows(job: str) -> bytes | None:
         asked.append(job)
-        return len(asked) < 3
+        return b"" if len(asked) < 3 else None
 
     async with connect(nats_url) as other, bus.answering("live.*.holder", knows):
         running = asyncio.create_task(main(other, Settings(abandoned=0.1)))
@@ -288,9 +285,9 @@ async def test_an_edge_that_finds_the_bus_again_later_than_the_segmenter_keeps_i
 ) -> None:
     asked: list[str] = []
 
-    def knows(job: str) -> bool:
+    def knows(job: str) -> bytes:
         asked.append(job)
-        return True
+        return b""
 
     async with connect(nats_server.url) as other, connect(nats_server.url) as edge:
         running = asyncio.create_task(main(other, Settings(abandoned=2)))

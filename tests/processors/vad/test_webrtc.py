@@ -51,12 +51,16 @@ def test_anyone_can_take_over_after_any_segment(name: str) -> None:
         st.tuples(st.integers(0, 80 * RATE), st.integers(1, 3 * RATE), st.sampled_from([0.0, 0.1, 1.0])), max_size=12
     ),
     st.integers(0, 3),
+    st.lists(st.tuples(st.integers(0, 20 * RATE), st.just(0) | st.integers(0, RATE)), max_size=12),
 )
-def test_anyone_can_take_over_in_any_mixture(pieces: list[tuple[int, int, float]], aggressiveness: int) -> None:
+def test_anyone_can_take_over_in_any_mixture(
+    pieces: list[tuple[int, int, float]], aggressiveness: int, cuts: list[tuple[int, int]]
+) -> None:
     speech = np.frombuffer(sample("meeting"), "<i2")
     cut = [speech[start : start + length] * volume for start, length, volume in pieces]
     tape = [Stretch(0, np.concatenate([np.empty(0), *cut]).astype("<i2").tobytes())]
-    assert_anyone_can_take_over(partial(detector, aggressiveness), Parameters(max_ms=5_000), tape)
+    marks = [(place, max(0, place - delay)) for place, delay in sorted(cuts)]
+    assert_anyone_can_take_over(partial(detector, aggressiveness), Parameters(max_ms=5_000), tape, marks)
 
 
 @pytest.mark.parametrize("name", sorted({*SPOKEN} - {"monologue"}))

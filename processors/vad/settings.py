@@ -1,0 +1,79 @@
+"""How jobs are segmented, and what a job's own options make of that. Pure but for the environment that is read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from pydantic import Field, ValidationInfo, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from bus.messages import RATE, JobOptions, VadOptions
+from processors.vad.core import Parameters
+from processors.vad.endpointing import Hangover
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How one job is segmented."""
+
+    aggressiveness: int
+    """The detector's mode."""
+    parameters: Parameters
+    partials: bool
+    """Whether interim results are made of it."""
+    hangover: Hangover | None
+    """How pauses are judged; None: by their length alone."""
+
+
+class Settings(BaseSettings):
+    """How jobs are segmented that do not say otherwise."""
+
+    model_config = SettingsConfigDict(env_prefix="VAD_", validate_default=False)
+
+    aggressiveness: int = Field(2, ge=0, le=3, description="webrtcvad mode: 3 calls the least speech.")
+    onset_ms: int = Field(90, ge=30, le=600)
+    padding_ms: int = Field(300, ge=0, le=1_000)
+    hangover_ms: int = Field(600, ge=150, le=3_000)
+    endpointing: Literal["fixed", "adaptive"] = "fixed"
+    min_hangover_ms: int = Field(300, ge=150, le=3_000, description="Adaptive: behind the end of a sentence.")
+    max_hangover_ms: int = Field(900, ge=150, le=3_000, description="Adaptive: in the middle of a sentence.")
+    max_ms: int = Field(28_000, ge=5_000, le=28_000)
+    ack_wait: float = Field(5.0, ge=0.5, description="Seconds of silence after which a worker counts as dead.")
+    abandoned: float = Field(35.0, gt=0, description="Seconds without audio after which a job that no edge has ends.")
+
+    # Defaults are not held against each other: a longer or shorter hangover alone is fine, and widens the bounds.
+    @field_validator("min_hangover_ms", "max_hangover_ms")
+    @classmethod
+    def _around_hangover(cls, bound: int, info: ValidationInfo) -> int:
+        hangover = info.data.get("hangover_ms", bound)
+        if info.field_name == "min_hangover_ms" and bound > hangover:
+            raise ValueError(f"at most VAD_HANGOVER_MS is accepted, which is {hangover}")
+        if info.field_name == "max_hangover_ms" and bound < hangover:
+            raise ValueError(f"at least VAD_HANGOVER_MS is accepted, which is {hangover}")
+        return bound
+
+    def plan(self, options: JobOptions) -> Plan:
+        """What these settings and a job's options come to; any options do."""
+        asked = options.vad
+        partials = options.partials and options.source == "live"
+        adaptive = partials and (asked.endpointing or self.endpointing) == "adaptive"
+        hangover = self._hangover(asked) if adaptive else None
+        chosen = {
+            name: getattr(self, name) if (value := getattr(asked, name)) is None else value
+            for name in ("onset_ms", "padding_ms", "hangover_ms", "max_ms")
+        }
+        if hangover is not None:
+            chosen["hangover_ms"] = hangover.most * 1000 // RATE
+        mode = self.aggressiveness if asked.aggressiveness is None else asked.aggressiveness
+        return Plan(mode, Parameters(**chosen), partials, hangover)
+
+    def _hangover(self, asked: VadOptions) -> Hangover:
+        """What a job asks for prevails over what is set here; its hangover prevails over its bounds."""
+        usual = asked.hangover_ms
+        if usual is None:
+            usual = max(self.hangover_ms, asked.min_hangover_ms or 0)
+            usual = min(usual, asked.max_hangover_ms or usual)
+        least = min(asked.min_hangover_ms or self.min_hangover_ms, usual)
+        most = max(asked.max_hangover_ms or self.max_hangover_ms, usual)
+        return Hangover(*(ms * RATE // 1000 for ms in (least, usual, most)))
