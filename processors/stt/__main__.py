@@ -9,23 +9,24 @@ import sys
 import time
 from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import NoReturn, Protocol
+from typing import NoReturn
 
 import structlog
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from bus import RATE, Bus, run, serve
-from bus.messages import SpeechOptions, Transcript, Utterance
-from processors.stt.core import Heard, Model, Unfit, failed_transcript, transcript
-
-# CTranslate2's threads would spin while they wait for each other, and with anything else at work on the machine an
-# inference then takes several times as long. The library reads this when it is loaded.
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-
-from processors.stt.engine import Device, Engine
+from bus import Bus, run, serve
+from bus.messages import Source, Transcript, Utterance
+from processors.stt.core import failed_transcript
+from processors.stt.engine import Engine
+from processors.stt.interim import Interim
+from processors.stt.models import Device
+from processors.stt.scheduler import Scheduler, SpeechEngine
+from processors.stt.transcriber import RANKS, Transcriber
 
 log = structlog.get_logger()
+
+BATCH_SIZE = {"cpu": 8, "cuda": 32}
 
 
 class Settings(BaseSettings):
@@ -36,24 +37,18 @@ class Settings(BaseSettings):
     model: str = Field("", description="Name, path or owner/name; empty: `small` on a CPU, `large-v3-turbo` on a GPU.")
     device: Device = "auto"
     compute_type: str = Field("auto", description="A CTranslate2 type; auto: float16 on a GPU, int8 on a CPU.")
-    workers: int = Field(1, ge=1, le=64, description="Inferences at the same time.")
-    threads: int = Field(0, ge=0, le=256, description="Cores for each inference on a CPU; 0: cores / workers.")
+    workers: int = Field(
+        0, ge=0, le=64, description="Batches decoded at the same time; 0: on a CPU and a small model its cores, else 1."
+    )
+    threads: int = Field(0, ge=0, le=256, description="Cores for each batch on a CPU; 0: cores / workers.")
     beam_size: int = Field(1, ge=1, le=10)
+    batch_size: int = Field(0, ge=0, le=256, description="Utterances in a batch; 0: 8 on a CPU, 32 on a GPU.")
+    batch_seconds: float = Field(480, gt=0, description="Seconds of encoder windows in a batch.")
+    shortest_window: float = Field(
+        0, ge=0, le=30, description="Seconds of the shortest encoder window; 0: what the model says, else 30."
+    )
     attempts: int = Field(3, ge=1, description="Tries at an utterance before its transcript says that it failed.")
     ack_wait: float = Field(30.0, ge=0.5, description="Seconds of silence after which a worker counts as dead.")
-
-
-class SpeechEngine(Protocol):
-    """What turns sound into words."""
-
-    model: Model
-
-    def transcribe(self, pcm: bytes, options: SpeechOptions) -> Heard:
-        """Transcribe mono s16le at 16 kHz; blocks, in `Settings.workers` threads.
-
-        Raises Unfit on what no attempt can transcribe; whatever else it raises is tried again.
-        """
-        ...
 
 
 async def main(bus: Bus, settings: Settings) -> None:
@@ -78,6 +73,7 @@ async def _load(bus: Bus, settings: Settings) -> Engine | None:
             workers=settings.workers,
             threads=settings.threads,
             beam_size=settings.beam_size,
+            shortest_window=settings.shortest_window,
         ),
     )
     stop: asyncio.Future[bool] = asyncio.create_task(bus.stopping.wait())
@@ -99,44 +95,37 @@ async def _load(bus: Bus, settings: Settings) -> Engine | None:
 
 
 async def serve_utterances(bus: Bus, engine: SpeechEngine, settings: Settings) -> None:
-    """Transcribe utterances from the shared queue until the bus is stopping, `settings.workers` at a time."""
-    pool = ThreadPoolExecutor(settings.workers, thread_name_prefix="inference")
-
-    def infer(utterance: Utterance) -> Transcript:
-        began = time.perf_counter()
-        try:
-            heard = engine.transcribe(utterance.pcm, utterance.options)
-        except Unfit as exc:
-            log.warning("cannot be transcribed", job=utterance.job, index=utterance.index, reason=str(exc))
-            return failed_transcript(utterance, str(exc), engine.model)
-        return transcript(utterance, heard, engine.model, time.perf_counter() - began)
+    """Transcribe utterances from the shared queues, and what is still being said, until the bus is stopping."""
+    scheduler = Scheduler(engine, settings.batch_size or BATCH_SIZE[engine.device], settings.batch_seconds)
+    transcriber = Transcriber(bus, engine.model, scheduler)
+    interim = Interim(bus, scheduler)
 
     async def handle(utterance: Utterance) -> Sequence[Transcript]:
-        if utterance.last:
-            return []  # the end of a job: no sound
-        made = await asyncio.get_running_loop().run_in_executor(pool, infer, utterance)
-        log.info(
-            "transcribed",
-            job=made.job,
-            index=made.index,
-            seconds=round((made.end - made.start) / RATE, 2),
-            elapsed=round(made.elapsed, 3),
-        )
-        return [made]
+        interim.close_segment(utterance.job, utterance.index)
+        return [] if utterance.last else [await transcriber.transcribe(utterance)]
 
-    try:
-        await serve(
+    def queue(source: Source) -> Coroutine[None, None, None]:
+        return serve(
             bus,
             Utterance,
             handle,
-            durable="stt",
-            at_once=settings.workers,
+            durable=f"stt-{source}",
+            subjects=Utterance.pattern(source=source),
+            # Enough that a batch is full whenever the model is free, and another one waits.
+            at_once=2 * scheduler.batch_size * engine.workers,
             ack_wait=settings.ack_wait,
             attempts=settings.attempts,
             failed=lambda utterance, reason: [failed_transcript(utterance, reason, engine.model)],
         )
+
+    drafting = asyncio.create_task(interim.run())
+    try:
+        async with asyncio.TaskGroup() as serving:
+            for source in RANKS:
+                serving.create_task(queue(source))
     finally:
-        pool.shutdown(wait=False, cancel_futures=True)  # what runs has been given back: nobody waits for it
+        drafting.cancel()
+        scheduler.close()  # what runs has been given back: nobody waits for it
 
 
 def run_process(main: Callable[[Bus, Settings], Coroutine[None, None, None]] = main) -> NoReturn:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+import zlib
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,13 +19,25 @@ class Unfit(ValueError):
     """What is wrong is the utterance itself: no attempt can transcribe it."""
 
 
+class OutOfMemory(Exception):
+    """The device has no room for so much at once."""
+
+
 @dataclass(frozen=True)
 class Decoding:
-    """How good the decoding of one window of sound is, by the engine's own figures."""
+    """What one window of sound was decoded to, and how good that is by the engine's own figures."""
 
     mean_log_probability: float
     compression_ratio: float
     no_speech_probability: float
+    tokens: tuple[int, ...] = ()
+    """Timestamps among them."""
+
+
+def compression_ratio(text: str) -> float:
+    """How much shorter zlib makes a text: the more often it repeats itself, the more. As in openai/whisper."""
+    data = text.encode()
+    return len(data) / len(zlib.compress(data))
 
 
 def is_poor(decoding: Decoding) -> bool:
@@ -37,6 +50,14 @@ def is_poor(decoding: Decoding) -> bool:
     if unlikely and decoding.no_speech_probability > MAX_NO_SPEECH_PROBABILITY:
         return False
     return unlikely or _is_repetitive(decoding)
+
+
+def is_silence(decoding: Decoding) -> bool:
+    """Whether nobody speaks there, whatever the text: Whisper's own rule, in openai/whisper, whisper/transcribe.py."""
+    return (
+        decoding.no_speech_probability > MAX_NO_SPEECH_PROBABILITY
+        and decoding.mean_log_probability <= MIN_LOG_PROBABILITY
+    )
 
 
 def is_better(second: Decoding, first: Decoding) -> bool:
@@ -88,6 +109,15 @@ class Heard:
     language_probability: float
     no_speech_probability: float = 0.0
     decoding: dict[str, Any] = field(default_factory=dict)
+    languages: Mapping[str, float] = field(default_factory=dict)
+    """What detection found, most likely first; empty where the language was given."""
+    elapsed: float = 0.0
+    """Seconds that inference took, with all that was decoded together with it."""
+
+    @property
+    def text(self) -> str:
+        """All that was heard, on one line."""
+        return " ".join("".join(segment.text for segment in self.segments).split())
 
 
 @dataclass(frozen=True)
@@ -98,16 +128,17 @@ class Model:
     hash: str
 
 
-def transcript(utterance: Utterance, heard: Heard, model: Model, elapsed: float) -> Transcript:
-    """Put together the transcript of an utterance; `elapsed`: seconds that inference took."""
+def transcript(utterance: Utterance, heard: Heard, model: Model) -> Transcript:
+    """Put together the transcript of an utterance."""
     segments = heard.segments
     return Transcript(
         job=utterance.job,
+        generation=utterance.generation,
         index=utterance.index,
         start=utterance.start,
         end=utterance.end,
-        text=" ".join("".join(segment.text for segment in segments).split()),
-        language=heard.language,
+        text=heard.text,
+        language=heard.language or None,
         language_probability=_probability(heard.language_probability),
         confidence=confidence(segments),
         no_speech_probability=_probability(heard.no_speech_probability),
@@ -116,7 +147,7 @@ def transcript(utterance: Utterance, heard: Heard, model: Model, elapsed: float)
         model=model.name,
         model_hash=model.hash,
         decoding=heard.decoding,
-        elapsed=elapsed,
+        elapsed=heard.elapsed,
     )
 
 
@@ -124,6 +155,7 @@ def failed_transcript(utterance: Utterance, reason: str, model: Model) -> Transc
     """The transcript that takes the index of an utterance that could not be transcribed."""
     return Transcript(
         job=utterance.job,
+        generation=utterance.generation,
         index=utterance.index,
         start=utterance.start,
         end=utterance.end,

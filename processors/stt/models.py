@@ -1,0 +1,116 @@
+"""Which speech model, where it lies, and what it runs on."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+from typing import Literal
+
+import structlog
+
+from bus import StartError
+from processors.stt.whisper import compute_types, download, gpus, known_models
+
+log = structlog.get_logger()
+
+Device = Literal["auto", "cpu", "cuda"]
+
+DEFAULT_MODEL = {"cpu": "small", "cuda": "large-v3-turbo"}
+PREFERRED_COMPUTE_TYPES = {"cpu": ("int8", "float32"), "cuda": ("float16", "int8", "float32")}
+"""The first that the device supports is what `auto` means; every device supports float32."""
+
+
+def choose_device(device: Device) -> Literal["cpu", "cuda"]:
+    """What `auto` means here; raises StartError if there is no GPU and one is asked for."""
+    present = gpus()
+    if device == "auto":
+        return "cuda" if present else "cpu"
+    if device == "cuda" and not present:
+        raise StartError("STT_DEVICE='cuda': there is no usable CUDA device; accepted here: auto, cpu")
+    return device
+
+
+def choose_compute_type(compute_type: str, device: Literal["cpu", "cuda"]) -> str:
+    """What `auto` means on this device; raises StartError on a type that it does not support."""
+    supported = compute_types(device)
+    if compute_type == "auto":
+        return next(name for name in PREFERRED_COMPUTE_TYPES[device] if name in supported)
+    if compute_type not in supported:
+        accepted = ", ".join(["auto", *sorted(supported)])
+        raise StartError(f"STT_COMPUTE_TYPE={compute_type!r}: not supported by {device}; accepted here: {accepted}")
+    return compute_type
+
+
+def find_model(name: str) -> Path:
+    """The folder of a model in CTranslate2 format; raises StartError.
+
+    `name`: the path of such a folder, or a name that faster-whisper knows or `owner/name` on the Hugging Face hub:
+    these are downloaded if they are not in the cache.
+    """
+    if name in known_models():
+        return _download(name, "not in the cache")
+    folder = Path(name).expanduser()
+    if (folder / "model.bin").is_file():
+        return folder
+    if folder.is_dir():
+        raise _no_model(name, "there is no model.bin in that folder")
+    if folder.exists():
+        raise _no_model(name, "that is not a folder")
+    if is_hub_id(name):
+        return _download(name, "neither a folder here nor in the cache")
+    is_path = name.startswith((".", "~")) or "/" in name or os.sep in name
+    raise _no_model(name, "there is no such folder" if is_path else "there is no such model")
+
+
+def is_hub_id(name: str) -> bool:
+    """Whether a name may be `owner/name` on the Hugging Face hub; a path with one slash looks the same."""
+    return name.count("/") == 1 and not name.startswith((".", "/", "~"))
+
+
+def _download(name: str, wrong: str) -> Path:
+    try:
+        folder = download(name, cached=True)
+        if (folder / "model.bin").is_file():  # a download that broke off leaves a folder without
+            return folder
+    except (OSError, ValueError):  # not there, or no valid name: the hub's sentence about it comes below
+        pass
+    log.info("downloading the speech model", model=name)
+    try:
+        folder = download(name)
+    except Exception as exc:
+        raise _no_model(name, f"{wrong}, and cannot be downloaded ({first_line(exc)})") from exc
+    if not (folder / "model.bin").is_file():
+        raise _no_model(name, "what was downloaded has no model.bin")
+    return folder
+
+
+def _no_model(name: str, wrong: str) -> StartError:
+    return StartError(
+        f"STT_MODEL={name!r}: {wrong}; accepted: the path of a folder with a Whisper model in CTranslate2 format, "
+        f"owner/name of one on the Hugging Face hub, or one of {', '.join(known_models())}"
+    )
+
+
+def hash_model(folder: Path) -> str:
+    """First 16 hex digits of SHA-256 over a model folder: each file's name and SHA-256 in the order of the names.
+
+    READMEs, hidden files and subfolders are no part of a model.
+    """
+    total = hashlib.sha256()
+    for path in sorted(folder.iterdir(), key=lambda path: path.name):
+        if path.is_file() and not path.name.lower().startswith((".", "readme")):
+            with path.open("rb") as file:
+                total.update(path.name.encode() + b"\0" + hashlib.file_digest(file, "sha256").digest())
+    return total.hexdigest()[:16]
+
+
+def cores() -> int:
+    """Cores that this process may use."""
+    affinity = getattr(os, "sched_getaffinity", None)  # Linux only
+    return len(affinity(0)) if affinity else os.cpu_count() or 1
+
+
+def first_line(exc: Exception) -> str:
+    """What an exception says, in one line."""
+    return str(exc).partition("\n")[0] or type(exc).__name__
