@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import uuid
+from contextlib import suppress
 from typing import Any
 
-from pydantic import ConfigDict, ValidationError
+from pydantic import ConfigDict, Field, ValidationError
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 
 from bus import RATE, ContractError
 from bus.languages import LANGUAGES
-from bus.messages import JobOptions, Transcript, VadOptions
+from bus.messages import JobOptions, Opened, Segmented, Transcript, VadOptions
+from edge.export import title_of
+from edge.extra import extra
+from edge.lookup import Query, answering, find, read_query, segments_of
 from edge.problem import Problem
 from edge.services import Services
 from edge.session import segment_json, summary_json
@@ -59,19 +62,40 @@ async def _body(request: Request) -> bytes:
 def _parse(body: bytes) -> CreateJob:
     try:
         parsed = json.loads(body) if body.strip() else {}
-    except ValueError as exc:
+        json.dumps(parsed, ensure_ascii=False, allow_nan=False).encode()  # Python reads NaN, and half characters
+    except (ValueError, RecursionError) as exc:
         raise Problem(400, f"the body is not JSON: {exc}") from exc
     try:
         options = CreateJob.model_validate(parsed)
     except ValidationError as exc:
         errors = [_error(error["loc"], error["msg"]) for error in exc.errors(include_url=False, include_input=False)]
         raise Problem(422, "; ".join(f"{e['field']}: {e['message']}" for e in errors), errors=errors) from exc
-    if options.language is not None and options.language not in LANGUAGES:
-        message = (
-            f"unknown language {options.language!r}; accepted are null (detect) and {', '.join(sorted(LANGUAGES))}"
-        )
-        raise Problem(422, f"language: {message}", errors=[_error(("language",), message)])
+    _check_languages(options)
+    try:
+        # As the store and the bus will have it: neither takes all that JSON can say.
+        JobOptions.model_validate_json(options.model_dump_json())
+        Opened.decode(Opened(job="j", options=options).encode())
+    except (OverflowError, ValueError, RecursionError) as exc:
+        raise _refused("metadata", f"cannot be kept: {exc}") from exc
     return options
+
+
+def _check_languages(options: CreateJob) -> None:
+    """Raise Problem 422 where a language is none that Whisper knows, or not one of those that are allowed."""
+    allowed = options.allowed_languages
+    known = ", ".join(sorted(LANGUAGES))
+    if allowed and (unknown := [code for code in allowed if code not in LANGUAGES]):
+        raise _refused("allowed_languages", f"unknown language {unknown[0]!r}; accepted are {known}")
+    if options.language is None:
+        return
+    if options.language not in LANGUAGES:
+        raise _refused("language", f"unknown language {options.language!r}; accepted are null (detect) and {known}")
+    if allowed and options.language not in allowed:
+        raise _refused("language", f"{options.language!r} is not one of allowed_languages, {', '.join(allowed)}")
+
+
+def _refused(field: str, message: str) -> Problem:
+    return Problem(422, f"{field}: {message}", errors=[_error((field,), message)])
 
 
 def _error(loc: tuple[int | str, ...], message: str) -> dict[str, str]:
@@ -80,31 +104,32 @@ def _error(loc: tuple[int | str, ...], message: str) -> dict[str, str]:
     return {"field": ".".join(map(str, loc)) or "body", "message": message}
 
 
+class _Query(Query):
+    generation: int = Field(1, ge=1)
+
+
 async def get(request: Request) -> JSONResponse:
-    """`GET /api/v1/jobs/{id}`: the job, also while it is live."""
+    """`GET /api/v1/jobs/{id}?generation=`: the job, also while it is live."""
     services: Services = request.app.state.services
-    job_id = request.path_params["job_id"]
-    job = await services.store.get(job_id)
-    if job is None:
-        raise Problem(404, f"no job {job_id!r}")
-    segments = job.segments if job.state == "completed" else await _so_far(services, job_id)
-    return JSONResponse(_job_json(job, segments))
+    query = read_query(_Query, request)
+    job = await find(request)
+    segments = await segments_of(services, job, query.generation)
+    progress = await _progress(services, job, segments)
+    async with answering(services):
+        found = await extra(services.bus, job.job)
+    return JSONResponse(_job_json(job, segments) | {"progress": progress, "extra": found})
 
 
-async def _so_far(services: Services, job_id: str) -> list[Transcript]:
-    """The finals of a job that is not finished, from the bus."""
-    found = []
-    try:
-        async with asyncio.timeout(services.settings.answer_within):
-            for raw in await services.bus.history("EVENTS", f"events.{job_id}.transcript.1.*"):
-                try:
-                    found.append(Transcript.decode(raw.data))
-                except ContractError:
-                    continue
-    except TimeoutError as exc:
-        reason = services.bus.trouble or "the bus does not answer"
-        raise Problem(503, reason, retry_after=services.settings.retry_after) from exc
-    return sorted(found, key=lambda transcript: transcript.index)
+async def _progress(services: Services, job: Job, segments: list[Transcript]) -> dict[str, Any]:
+    """How many segments have their text, and how many there will be, which is known once all are cut."""
+    total: int | None = len(segments) if job.state == "completed" else None
+    if total is None and job.state not in ("created", "streaming"):
+        async with answering(services):
+            with suppress(ContractError):
+                counted = await services.bus.last(Segmented, Segmented.pattern(job.job))
+                total = counted.value.segments if counted else None
+    failed = sum(segment.error is not None for segment in segments)
+    return {"transcribed": len(segments), "failed": failed, "segments": total}
 
 
 def _job_json(job: Job, segments: list[Transcript]) -> dict[str, Any]:
@@ -114,6 +139,8 @@ def _job_json(job: Job, segments: list[Transcript]) -> dict[str, Any]:
         "created_at": job.created_at.isoformat(),
         "updated_at": job.updated_at.isoformat(),
         "completed_at": job.completed_at.isoformat() if job.completed_at else None,
+        "title": title_of(job),
+        "source": job.options.source,
         "options": job.options.model_dump(),
         "duration": round(job.samples / RATE, 3) if job.state == "completed" else None,
         "segments": [segment_json(segment) for segment in segments],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
 
@@ -13,12 +14,21 @@ from store.jobs import StoreError
 
 
 class Problem(Exception):
-    """Something to tell the client: a status, one sentence, and further members."""
+    """Something to tell the client: a status, one sentence, further members, and headers."""
 
-    def __init__(self, status: int, detail: str, *, retry_after: int | None = None, **members: Any) -> None:
+    def __init__(
+        self,
+        status: int,
+        detail: str,
+        *,
+        retry_after: int | None = None,
+        headers: Mapping[str, str] | None = None,
+        **members: Any,
+    ) -> None:
         super().__init__(detail)
         self.status = status
         self.retry_after = retry_after
+        self.headers = dict(headers or {})
         self.members = members
 
     def response(self) -> JSONResponse:
@@ -30,7 +40,7 @@ class Problem(Exception):
             "detail": str(self),
             **self.members,
         }
-        headers = {}
+        headers = dict(self.headers)
         if self.retry_after is not None:
             body["retry_after"] = self.retry_after
             headers["Retry-After"] = str(self.retry_after)
@@ -51,7 +61,7 @@ async def on_store_error(request: Request, exc: Exception) -> Response:
 async def on_http_exception(_request: Request, exc: Exception) -> Response:
     """What routing itself refuses: unknown paths and methods."""
     assert isinstance(exc, HTTPException)  # noqa: S101 - it is registered for that class
-    return Problem(exc.status_code, exc.detail).response()
+    return Problem(exc.status_code, exc.detail, headers=exc.headers).response()
 
 
 HANDLERS = {Problem: on_problem, StoreError: on_store_error, HTTPException: on_http_exception}

@@ -1,14 +1,15 @@
 """The repository of jobs, on Redis 6.2 or newer.
 
-Key layout: one hash for each job, `stenobus:job:<id>`, that expires `retention` seconds after its last write.
-Its fields:
+Key layout: one hash for each job, `stenobus:job:<id>`, that expires `retention` seconds after its last write, and the
+index that scripts.py beside this file describes. The fields of a record:
 
     state                                 one of `store.job.State`
     created_at, updated_at, completed_at  UTC, ISO 8601
     options, summary                      JSON of bus.messages.JobOptions, Summary
     segments                              JSON list of bus.messages.Transcript
     samples                               decimal
-
+    digest, text                          what a list shows of a finished job, and what is searched: digest.py
+    note:<name>                           what can be made anew from the job's sound
     token                                 which call of `create` wrote it
 
 Each write is one Lua script, so that it happens as a whole or not at all, and refreshes the expiry. A command whose
@@ -18,13 +19,9 @@ and every command here is harmless to repeat.
 
 from __future__ import annotations
 
-import errno
-import os
 from collections.abc import AsyncIterator, Awaitable, Iterable
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime
 from typing import Annotated, Any, cast
-from urllib.parse import urlsplit
 from uuid import uuid4
 
 from pydantic import AfterValidator, Field, TypeAdapter, ValidationError
@@ -34,57 +31,25 @@ from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.connection import parse_url
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
+from redis.commands.core import AsyncScript
 
 from bus.messages import JobOptions, Summary, Transcript
+from store import scripts
+from store.digest import digest_fields
+from store.erasures import Erasures
 from store.job import Job, State, earlier
+from store.listing import Listing
+from store.server import Server, StoreError, flat, iso_now, now_ms
 
 __all__ = ["Job", "JobExists", "JobNotFound", "JobStore", "State", "StoreError", "StoreSettings", "connect"]
 
-PREFIX = "stenobus:job:"
 DAY = 86_400.0
-
-# KEYS: the job. ARGV of each: expiry in ms, then what its first line names.
-_CREATE = """
--- token, field, value, ...
-if redis.call('EXISTS', KEYS[1]) == 1 then return redis.call('HGET', KEYS[1], 'token') == ARGV[2] end
-redis.call('HSET', KEYS[1], 'token', unpack(ARGV, 2))
-redis.call('PEXPIRE', KEYS[1], ARGV[1])
-return true
-"""
-_ADVANCE = """
--- state, time, each state that is earlier than it
-local held = redis.call('HGET', KEYS[1], 'state')
-if not held then return false end
-for i = 4, #ARGV do
-    if ARGV[i] == held then
-        redis.call('HSET', KEYS[1], 'state', ARGV[2], 'updated_at', ARGV[3])
-        held = ARGV[2]
-        break
-    end
-end
-redis.call('PEXPIRE', KEYS[1], ARGV[1])
-return held
-"""
-_FINISH = """
--- time, options, field, value, ...
-if redis.call('HGET', KEYS[1], 'state') == 'deleted' then return 'deleted' end
-redis.call('HSETNX', KEYS[1], 'created_at', ARGV[2])
-redis.call('HSETNX', KEYS[1], 'completed_at', ARGV[2])
-redis.call('HSETNX', KEYS[1], 'options', ARGV[3])
-redis.call('HSET', KEYS[1], 'state', 'completed', 'updated_at', ARGV[2], unpack(ARGV, 4))
-redis.call('PEXPIRE', KEYS[1], ARGV[1])
-return 'completed'
-"""
 
 _SEGMENTS = TypeAdapter(list[Transcript])
 
 
-class StoreError(Exception):
-    """Redis did not do what it was asked to; says which Redis and why. Worth another try later."""
-
-
 class JobExists(Exception):
-    """There is a job of this id already."""
+    """There is a job of this id already, or there was one and it has been erased."""
 
 
 class JobNotFound(Exception):
@@ -110,27 +75,34 @@ class JobStore:
 
     def __init__(self, redis: Redis, url: str, retention: float) -> None:
         self._redis = redis
-        self._name = f"redis at {_without_credentials(url)}"
+        self._server = Server(redis, url)
         self._expiry = max(1, round(retention * 1000))
-        self._create = redis.register_script(_CREATE)
-        self._advance = redis.register_script(_ADVANCE)
-        self._finish = redis.register_script(_FINISH)
+        self._create = redis.register_script(scripts.CREATE)
+        self._advance = redis.register_script(scripts.ADVANCE)
+        self._finish = redis.register_script(scripts.FINISH)
+        self._note = redis.register_script(scripts.NOTE)
+        self.listing = Listing(self._server)
+        self.erasures = Erasures(self._server, max(self._expiry, round(DAY * 1000)))
 
     async def ping(self) -> None:
         """Return when Redis answers."""
-        await self._ask(cast("Awaitable[Any]", self._redis.ping()))
+        await self._server.ask(cast("Awaitable[Any]", self._redis.ping()))
 
     async def create(self, job_id: str, options: JobOptions) -> None:
         """Record a new job in state `created`; raises JobExists."""
-        now = _now()
+        now = iso_now()
         fields = {"state": "created", "created_at": now, "updated_at": now, "options": options.model_dump_json()}
-        if not await self._ask(self._create(keys=[PREFIX + job_id], args=[self._expiry, uuid4().hex, *_flat(fields)])):
+        if not await self._write(self._create, job_id, uuid4().hex, *flat(fields)):
             raise JobExists(job_id)
 
     async def advance(self, job_id: str, state: State) -> State:
-        """Move a job on to `state`, never back; returns the state that holds. Raises JobNotFound."""
-        args: list[str | int] = [self._expiry, state, _now(), *earlier(state)]
-        held = await self._ask(self._advance(keys=[PREFIX + job_id], args=args))
+        """Move a job on to `state`, never back; returns the state that holds. Raises JobNotFound.
+
+        An erased job stays `deleted`; it gets there by `erasures`, which leave nothing of it.
+        """
+        if state == "deleted":
+            raise ValueError("a job is deleted by erasing it")
+        held = await self._write(self._advance, job_id, state, iso_now(), *earlier(state))
         if held is None:
             raise JobNotFound(job_id)
         return cast("State", held)
@@ -154,14 +126,16 @@ class JobStore:
             "samples": str(samples),
             "segments": _SEGMENTS.dump_json(segments).decode(),
             "summary": summary.model_dump_json(),
+            **digest_fields(segments, summary),
         }
-        args: list[str | int] = [self._expiry, _now(), options.model_dump_json(), *_flat(fields)]
-        return cast("State", await self._ask(self._finish(keys=[PREFIX + job_id], args=args)))
+        held = await self._write(self._finish, job_id, iso_now(), options.model_dump_json(), *flat(fields))
+        return cast("State", held)
 
     async def get(self, job_id: str) -> Job | None:
-        """All that is known of a job; None for an unknown one."""
-        fields = await self._ask(cast("Awaitable[dict[str, str]]", self._redis.hgetall(PREFIX + job_id)))
-        if not fields:
+        """All that is known of a job; None for an unknown one, and for one that has been erased."""
+        reading = cast("Awaitable[dict[str, str]]", self._redis.hgetall(scripts.RECORD + job_id))
+        fields = await self._server.ask(reading)
+        if not fields or fields.get("state") == "deleted":
             return None
         parsed = {name: value for name, value in fields.items() if name not in {"options", "segments", "summary"}}
         try:
@@ -175,13 +149,20 @@ class JobStore:
                 }
             )
         except (KeyError, ValidationError) as exc:
-            raise StoreError(f"{self._name}: the record {PREFIX}{job_id} is not a job: {exc}") from exc
+            raise StoreError(f"{self._server.name}: the record {scripts.RECORD}{job_id} is not a job: {exc}") from exc
 
-    async def _ask(self, answer: Awaitable[Any]) -> Any:
-        try:
-            return await answer
-        except (exceptions.RedisError, OSError) as exc:
-            raise StoreError(f"{self._name}: {_reason(exc)}") from exc
+    async def note(self, job_id: str, name: str, value: str) -> None:
+        """Keep something with a finished job that can be made anew; of any other job it is not kept."""
+        await self._server.ask(self._note(keys=[scripts.RECORD + job_id], args=[f"note:{name}", value]))
+
+    async def noted(self, job_id: str, name: str) -> str | None:
+        """What was noted with a job, if it is still there."""
+        reading = cast("Awaitable[str | None]", self._redis.hget(scripts.RECORD + job_id, f"note:{name}"))
+        return cast("str | None", await self._server.ask(reading))
+
+    async def _write(self, script: AsyncScript, job_id: str, *args: str) -> Any:
+        keys = scripts.index_keys(job_id)
+        return await self._server.ask(script(keys=keys, args=[job_id, now_ms(), self._expiry, *args]))
 
 
 @asynccontextmanager
@@ -201,26 +182,3 @@ async def connect(url: str, retention: float = 30 * DAY, timeout: float = 5.0) -
     )
     async with Redis.from_pool(pool) as redis:
         yield JobStore(redis, url, retention)
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="milliseconds")
-
-
-def _flat(fields: dict[str, str]) -> list[str]:
-    return [part for pair in fields.items() for part in pair]
-
-
-def _without_credentials(url: str) -> str:
-    parts = urlsplit(url)
-    return parts._replace(netloc=parts.netloc.rpartition("@")[2], query="").geturl()
-
-
-def _reason(exc: BaseException) -> str:
-    """What the operating system said, where it said something: redis-py wraps it in words about its own calls."""
-    cause: BaseException | None = exc
-    while cause is not None:
-        if isinstance(cause, OSError) and cause.errno and cause.errno in errno.errorcode:
-            return os.strerror(cause.errno).lower()
-        cause = cause.__cause__ or cause.__context__
-    return str(exc) or type(exc).__name__

@@ -7,7 +7,7 @@ import httpx
 import pytest
 
 from bus import Bus, connect
-from bus.messages import Completed, JobOptions, Summary, Transcript
+from bus.messages import Completed, JobOptions, Segmented, Summary, Transcript
 from compose.servers import Server
 from edge.jobs import MAX_BODY
 from store.jobs import connect as connect_store
@@ -32,6 +32,10 @@ async def test_create_answers_with_the_job_and_its_socket(edge: Edge) -> None:
 async def test_every_option_of_the_wire_protocol_is_taken(edge: Edge) -> None:
     options = {
         "language": "ko",
+        "allowed_languages": ["ko", "en"],
+        "hotwords": "Stenobus",
+        "source": "upload",
+        "partials": False,
         "title": "주간 회의",
         "prompt": "예산",
         "task": "translate",
@@ -50,28 +54,41 @@ async def test_every_option_of_the_wire_protocol_is_taken(edge: Edge) -> None:
     assert found["options"]["vad"]["hangover_ms"] == 300
 
 
-@pytest.mark.parametrize(
-    ("body", "status", "says"),
-    [
-        (b"{", 400, "the body is not JSON"),
-        (b"[]", 422, "body: Input should be"),
-        (b'{"langauge": "en"}', 422, "langauge: unknown field; accepted are language, prompt, task, title"),
-        (b'{"vad": {"silence": 1}}', 422, "vad.silence: unknown field; accepted are aggressiveness"),
-        (b'{"vad": {"hangover_ms": 1}}', 422, "vad.hangover_ms: Input should be greater than or equal to 150"),
-        (b'{"language": "xx"}', 422, "language: unknown language 'xx'; accepted are null (detect) and af"),
-        (b'{"encoding": "mp3"}', 422, "encoding: Input should be 'pcm_s16le'"),
-        (b'{"sample_rate": 4000}', 422, "sample_rate: Input should be greater than or equal to 8000"),
-        (b'{"task": "sing", "title": 3}', 422, "task: Input should be 'transcribe' or 'translate'; title:"),
-        (b'{"webhook_url": "ftp://x"}', 422, "webhook_url: String should match pattern"),
-        (b" " * (MAX_BODY + 1), 413, f"larger than {MAX_BODY} bytes"),
-    ],
-)
-async def test_a_bad_create_request_is_told_what_is_wrong(edge: Edge, body: bytes, status: int, says: str) -> None:
-    response = await post(edge, body)
-    assert (response.status_code, response.headers["content-type"]) == (status, PROBLEM)
-    problem = response.json()
-    assert problem["status"] == status
-    assert says in problem["detail"]
+BAD = [
+    (b"{", 400, "the body is not JSON"),
+    (b'{"title": "\\ud800"}', 400, "the body is not JSON: 'utf-8' codec can't encode character '\\ud800'"),
+    (b'{"metadata": {"x": NaN}}', 400, "the body is not JSON: Out of range float values"),
+    (b'{"metadata": {"x": 1e999}}', 400, "the body is not JSON: Out of range float values"),
+    (b'{"metadata": {"x": 18446744073709551616}}', 422, "metadata: cannot be kept: Integer value out of"),
+    (b'{"metadata": {"x": ' + b"[" * 600 + b"]" * 600 + b"}}", 422, "metadata: cannot be kept: "),
+    (b"[" * 60_000, 400, "the body is not JSON"),
+    (b"[]", 422, "body: Input should be"),
+    (
+        b'{"langauge": "en"}',
+        422,
+        "langauge: unknown field; accepted are language, allowed_languages, prompt, hotwords, task",
+    ),
+    (b'{"vad": {"silence": 1}}', 422, "vad.silence: unknown field; accepted are aggressiveness"),
+    (b'{"vad": {"hangover_ms": 1}}', 422, "vad.hangover_ms: Input should be greater than or equal to 150"),
+    (b'{"language": "xx"}', 422, "language: unknown language 'xx'; accepted are null (detect) and af"),
+    (b'{"allowed_languages": ["en", "xx"]}', 422, "allowed_languages: unknown language 'xx'; accepted are af, am"),
+    (b'{"allowed_languages": []}', 422, "allowed_languages: List should have at least 1 item"),
+    (b'{"allowed_languages": ["en", "ko"], "language": "de"}', 422, "'de' is not one of allowed_languages, en, ko"),
+    (b'{"encoding": "mp3"}', 422, "encoding: Input should be 'pcm_s16le'"),
+    (b'{"sample_rate": 4000}', 422, "sample_rate: Input should be greater than or equal to 8000"),
+    (b'{"task": "sing", "title": 3}', 422, "task: Input should be 'transcribe' or 'translate'; title:"),
+    (b'{"webhook_url": "ftp://x"}', 422, "webhook_url: String should match pattern"),
+    (b" " * (MAX_BODY + 1), 413, f"larger than {MAX_BODY} bytes"),
+]
+
+
+async def test_a_bad_create_request_is_told_what_is_wrong(edge: Edge) -> None:
+    for body, status, says in BAD:
+        response = await post(edge, body)
+        assert (response.status_code, response.headers["content-type"]) == (status, PROBLEM), body[:80]
+        problem = response.json()
+        assert problem["status"] == status
+        assert says in problem["detail"]
 
 
 @pytest.mark.parametrize(("path", "status"), [("/api/v1/jobs/nobody", 404), ("/nowhere", 404)])
@@ -99,6 +116,16 @@ async def test_a_live_job_shows_what_was_said_so_far(edge: Edge, worker: Bus) ->
         found = (await edge.get(f"/api/v1/jobs/{job}")).json()
         assert [segment["text"] for segment in found["segments"]] == ["First.", "Second."]
         assert (found["transcript"], found["summary"], found["duration"]) == ("First.\nSecond.", None, None)
+        assert found["progress"] == {"transcribed": 2, "failed": 0, "segments": None}
+        await meeting.command("stop")
+        await worker.create(Transcript(job=job, index=2, start=0, end=1, text="", error="too hot"))
+        await worker.create(Segmented(job=job, segments=4, samples=480))
+
+        async def counted() -> bool:
+            progress = (await edge.get(f"/api/v1/jobs/{job}")).json()["progress"]
+            return bool(progress == {"transcribed": 3, "failed": 1, "segments": 4})
+
+        await wait_until(counted, description="what is still to come is told")
 
 
 async def test_a_finished_job_shows_everything(edge: Edge, redis_url: str) -> None:
@@ -111,6 +138,8 @@ async def test_a_finished_job_shows_everything(edge: Edge, redis_url: str) -> No
         )
     found = (await edge.get(f"/api/v1/jobs/{job}")).json()
     assert (found["state"], found["duration"], found["options"]["title"]) == ("completed", 2.5, "standup")
+    assert (found["title"], found["source"]) == ("standup", "live")
+    assert found["progress"] == {"transcribed": 1, "failed": 0, "segments": 1}
     assert found["segments"][0]["start"] == 0.5
     assert found["summary"]["title"] == "T"
     assert found["completed_at"]

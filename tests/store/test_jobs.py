@@ -2,7 +2,6 @@ import asyncio
 import os
 import re
 import signal
-from collections.abc import AsyncIterator
 from datetime import timedelta
 
 import pytest
@@ -29,18 +28,6 @@ SUMMARY = Summary(
     engine="ollama",
     model="gemma3",
 )
-
-
-@pytest.fixture
-async def store(redis_url: str) -> AsyncIterator[JobStore]:
-    async with connect(redis_url, retention=60.0) as opened:
-        yield opened
-
-
-@pytest.fixture
-async def redis(redis_url: str) -> AsyncIterator[Redis]:
-    async with Redis.from_url(redis_url, decode_responses=True) as client:
-        yield client
 
 
 async def finish(store: JobStore, job_id: str = "m1") -> State:
@@ -80,8 +67,14 @@ async def test_a_job_never_goes_back(store: JobStore) -> None:
     assert await store.advance("m1", "streaming") == "transcribing"
     assert await store.advance("m1", "failed") == "failed"
     assert await store.advance("m1", "completed") == "failed"
-    assert await store.advance("m1", "deleted") == "deleted"
-    assert (await found(store, "m1")).state == "deleted"
+    assert (await found(store, "m1")).state == "failed"
+
+
+async def test_deleting_is_not_a_step_forward(store: JobStore) -> None:
+    await store.create("m1", OPTIONS)
+    with pytest.raises(ValueError, match="by erasing it"):
+        await store.advance("m1", "deleted")
+    assert (await found(store, "m1")).state == "created"
 
 
 async def test_many_writers_leave_the_furthest_state(store: JobStore) -> None:
@@ -119,12 +112,17 @@ async def test_finishing_a_lost_job_writes_a_complete_record(store: JobStore) ->
     assert job.created_at == job.completed_at
 
 
-async def test_a_deleted_job_stays_deleted(store: JobStore) -> None:
+async def test_notes_are_kept_with_finished_jobs_only(store: JobStore, redis: Redis) -> None:
     await store.create("m1", OPTIONS)
-    await store.advance("m1", "deleted")
-    assert await finish(store) == "deleted"
-    job = await found(store, "m1")
-    assert (job.state, job.summary, job.segments) == ("deleted", None, [])
+    for job in ("m1", "nobody"):
+        await store.note(job, "peaks", "[1]")
+        assert await store.noted(job, "peaks") is None
+    assert not await redis.exists("stenobus:job:nobody")
+    await finish(store)
+    await store.note("m1", "peaks", "[1]")
+    assert await store.noted("m1", "peaks") == "[1]"
+    assert await store.noted("m1", "other") is None
+    assert (await found(store, "m1")).summary == SUMMARY
 
 
 async def test_every_write_refreshes_the_retention(store: JobStore, redis: Redis) -> None:

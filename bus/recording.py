@@ -1,0 +1,161 @@
+"""The sound of a job as it is stored: how far it reaches, and any stretch of it.
+
+Where a stretch begins in the stream is found by bisection: the stream tells the next message of a job behind any
+sequence, and that message tells its sample. That takes some thirty short questions, however long the job is. Frames
+that were sent again, perhaps much later by an edge that had stood still, can mislead it. Then the stretch shows a gap,
+and is read once more from the job's beginning: only a gap that is found there is one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import aclosing
+from dataclasses import dataclass
+
+import nats.js.errors
+
+from bus.audio import MAX_SAMPLES, AudioFrame, audio_subject, decode_audio
+from bus.intake import Gap, Intake
+from bus.messages import WIDTH, ContractError
+from bus.stream import Bus, Raw
+from bus.window import MOST_BYTES
+
+_MARGIN = MOST_BYTES // WIDTH + 2 * MAX_SAMPLES
+"""Samples before the wanted one at which reading begins: more than can have been on their way at once."""
+
+_NEAR = 64
+"""Sequences that are sooner read than bisected."""
+
+_PIECE = 16_000
+"""Samples of silence in one piece."""
+
+
+class SoundGone(Exception):
+    """The stream ends before the stretch does: its sound has aged out, or was erased while it was read."""
+
+
+@dataclass(frozen=True, slots=True)
+class Extent:
+    """The samples of a job that are stored, `first` to before `end`; `ended`: no more will come."""
+
+    first: int
+    end: int
+    ended: bool
+
+
+async def extent(bus: Bus, job: str) -> Extent | None:
+    """How far a job's sound reaches; None where nothing is stored. Of a live job, up to what is still on its way."""
+    first, last = await _first_frame(bus, job), await bus.last_raw(audio_subject(job))
+    if first is None or last is None:
+        return None
+    newest = _decoded(last)
+    if newest is not None and newest.last:
+        return Extent(min(first.start, newest.start), newest.start, ended=True)
+    intake, after = Intake(0), await _before(bus, job, newest.start - _MARGIN) if newest else 0
+    begun = False
+    while True:
+        try:
+            async with aclosing(_frames(bus, job, after)) as frames:
+                async for seq, frame in frames:
+                    if not begun:
+                        intake, begun = Intake(frame.start), True
+                    intake.take(seq, frame)
+                    intake.forget(intake.expected)
+            return Extent(min(first.start, intake.expected), intake.expected, ended=False)
+        except Gap as gap:
+            intake.skip(gap)
+            after = gap.seq - 1
+
+
+async def read_sound(bus: Bus, job: str, start: int, end: int) -> AsyncGenerator[bytes, None]:
+    """Yield the samples `start` to before `end`, mono s16le at 16 kHz, in pieces; a gap in the stream is silence.
+
+    Raises SoundGone where the stream ends before.
+    """
+    after = await _before(bus, job, start - _MARGIN)
+    at, intake, sought = start, Intake(start), after > 0
+    while at < end:
+        try:
+            async with aclosing(_frames(bus, job, after)) as frames:
+                async for seq, frame in frames:
+                    pcm = intake.take(seq, frame)
+                    intake.forget(intake.expected)
+                    begin = intake.expected - len(pcm) // WIDTH
+                    wanted = pcm[max(0, at - begin) * WIDTH : max(0, end - begin) * WIDTH]
+                    if wanted:
+                        at += len(wanted) // WIDTH
+                        yield wanted
+                    if at == end:
+                        return
+            if not sought:
+                raise SoundGone(f"the sound of {job} ends at sample {at}, not at {end}")
+        except Gap as gap:
+            if not sought:
+                for silence in _silence(min(gap.sample, end) - at):
+                    yield silence
+                at = max(at, min(gap.sample, end))
+                intake.skip(gap)
+                after = gap.seq - 1
+                continue
+        after, intake, sought = 0, Intake(at), False
+
+
+async def _frames(bus: Bus, job: str, after: int) -> AsyncGenerator[tuple[int, AudioFrame], None]:
+    """The frames that are stored now, with their sequences; what is not sound or its end is passed over."""
+    async with aclosing(bus.read("AUDIO", audio_subject(job), after=after, live=False)) as stored:
+        async for raw in stored:
+            frame = _decoded(raw)
+            if frame is not None and not frame.cut:
+                yield raw.seq, frame
+
+
+async def _before(bus: Bus, job: str, sample: int) -> int:
+    """A sequence behind which the frames from `sample` on are stored, and some before them."""
+    last = await bus.last_raw(audio_subject(job)) if sample > 0 else None
+    low, high = 1, last.seq if last else 1
+    while high - low > _NEAR:
+        middle = (low + high) // 2
+        raw = await _next(bus, job, middle)
+        frame = _decoded(raw) if raw else None
+        if raw is not None and frame is not None and frame.start <= sample:
+            low = raw.seq
+        else:
+            high = middle
+    return low - 1
+
+
+async def _first_frame(bus: Bus, job: str) -> AudioFrame | None:
+    raw = await _next(bus, job, 1)
+    while raw is not None:
+        if frame := _decoded(raw):
+            return frame
+        raw = await _next(bus, job, raw.seq + 1)
+    return None
+
+
+async def _next(bus: Bus, job: str, seq: int) -> Raw | None:
+    """The first message of a job's audio with this sequence or a later one."""
+
+    async def get() -> Raw | None:
+        try:
+            found = await bus.js.get_msg("AUDIO", seq, subject=audio_subject(job), next=True)
+        except nats.js.errors.NotFoundError:
+            return None
+        assert found.subject and found.time  # noqa: S101, PT018 - narrows the types: the server names them all
+        return Raw(found.seq or 0, found.subject, found.data or b"", found.time)
+
+    return await bus.until_done(get, f"{audio_subject(job)} cannot be read")
+
+
+def _decoded(raw: Raw) -> AudioFrame | None:
+    """The frame, or None for somebody else's garbage."""
+    try:
+        return decode_audio(raw.data)
+    except ContractError:
+        return None
+
+
+def _silence(samples: int) -> Iterator[bytes]:
+    while samples > 0:
+        yield bytes(min(samples, _PIECE) * WIDTH)
+        samples -= _PIECE
