@@ -1,0 +1,162 @@
+"""Figures of a conversation out of its transcripts. Pure: no I/O in this file; positions are sample indexes.
+
+Somebody speaks from the first word of a transcript to its last, or where words have no times, for as long as the
+segment is. A transcript without words is silence, unless transcribing failed: then somebody spoke, but no words count.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import groupby, pairwise
+from typing import Any, NamedTuple
+
+from bus import RATE
+from processors.insights.messages import Insights, KeywordAlert, Speaker, Spoken
+from processors.insights.text import Keyword, count_words
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What to look for: keywords, and from how many samples of silence on it is a pause."""
+
+    keywords: Sequence[Keyword] = ()
+    pause: int = 2 * RATE
+
+
+class _Stretch(NamedTuple):
+    start: int
+    end: int
+    words: int = 0
+    speaker: str | None = None
+
+
+def figures(job: str, transcripts: Sequence[Spoken], rules: Rules, samples: int | None = None) -> Insights:
+    """Figures of transcripts 0 to n - 1, in order. samples: length of the job's sound; None: the job goes on."""
+    stretches = sorted(filter(None, map(_stretch, transcripts)), key=lambda stretch: stretch[:2])
+    until = max([samples or 0, *(transcript.end for transcript in transcripts)])
+    runs = _runs(stretches, rules.pause)
+    pauses = [after.start - before.end for before, after in pairwise(runs)]
+    known = bool(stretches) and all(stretch.speaker for stretch in stretches)
+    longest = _longest_monologue(stretches, rules.pause)
+    texts = [transcript.text for transcript in transcripts]
+    return Insights(
+        job=job,
+        final=samples is not None,
+        segments=len(transcripts),
+        failed=sum(transcript.error is not None for transcript in transcripts),
+        until=until,
+        talk_seconds=_seconds(_length(stretches)),
+        silence_share=round(1 - _length(stretches) / until, 4) if until else None,
+        words=sum(stretch.words for stretch in stretches),
+        words_per_minute=_pace(stretches),
+        pauses=len(pauses),
+        longest_pause_seconds=_seconds(max(pauses, default=0)),
+        longest_monologue_seconds=_seconds(_span(longest)),
+        longest_monologue_start=longest.start if longest else None,
+        keywords={keyword.text: sum(map(keyword.count, texts)) for keyword in rules.keywords},
+        speakers=_speakers(stretches, rules.pause) if known else None,
+        interruptions=len(_interruptions(stretches)) if known else None,
+        overlap_seconds=_seconds(_overlap(stretches)) if known else None,
+    )
+
+
+def alert(transcript: Spoken, rules: Rules) -> KeywordAlert | None:
+    """What to tell of a transcript in which keywords were said."""
+    counts = {keyword.text: keyword.count(transcript.text) for keyword in rules.keywords}
+    said = {text: count for text, count in counts.items() if count}
+    if not said:
+        return None
+    fields: dict[str, Any] = transcript.model_dump(include={"job", "generation", "index", "start", "end", "text"})
+    return KeywordAlert(**fields, keywords=said, speaker=transcript.speaker)
+
+
+def _stretch(transcript: Spoken) -> _Stretch | None:
+    words = count_words(transcript.text)
+    start, end = transcript.start, transcript.end
+    if not words and (transcript.error is None or start == end):
+        return None
+    if transcript.words:
+        start, end = transcript.words[0].start, transcript.words[-1].end
+    return _Stretch(start, max(start, end), words, transcript.speaker)
+
+
+def _runs(stretches: Iterable[_Stretch], pause: int) -> list[_Stretch]:
+    """Join what has no silence of `pause` samples between; in order of their starts."""
+    runs: list[_Stretch] = []
+    for start, end, *_ in stretches:
+        if runs and start - runs[-1].end < pause:
+            runs[-1] = _Stretch(runs[-1].start, max(runs[-1].end, end))
+        else:
+            runs.append(_Stretch(start, end))
+    return runs
+
+
+def _length(stretches: Iterable[_Stretch]) -> int:
+    """Samples in which anybody spoke."""
+    return sum(run.end - run.start for run in _runs(stretches, 1))
+
+
+def _pace(stretches: Iterable[_Stretch]) -> float | None:
+    """Words per minute of the speech whose words are known."""
+    heard = [stretch for stretch in stretches if stretch.words]
+    minutes = _length(heard) / RATE / 60
+    return round(sum(stretch.words for stretch in heard) / minutes, 1) if minutes else None
+
+
+def _longest_monologue(stretches: Iterable[_Stretch], pause: int, name: str | None = None) -> _Stretch | None:
+    """The first of the longest, of one speaker or of anybody; another speaker ends one, as a pause does."""
+    turns = groupby(stretches, lambda stretch: stretch.speaker)
+    runs = [run for speaker, turn in turns for run in _runs(turn, pause) if name in (None, speaker)]
+    return max(runs, key=lambda run: run.end - run.start, default=None)
+
+
+def _speakers(stretches: Sequence[_Stretch], pause: int) -> list[Speaker]:
+    """In the order in which they first spoke."""
+    names = dict.fromkeys(stretch.speaker for stretch in stretches if stretch.speaker)
+    parts = {name: [stretch for stretch in stretches if stretch.speaker == name] for name in names}
+    of_all = sum(map(_length, parts.values()))
+    began = [stretch.speaker for stretch in _interruptions(stretches)]
+    return [
+        Speaker(
+            speaker=name,
+            talk_seconds=_seconds(_length(part)),
+            talk_share=round(_length(part) / of_all, 4) if of_all else 0.0,
+            words=sum(stretch.words for stretch in part),
+            words_per_minute=_pace(part),
+            longest_monologue_seconds=_seconds(_span(_longest_monologue(stretches, pause, name))),
+            interruptions=began.count(name),
+        )
+        for name, part in parts.items()
+    ]
+
+
+def _interruptions(stretches: Sequence[_Stretch]) -> list[_Stretch]:
+    """The stretches with which a speaker who was silent began while another one was speaking."""
+    found, last = [], dict[str | None, _Stretch]()
+    for stretch in stretches:
+        speaking = {name for name, other in last.items() if other.start < stretch.start < other.end}
+        if speaking and stretch.speaker not in speaking:
+            found.append(stretch)
+        last[stretch.speaker] = max(stretch, last.get(stretch.speaker, stretch), key=lambda one: one.end)
+    return found
+
+
+def _overlap(stretches: Sequence[_Stretch]) -> int:
+    """Samples in which several spoke."""
+    names = {stretch.speaker for stretch in stretches}
+    runs = [run for name in names for run in _runs((one for one in stretches if one.speaker == name), 1)]
+    edges = sorted([(run.start, 1) for run in runs] + [(run.end, -1) for run in runs])
+    total = speaking = 0
+    for (at, change), (following, _) in pairwise(edges):
+        speaking += change
+        total += following - at if speaking > 1 else 0
+    return total
+
+
+def _span(run: _Stretch | None) -> int:
+    return run.end - run.start if run else 0
+
+
+def _seconds(samples: int) -> float:
+    return round(samples / RATE, 3)

@@ -1,0 +1,74 @@
+"""Whether one version of the contract can live beside another, by their JSON Schemas alone. Pure.
+
+The rule: messages are stored for days and read by programs that nobody here knows. So whoever reads must read what was
+written before, and what is written must be read by who was there before. A field is never removed, keeps its type, its
+bounds and its values (an enumeration does not even grow: an old reader would refuse the message), and stays required or
+optional. New are only fields with a default, and kinds of messages.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+Json = dict[str, Any]
+
+_ANNOTATIONS = {"title", "description", "examples"}
+
+
+def breaks(old: Json, new: Json) -> list[str]:
+    """What in `new` breaks the rule, a sentence each; both as `bus.schema.schemas()` gives them."""
+    found = []
+    for name, before in old.items():
+        if name not in new:
+            found.append(f"{name}: is gone")
+            continue
+        found += [
+            f"{name}: {what} was {before[what]}, is {new[name][what]}"
+            for what in ("subject", "stream")
+            if before[what] != new[name][what]
+        ]
+    after = _classes(new)
+    for name, cls in _classes(old).items():
+        if name in after:
+            found += [f"{name}.{trouble}" for trouble in _fields(cls, after[name])]
+    return found
+
+
+def _classes(schemas: Json) -> Json:
+    """Every class, also those of which messages have fields."""
+    found: Json = {}
+    for name, entry in schemas.items():
+        found |= entry["schema"].get("$defs", {})
+        found[name] = entry["schema"]
+    return found
+
+
+def _fields(old: Json, new: Json) -> list[str]:
+    found = []
+    before, after = old.get("properties", {}), new.get("properties", {})
+    required = set(old.get("required", [])), set(new.get("required", []))
+    for name in before:
+        if name not in after:
+            found.append(f"{name}: is gone")
+        elif (was := _meaning(before[name])) != (now := _meaning(after[name])):
+            found.append(f"{name}: was {was}, is {now}")
+        elif (name in required[0]) != (name in required[1]):
+            found.append(f"{name}: was {_need(name, required[0])}, is {_need(name, required[1])}")
+    return found + [f"{name}: is new and required" for name in after if name not in before and name in required[1]]
+
+
+def _need(name: str, required: set[str]) -> str:
+    return "required" if name in required else "optional"
+
+
+def _meaning(schema: Any) -> Any:
+    """A schema without what is said for people, and without the defaults of classes, which have them themselves."""
+    if isinstance(schema, list):
+        return [_meaning(item) for item in schema]
+    if not isinstance(schema, dict):
+        return schema
+    return {
+        key: _meaning(value)
+        for key, value in schema.items()
+        if key not in _ANNOTATIONS and not (key == "default" and isinstance(value, dict))
+    }

@@ -1,0 +1,67 @@
+"""The golden files: what today's models write, as text that shows a change of the contract in a difference.
+
+For each class `<Class>.json` with `full`, every field set, and `minimal`, only what is required; of audio `audio.json`.
+A value of bytes is `{"bytes": hex}`.
+"""
+
+from __future__ import annotations
+
+import json
+import textwrap
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import msgpack
+
+from bus.audio import AudioFrame, encode_audio
+from bus.messages import Message
+
+HERE = Path(__file__).parent
+
+Json = dict[str, Any]
+
+
+def minimal(full: Message) -> Message:
+    """The same message, of which only the required fields are given."""
+    given = full.model_dump()
+    return type(full)(**{name: given[name] for name, field in type(full).model_fields.items() if field.is_required()})
+
+
+def files(full: Iterable[Message], frames: Mapping[str, AudioFrame]) -> dict[str, str]:
+    """Text of each golden file by its name."""
+    found = {
+        f"{type(message).__name__}.json": {"full": _entry(message), "minimal": _entry(minimal(message))}
+        for message in full
+    }
+    found["audio.json"] = {
+        name: {"frame": _plain(frame._asdict()), "hex": _hex(encode_audio(frame))} for name, frame in frames.items()
+    }
+    return {name: json.dumps(entries, indent=1, ensure_ascii=False) + "\n" for name, entries in found.items()}
+
+
+def read(folder: Path, name: str) -> Json:
+    """A golden file; its `hex` as bytes."""
+    entries: Json = json.loads((folder / name).read_text())
+    return {key: entry | {"data": bytes.fromhex("".join(entry["hex"]))} for key, entry in entries.items()}
+
+
+def _entry(message: Message) -> Json:
+    data = message.encode()
+    return {"subject": message.subject, "message": _plain(msgpack.unpackb(data)), "hex": _hex(data)}
+
+
+def _plain(value: Any) -> Any:
+    match value:
+        case bytes():
+            return {"bytes": value.hex()}
+        case dict():
+            return {key: _plain(item) for key, item in value.items()}
+        case list():
+            return [_plain(item) for item in value]
+        case _:
+            return value
+
+
+def _hex(data: bytes) -> list[str]:
+    return textwrap.wrap(data.hex(), 96)
