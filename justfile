@@ -33,7 +33,7 @@ fmt: install
     ruff check --fix .
     ruff format .
 
-# a benchmark by name: latency, memory
+# a benchmark by name: latency, memory, stt
 bench name *args: install
     python -m bench.{{ name }} {{ args }}
 

@@ -94,6 +94,7 @@ def load_engine(model: str) -> Engine:
         workers=stt.workers,
         threads=stt.threads,
         beam_size=stt.beam_size,
+        shortest_window=stt.shortest_window,
     )
 
 
