@@ -6,13 +6,16 @@ import os
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, TypeVar
-from urllib.parse import quote, urljoin, urlsplit
+from urllib.parse import quote, urlencode, urljoin, urlsplit
 
 import httpx
 
 from client.errors import ServerError, UnavailableError, UnreachableError, refusal
 
-_TIMEOUT = httpx.Timeout(10.0)
+TIMEOUT = 10.0
+"""Seconds that a server may take to answer."""
+
+_ERASING = 60.0
 
 Answer = TypeVar("Answer")
 
@@ -50,7 +53,7 @@ class Job:
 
 async def create_job(server: str, options: Options) -> Job:
     """Create a job; raises UnreachableError if nobody answers, ServerError if the server refuses."""
-    created = await _call("POST", server, "/api/v1/stream/create", json=options.body())
+    created = await call("POST", server, "/api/v1/stream/create", json=options.body())
     match created:
         case {"job_id": str(job_id), "ws_url": str(ws_url)}:
             try:
@@ -71,7 +74,36 @@ def _ws(server: str) -> str:
 
 async def get_job(server: str, job_id: str) -> dict[str, Any]:
     """Give the record of a job; raises UnreachableError, or ServerError (also for an unknown job)."""
-    return await _call("GET", server, f"/api/v1/jobs/{quote(job_id, safe='')}")
+    return await call("GET", server, _job_path(job_id))
+
+
+async def list_jobs(
+    server: str,
+    *,
+    limit: int,
+    status: str | None = None,
+    query: str | None = None,
+    cursor: str | None = None,
+    timeout: float = TIMEOUT,
+) -> dict[str, Any]:
+    """Give a page of jobs, newest first: `jobs`, `searched`, `next_cursor` where there are more; raises as above."""
+    asked = {"limit": str(limit), "status": status, "q": query, "cursor": cursor}
+    parameters = urlencode({name: value for name, value in asked.items() if value})
+    return await call("GET", server, f"/api/v1/jobs?{parameters}", timeout=timeout)
+
+
+async def export_job(server: str, job_id: str, extension: str) -> httpx.Response:
+    """Give a job's transcript as a file of that kind, with its headers; raises as above."""
+    return await _request("GET", server, f"{_job_path(job_id)}/transcript.{extension}")
+
+
+async def erase_job(server: str, job_id: str) -> None:
+    """Erase a job, its sound and all that was made of it; raises as above, RefusedError also for one that is live."""
+    await _request("DELETE", server, _job_path(job_id), timeout=_ERASING)
+
+
+def _job_path(job_id: str) -> str:
+    return f"/api/v1/jobs/{quote(job_id, safe='')}"
 
 
 async def in_turn(servers: Sequence[str], ask: Callable[[str], Awaitable[Answer]]) -> tuple[int, Answer]:
@@ -84,14 +116,11 @@ async def in_turn(servers: Sequence[str], ask: Callable[[str], Awaitable[Answer]
     return len(servers) - 1, await ask(servers[-1])
 
 
-async def _call(method: str, server: str, path: str, json: dict[str, Any] | None = None) -> dict[str, Any]:
-    try:
-        async with httpx.AsyncClient(timeout=_TIMEOUT) as http:
-            response = await http.request(method, server + path, json=json)
-    except httpx.TransportError as exc:
-        raise UnreachableError(f"cannot reach {server}: {explain(exc)}") from exc
-    if not response.is_success:
-        raise refusal(response.status_code, response.content, response.headers)
+async def call(
+    method: str, server: str, path: str, json: dict[str, Any] | None = None, timeout: float = TIMEOUT
+) -> dict[str, Any]:
+    """Give the JSON object that a request is answered with; raises UnreachableError, ServerError."""
+    response = await _request(method, server, path, json, timeout)
     try:
         value = response.json()
     except ValueError:
@@ -99,6 +128,19 @@ async def _call(method: str, server: str, path: str, json: dict[str, Any] | None
     if not isinstance(value, dict):
         raise ServerError(f"{server} does not speak like a Stenobus server: {path} gave no JSON object")
     return value
+
+
+async def _request(
+    method: str, server: str, path: str, json: dict[str, Any] | None = None, timeout: float = TIMEOUT
+) -> httpx.Response:
+    try:
+        async with httpx.AsyncClient(timeout=timeout) as http:
+            response = await http.request(method, server + path, json=json)
+    except httpx.TransportError as exc:
+        raise UnreachableError(f"cannot reach {server}: {explain(exc)}") from exc
+    if not response.is_success:
+        raise refusal(response.status_code, response.content, response.headers)
+    return response
 
 
 def explain(exc: BaseException) -> str:

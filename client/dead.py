@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
-import re
 from collections.abc import Coroutine, Sequence
 from datetime import datetime
 from typing import Annotated, Any
@@ -16,9 +14,11 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from client.api import _call, check_server, in_turn
-from client.errors import ClientError, ServerError, UnavailableError, broken
-from client.view import clean
+from client.api import call, in_turn
+from client.completion import complete_job
+from client.errors import ServerError, UnavailableError, broken
+from client.listing import one_line, when
+from client.shell import EXIT_CODES, LOCAL, AsJson, Servers, print_json, say, told
 
 MOST = 10_000
 """Dead letters that a server lists at most."""
@@ -39,27 +39,11 @@ class DeadLetter(BaseModel):
     worker: str | None = None
 
 
-def _servers(values: list[str]) -> list[str]:
-    try:
-        return [check_server(url) for value in values for url in re.split(r"[\s,]+", value) if url] or LOCAL
-    except ValueError as exc:
-        raise typer.BadParameter(str(exc)) from exc
-
-
-LOCAL = ["http://127.0.0.1:8000"]
-Servers = Annotated[
-    list[str],
-    typer.Option(
-        "--server", envvar="STENOBUS_URL", callback=_servers, help="Address of a server; may be given several times."
-    ),
-]
-
-
-@dead.command("list")
+@dead.command("list", epilog=EXIT_CODES)
 def listing(
     job: Annotated[str | None, typer.Option(metavar="ID", help="Only of this job.")] = None,
     limit: Annotated[int, typer.Option(min=1, max=MOST, help="How many, the newest first.")] = 100,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
+    as_json: AsJson = False,
     servers: Servers = LOCAL,
 ) -> None:
     """List dead letters, newest first.
@@ -69,63 +53,67 @@ def listing(
     _run(_show(servers, job, limit, as_json=as_json))
 
 
-@dead.command()
+@dead.command(epilog=EXIT_CODES)
 def retry(
-    job: Annotated[str | None, typer.Argument(help="As listed.")] = None,
+    job: Annotated[str | None, typer.Argument(help="As listed.", autocompletion=complete_job)] = None,
     stream: Annotated[str | None, typer.Argument()] = None,
     seq: Annotated[int | None, typer.Argument(min=0)] = None,
     everything: Annotated[bool, typer.Option("--all", help="All that can be; with JOB, all of that job.")] = False,
+    as_json: AsJson = False,
     servers: Servers = LOCAL,
 ) -> None:
     """Ask that a message be tried again. Once that has succeeded it is listed no more."""
     if everything:
         if stream is not None:
             raise typer.BadParameter("with --all only JOB may be given")
-        _run(_retry_all(servers, job))
+        _run(_retry_all(servers, job, as_json=as_json))
     elif job is None or stream is None or seq is None:
         raise typer.BadParameter("give JOB STREAM SEQ, as listed, or --all")
     else:
-        _run(_retry(servers, job, stream, seq))
+        _run(_retry(servers, job, stream, seq, as_json=as_json))
 
 
 async def _show(servers: Sequence[str], job: str | None, limit: int, *, as_json: bool) -> None:
     found = await _list(servers, job, limit)
     if as_json:
         for letter in found:
-            typer.echo(json.dumps(letter, ensure_ascii=False).encode())
+            print_json(letter)
     else:
         show(_parsed(found), Console(highlight=False))
 
 
-async def _retry_all(servers: Sequence[str], job: str | None) -> None:
+async def _retry_all(servers: Sequence[str], job: str | None, *, as_json: bool) -> None:
     letters = _parsed(await _list(servers, job, MOST))
     refused = False
     for letter in letters:
         try:
             if letter.worker is not None:
-                await _retry(servers, letter.job_id, letter.stream, letter.seq)
+                await _retry(servers, letter.job_id, letter.stream, letter.seq, as_json=as_json)
         except UnavailableError:
             raise
         except ServerError as exc:
             refused = True
-            _say(str(exc))
+            say(str(exc))
     if hopeless := sum(letter.worker is None for letter in letters):
-        _say(f"{hopeless} cannot be tried again: see `stenobus dead list`")
+        say(f"{hopeless} cannot be tried again: see `stenobus dead list`")
     if len(letters) == MOST:
-        _say(f"there may be more than these {MOST}: give the command again once they are done")
+        say(f"there may be more than these {MOST}: give the command again once they are done")
     if refused:
         raise typer.Exit(ServerError.exit_code)
 
 
-async def _retry(servers: Sequence[str], job: str, stream: str, seq: int) -> None:
+async def _retry(servers: Sequence[str], job: str, stream: str, seq: int, *, as_json: bool) -> None:
     path = f"/api/v1/dead/{quote(job, safe='')}/{quote(stream, safe='')}/{seq}/retry"
-    await in_turn(servers, lambda server: _call("POST", server, path))
-    typer.echo(f"will be tried again: {job} {stream} {seq}")
+    _, asked = await in_turn(servers, lambda server: call("POST", server, path))
+    if as_json:
+        print_json(asked)
+    else:
+        typer.echo(f"will be tried again: {job} {stream} {seq}")
 
 
 async def _list(servers: Sequence[str], job: str | None, limit: int) -> list[Any]:
     query = urlencode({"limit": limit} | ({} if job is None else {"job": job}))
-    _, answer = await in_turn(servers, lambda server: _call("GET", server, f"/api/v1/dead?{query}"))
+    _, answer = await in_turn(servers, lambda server: call("GET", server, f"/api/v1/dead?{query}"))
     found = answer.get("dead")
     if not isinstance(found, list):
         raise ServerError("the server does not speak like a Stenobus server: it gave no list of dead letters")
@@ -145,7 +133,7 @@ def show(letters: Sequence[DeadLetter], console: Console) -> None:
         for letter in letters:
             at = letter.at.isoformat(timespec="seconds")
             line = (letter.job_id, letter.stream, str(letter.seq), at, letter.worker or "-", letter.reason)
-            typer.echo("\t".join(map(_one_line, line)), console.file)
+            typer.echo("\t".join(map(one_line, line)), console.file)
     elif letters:
         console.print(_table(letters))
     else:
@@ -158,28 +146,12 @@ def _table(letters: Sequence[DeadLetter]) -> Table:
         table.add_column(heading, overflow="fold", justify="right" if heading == "Seq" else "left")
     table.add_column("Reason", overflow="fold", ratio=1)
     for letter in letters:
-        when = letter.at.astimezone().strftime("%d %b %H:%M")
         reason = letter.reason if letter.worker else f"{letter.reason} (cannot be tried again)"
-        cells = (letter.job_id, letter.stream, str(letter.seq), when, reason)
-        table.add_row(*(Text(_one_line(cell), style="" if letter.worker else "dim") for cell in cells))
+        cells = (letter.job_id, letter.stream, str(letter.seq), when(letter.at), reason)
+        table.add_row(*(Text(one_line(cell), style="" if letter.worker else "dim") for cell in cells))
     return table
 
 
-def _one_line(text: str) -> str:
-    return " ".join(clean(text).split())
-
-
 def _run(work: Coroutine[None, None, None]) -> None:
-    """Run to the end; expected trouble becomes one sentence and an exit code."""
-    try:
+    with told():
         asyncio.run(work)
-    except ClientError as exc:
-        _say(str(exc))
-        raise typer.Exit(exc.exit_code) from exc
-    except KeyboardInterrupt as exc:
-        _say("interrupted")
-        raise typer.Exit(130) from exc
-
-
-def _say(sentence: str) -> None:
-    typer.echo(f"stenobus: {clean(sentence)}", err=True)

@@ -51,6 +51,16 @@ class ServerError(ClientError):
         self.retry_after = retry_after
 
 
+class RefusedError(ServerError):
+    """The server answered an HTTP request with `status`, and asking again will not help."""
+
+    def __init__(self, sentence: str, retry_after: float | None = None, *, status: int, detail: str) -> None:
+        super().__init__(sentence, retry_after)
+        self.status = status
+        self.detail = detail
+        """What the server says about it."""
+
+
 class UnavailableError(ServerError):
     """The server cannot now, or broke; trying again may help."""
 
@@ -76,8 +86,10 @@ def refusal(status: int, body: bytes, headers: Mapping[str, str]) -> ServerError
     sentence = f"the server answered {status}: {title}"
     if detail := problem.get("detail"):
         sentence += f": {detail}"
-    kind = UnavailableError if status in _PASSING_STATUS else ServerError
-    return kind(sentence, _seconds(problem.get("retry_after", headers.get("retry-after"))))
+    retry_after = _seconds(problem.get("retry_after", headers.get("retry-after")))
+    if status in _PASSING_STATUS:
+        return UnavailableError(sentence, retry_after)
+    return RefusedError(sentence, retry_after, status=status, detail=str(detail or title))
 
 
 def ending(code: int | None, reason: str | None, error: Mapping[str, Any] | None) -> ServerError:

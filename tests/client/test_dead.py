@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from io import StringIO
 
@@ -13,8 +12,7 @@ from rich.console import Console
 from bus import Bus
 from bus.messages import Dead, Opened, Redrive
 from client.dead import DeadLetter, show
-from tests.client.test_main import run
-from tests.edge.conftest import Edge, running_edge
+from tests.client.inprocess import invoke
 
 LETTERS = [
     Dead(job="a", stream="EVENTS", seq=1, at="events.a.opened", reason="not today\nnor tomorrow", worker="w"),
@@ -23,14 +21,6 @@ LETTERS = [
     Dead(job="a", stream="SPEECH", seq=8, at="speech.a", reason="out of memory", worker="stt"),
 ]
 """Of these the first two can be tried again; no attempt can help the third, and the message of the last is gone."""
-
-
-@pytest.fixture
-async def edge(nats_url: str, redis_url: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Edge]:
-    monkeypatch.setenv("STORE_URL", redis_url)
-    async with running_edge(nats_url) as started:
-        monkeypatch.setenv("STENOBUS_URL", started.url)
-        yield started
 
 
 @pytest.fixture
@@ -48,7 +38,7 @@ async def asked_for(bus: Bus) -> list[tuple[str, str, int]]:
 
 @pytest.mark.usefixtures("edge", "letters")
 async def test_a_list_in_a_pipe_is_a_line_each() -> None:
-    code, out, err = await run("dead", "list")
+    code, out, err = await invoke("dead", "list")
     assert (code, err) == (0, "")
     lines = [line.split("\t") for line in out.splitlines()]
     assert [(line[:3], line[4:]) for line in lines] == [
@@ -58,13 +48,13 @@ async def test_a_list_in_a_pipe_is_a_line_each() -> None:
         (["a", "EVENTS", "1"], ["w", "not today nor tomorrow"]),
     ]
     assert all(datetime.fromisoformat(line[3]) for line in lines)
-    _, out, _ = await run("dead", "list", "--job", "a", "--limit", "1")
+    _, out, _ = await invoke("dead", "list", "--job", "a", "--limit", "1")
     assert [line.split("\t")[:3] for line in out.splitlines()] == [["a", "SPEECH", "8"]]
 
 
 @pytest.mark.usefixtures("edge", "letters")
 async def test_a_list_as_json_is_an_object_a_line() -> None:
-    code, out, err = await run("dead", "list", "--json", "--job", "b")
+    code, out, err = await invoke("dead", "list", "--json", "--job", "b")
     assert (code, err) == (0, "")
     found = [json.loads(line) for line in out.splitlines()]
     assert [(letter["job_id"], letter["seq"], letter["reason"]) for letter in found] == [
@@ -75,7 +65,7 @@ async def test_a_list_as_json_is_an_object_a_line() -> None:
 
 @pytest.mark.usefixtures("edge")
 async def test_an_empty_list_in_a_pipe_is_empty() -> None:
-    assert await run("dead", "list") == (0, "", "")
+    assert await invoke("dead", "list") == (0, "", "")
 
 
 def test_a_terminal_gets_a_table() -> None:
@@ -99,13 +89,22 @@ def test_a_terminal_is_told_that_there_are_none() -> None:
 
 @pytest.mark.usefixtures("edge", "letters")
 async def test_retry_asks_for_one(bus: Bus) -> None:
-    assert await run("dead", "retry", "a", "EVENTS", "1") == (0, "will be tried again: a EVENTS 1\n", "")
+    assert await invoke("dead", "retry", "a", "EVENTS", "1") == (0, "will be tried again: a EVENTS 1\n", "")
     assert await asked_for(bus) == [("a", "EVENTS", 1)]
 
 
 @pytest.mark.usefixtures("edge", "letters")
+async def test_retry_as_json_is_an_object_for_each() -> None:
+    code, out, err = await invoke("dead", "retry", "--all", "b", "--json")
+    assert (code, err) == (0, "stenobus: 1 cannot be tried again: see `stenobus dead list`\n")
+    assert [json.loads(line) for line in out.splitlines()] == [
+        {"job_id": "b", "stream": "EVENTS", "seq": 2, "worker": "w"}
+    ]
+
+
+@pytest.mark.usefixtures("edge", "letters")
 async def test_retry_all_asks_for_all_that_can_be_and_tells_of_the_rest(bus: Bus) -> None:
-    code, out, err = await run("dead", "retry", "--all")
+    code, out, err = await invoke("dead", "retry", "--all")
     assert (code, out) == (1, "will be tried again: b EVENTS 2\nwill be tried again: a EVENTS 1\n")
     gone, hopeless = err.splitlines()
     assert gone.endswith("answered 410: Gone: message 8 of SPEECH has aged out: it is not stored any more")
@@ -115,14 +114,14 @@ async def test_retry_all_asks_for_all_that_can_be_and_tells_of_the_rest(bus: Bus
 
 @pytest.mark.usefixtures("edge", "letters")
 async def test_retry_all_of_one_job(bus: Bus) -> None:
-    code, out, _ = await run("dead", "retry", "b", "--all")
+    code, out, _ = await invoke("dead", "retry", "b", "--all")
     assert (code, out) == (0, "will be tried again: b EVENTS 2\n")
     assert await asked_for(bus) == [("b", "EVENTS", 2)]
 
 
 @pytest.mark.usefixtures("edge", "letters")
 async def test_a_refusal_is_one_sentence_and_exit_code_1(bus: Bus) -> None:
-    code, out, err = await run("dead", "retry", "b", "SPEECH", "9")
+    code, out, err = await invoke("dead", "retry", "b", "SPEECH", "9")
     assert (code, out) == (1, "")
     why = "message 9 of SPEECH cannot be tried again: not a Utterance"
     assert err == f"stenobus: the server answered 409: Conflict: {why}\n"
@@ -140,7 +139,7 @@ async def test_a_refusal_is_one_sentence_and_exit_code_1(bus: Bus) -> None:
     ],
 )
 async def test_wrong_usage_is_exit_code_2(arguments: list[str], says: str) -> None:
-    code, out, err = await run("dead", *arguments)
+    code, out, err = await invoke("dead", *arguments)
     assert (code, out) == (2, "")
     assert says in err
 
@@ -149,4 +148,4 @@ async def test_nobody_there_is_exit_code_3(unused_tcp_port: int) -> None:
     url = f"http://127.0.0.1:{unused_tcp_port}"
     for command in (["list"], ["retry", "--all"], ["retry", "a", "EVENTS", "1"]):
         expected = (3, "", f"stenobus: cannot reach {url}: connection refused\n")
-        assert await run("dead", *command, "--server", url) == expected
+        assert await invoke("dead", *command, "--server", url) == expected

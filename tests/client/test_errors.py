@@ -6,6 +6,7 @@ import pytest
 
 from client.errors import (
     JobClosedError,
+    RefusedError,
     ServerError,
     TakenOverError,
     UnavailableError,
@@ -83,7 +84,17 @@ def test_another_connection_has_the_job() -> None:
 def test_which_refusals_pass() -> None:
     kinds = {status: type(refusal(status, b"", {})) for status in (400, 403, 404, 413, 422, 429, 500, 502, 503, 504)}
     assert [status for status, kind in kinds.items() if kind is UnavailableError] == [429, 500, 502, 503, 504]
-    assert set(kinds.values()) == {ServerError, UnavailableError}
+    assert set(kinds.values()) == {RefusedError, UnavailableError}
+
+
+def test_what_refused_says_how() -> None:
+    body = b'{"title": "Conflict", "detail": "job j is live"}'
+    error = refusal(409, body, {})
+    assert isinstance(error, RefusedError)
+    assert (error.status, error.detail, error.exit_code) == (409, "job j is live", 1)
+    bare = refusal(410, b"", {})
+    assert isinstance(bare, RefusedError)
+    assert (bare.status, bare.detail) == (410, "Gone")
 
 
 def test_exit_codes_tell_a_refusal_from_silence() -> None:

@@ -9,6 +9,7 @@ import re
 import signal
 import sys
 from asyncio.subprocess import PIPE, Process
+from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
 
@@ -17,6 +18,8 @@ import pytest
 from starlette.responses import JSONResponse
 
 from audio import write_flac
+from client.shell import EXIT_CODES
+from tests.client.inprocess import invoke
 from tests.client.server import SUMMARY, ScriptedServer, meeting, segment
 from tests.support import wait_until
 
@@ -24,14 +27,27 @@ ROOT = Path(__file__).parents[2]
 SECOND = bytes(range(256)) * 125
 
 
+STARTED: list[Process] = []
+"""Of these none is left when its test has ended, however it did: conftest.py sees to it."""
+
+
 async def start(*args: str, **environment: str) -> Process:
     environ = os.environ | {"COLUMNS": "80", "NO_COLOR": "1"} | environment
     command = [sys.executable, "-m", "client", *args]
-    return await asyncio.create_subprocess_exec(*command, stdin=PIPE, stdout=PIPE, stderr=PIPE, cwd=ROOT, env=environ)
+    process = await asyncio.create_subprocess_exec(
+        *command, stdin=PIPE, stdout=PIPE, stderr=PIPE, cwd=ROOT, env=environ
+    )
+    STARTED.append(process)
+    return process
 
 
 async def run(*args: str, stdin: bytes = b"", **environment: str) -> tuple[int | None, str, str]:
     """Exit code, stdout and stderr of the command."""
+    return await run_in(environment, *args, stdin=stdin)
+
+
+async def run_in(environment: Mapping[str, str], *args: str, stdin: bytes = b"") -> tuple[int | None, str, str]:
+    """As `run`."""
     process = await start(*args, **environment)
     out, err = await process.communicate(stdin)
     return process.returncode, out.decode(), err.decode()
@@ -175,6 +191,10 @@ async def test_nobody_there_is_exit_code_3(flac: str, unused_tcp_port: int) -> N
         (["stream", "-", "--server", "localhost:8000"], "is not an address like http://HOST:PORT"),
         (["stream", "-", "--frame-ms", "5"], "Invalid value for '--frame-ms'"),
         (["job"], "Missing argument 'ID'"),
+        (["stream"], "name a FILE, - for stdin, or give --mic"),
+        (["stream", "talk.wav", "--mic"], "give a FILE or --mic, not both"),
+        (["stream", "--mic", "--fast"], "--fast and --raw are for files"),
+        (["stream", "talk.wav", "--device", "1"], "it names a microphone: give --mic too"),
     ],
 )
 async def test_wrong_usage_is_exit_code_2(arguments: list[str], sentence: str) -> None:
@@ -272,8 +292,21 @@ async def test_up_becomes_compose_and_passes_arguments_on(tmp_path: Path) -> Non
     assert out.decode() == f"{process.pid} --host 127.0.0.1 --port 0 --data /somewhere/stenobus --only edge\n"
 
 
+COMMANDS = ("stream", "jobs", "job", "export", "rm", "tail", "doctor", "dead list", "dead retry", "up")
+
+
 async def test_version_and_exit_codes_in_help() -> None:
     assert await run("--version") == (0, f"stenobus {version('stenobus')}\n", "")
-    code, out, _ = await run("stream", "--help")
-    assert code == 0
-    assert "3 the server cannot be reached; 130 interrupted." in " ".join(out.split())
+    for command in COMMANDS:
+        code, out, _ = await invoke(*command.split(), "--help")
+        assert code == 0
+        assert (
+            "3 the server, or the bus, cannot be reached; 130 interrupted." in " ".join(out.split()) or command == "up"
+        )
+        assert "--json" in out or command == "up"
+
+
+def test_exit_codes_are_those_of_the_readme() -> None:
+    readme = (ROOT / "README.md").read_text()
+    told = re.findall(r"^\| (\d+) \| (.+) \|$", readme.partition("| exit code |")[2], re.MULTILINE)
+    assert f"Exit codes: {'; '.join(' '.join(each) for each in told)}." == EXIT_CODES

@@ -12,7 +12,7 @@ from client import connection
 from client.errors import ServerError, UnreachableError
 from client.retry import Reconnecting
 from tests.client.scripts import MEETING, breaks, chunks, collect, goes_on, one_after_the_other
-from tests.client.server import ScriptedServer, scripted_server
+from tests.client.server import ScriptedServer, scripted_server, segment
 from tests.support import wait_until
 
 SECOND = bytes(range(256)) * 125
@@ -29,6 +29,47 @@ async def test_a_connection_that_breaks_goes_on_where_the_server_is(server: Scri
     assert [message["type"] for message in messages].count("connection_success") == 2
     assert [(each.job_id, each.attempt, each.kept) for each in told] == [("j1", 1, 3.0)]
     assert "closed with 1006, the connection broke" in told[0].reason
+
+
+async def test_what_is_final_by_now_is_not_told_of_again_as_if_it_were_open(server: ScriptedServer) -> None:
+    """A new connection may hear of a segment before the finals are told again."""
+
+    async def half(server: ScriptedServer) -> None:
+        await server.hello()
+        await server.take(3)
+        await server.say(type="ack", samples=32_000)
+        await server.say(type="speech_started", start=0.0)
+        await server.say(type="partial", start=0.0, text="Good mor", stable=0)
+        await server.say(**segment(0, "Good morning."))
+        await server.say(type="speech_started", start=2.0)
+        await server.say(type="partial", start=2.0, text="And", stable=0)
+        await server.receive()
+        server.abort()
+
+    async def again(server: ScriptedServer) -> None:
+        await server.hello(48_000)
+        await server.say(type="speech_started", start=0.0)
+        await server.say(type="partial", start=0.0, text="Good morning", stable=0)
+        await server.say(**segment(0, "Good morning."))
+        await server.say(type="speech_started", start=2.0)
+        await server.say(type="partial", start=2.0, text="And so", stable=3)
+        await server.listen()
+        await server.say(**segment(1, "And so on."))
+        await server.say(type="partial", start=2.0, text="And so on", stable=3)
+        await server.finish()
+
+    server.script = one_after_the_other(half, again)
+    kinds = {"speech_started", "partial", "transcript_segment"}
+    told = [(message["type"], message.get("text")) for message in await collect(server.url) if message["type"] in kinds]
+    assert told == [
+        ("speech_started", None),
+        ("partial", "Good mor"),
+        ("transcript_segment", "Good morning."),
+        ("speech_started", None),
+        ("partial", "And"),
+        ("partial", "And so"),
+        ("transcript_segment", "And so on."),
+    ]
 
 
 @pytest.mark.parametrize("code", [1001, 1011, 1012, 1013])

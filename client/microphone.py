@@ -1,0 +1,137 @@
+"""Sound from a microphone, by PortAudio. The only file that knows the package sounddevice, which need not be there."""
+
+from __future__ import annotations
+
+import queue
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from audio import RATE, AudioError, Converter
+
+BLOCK_MS = 30
+SILENT = 5.0
+"""Seconds without a sample after which a device has gone."""
+
+_MISSING = "the microphone needs the Python package sounddevice: pip install 'stenobus[mic]'"
+_NO_LIBRARY = "the microphone needs the library PortAudio: apt install libportaudio2, or brew install portaudio"
+_AHEAD = 60_000 // BLOCK_MS
+"""Blocks that wait for whoever reads them: a minute."""
+
+
+@dataclass(frozen=True)
+class Device:
+    """Something that gives sound."""
+
+    index: int
+    name: str
+    channels: int
+    rate: int
+    default: bool
+
+
+def devices() -> list[Device]:
+    """What gives sound here; raises AudioError where that cannot be known."""
+    sd = _sounddevice()
+    default = sd.default.device[0]
+    return [
+        Device(index, info["name"], info["max_input_channels"], int(info["default_samplerate"]), index == default)
+        for index, info in enumerate(sd.query_devices())
+        if info["max_input_channels"] > 0
+    ]
+
+
+def microphone(name: str | None, lost: Callable[[float], None], ended: Callable[[], bool]) -> Iterator[bytes]:
+    """Yield mono 16 kHz s16le as it is heard, until `ended()`: then the device stops, whoever still reads or not.
+
+    name: a part of the name of a device, or its number; None: the default. `lost(seconds)` is told of sound that the
+    device gave and nobody took in time. Raises AudioError that says what is missing, or that the device has gone.
+    """
+    sd = _sounddevice()
+    device = choose(devices(), name)
+    rate, channels = _format(sd, device)
+    heard: queue.Queue[bytes] = queue.Queue(_AHEAD)
+
+    def take(data: Any, frames: int, _time: Any, status: Any) -> None:
+        if ended():
+            raise sd.CallbackStop
+        try:
+            heard.put_nowait(bytes(data))
+        except queue.Full:
+            lost(frames / rate)
+        if status.input_overflow:
+            lost(BLOCK_MS / 1_000)  # PortAudio does not say how much; it drops a block at a time
+
+    converter = Converter("pcm_s16le", rate)
+    try:
+        with sd.RawInputStream(
+            device=device.index,
+            samplerate=rate,
+            channels=channels,
+            dtype="int16",
+            blocksize=rate * BLOCK_MS // 1_000,
+            callback=take,
+        ):
+            while True:
+                if pcm := converter.push(mixed(heard.get(timeout=SILENT), channels)):
+                    yield pcm
+    except sd.PortAudioError as exc:
+        raise AudioError(f"the microphone {device.name!r} cannot be opened: {_words(exc)}") from exc
+    except queue.Empty as exc:
+        if ended():
+            return
+        raise AudioError(f"the microphone {device.name!r} gives no sound any more") from exc
+
+
+def choose(found: list[Device], name: str | None) -> Device:
+    """The device that somebody means; raises AudioError that names what there is."""
+    if not found:
+        raise AudioError("there is no microphone here")
+    if name is None:
+        return next((device for device in found if device.default), found[0])
+    if name.isdecimal():
+        meant = [device for device in found if device.index == int(name)]
+    else:
+        folded = name.casefold()
+        meant = [device for device in found if device.name.casefold() == folded]
+        meant = meant or [device for device in found if folded in device.name.casefold()]
+    if len(meant) == 1:
+        return meant[0]
+    what = f"{len(meant)} devices are called" if meant else "no device is called"
+    there = "; ".join(f"{device.index}: {device.name}" for device in meant or found)
+    raise AudioError(f"{what} {name!r}; there are {there}")
+
+
+def mixed(data: bytes, channels: int) -> bytes:
+    """The mean of interleaved s16 channels."""
+    if channels == 1:
+        return data
+    frames = np.frombuffer(data, np.int16).reshape(-1, channels)
+    return bytes(np.rint(frames.mean(axis=1)).astype("<i2"))
+
+
+def _format(sd: Any, device: Device) -> tuple[int, int]:
+    """Sample rate and channels that the device takes, the nearest to ours; where it takes none, opening says why."""
+    for rate, channels in ((RATE, 1), (device.rate, 1), (RATE, 2), (device.rate, 2)):
+        try:
+            sd.check_input_settings(device=device.index, samplerate=rate, channels=channels, dtype="int16")
+        except (sd.PortAudioError, ValueError):
+            continue
+        return rate, channels
+    return device.rate, 1
+
+
+def _sounddevice() -> Any:
+    try:
+        import sounddevice
+    except ModuleNotFoundError as exc:
+        raise AudioError(_MISSING) from exc
+    except OSError as exc:
+        raise AudioError(_NO_LIBRARY) from exc
+    return sounddevice
+
+
+def _words(exc: Exception) -> str:
+    return str(exc.args[0] if exc.args else exc).lower()

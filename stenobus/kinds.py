@@ -1,0 +1,106 @@
+"""The kinds of events that one can ask for, by name or by class. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from pydantic import ConfigDict, Field
+
+from bus.messages import ALL, EVENTS, ContractError, Message, Snapshot
+
+STREAM = "EVENTS"
+
+LIVE = tuple(cls for cls in ALL if cls.STREAM is None and cls is not Snapshot)
+"""What is told and not stored; a snapshot is the answer to a request, so that nobody can follow it."""
+
+
+def kind_of(cls: type[Message]) -> str:
+    """The name of a kind: the third token of its subject."""
+    return cls.SUBJECT.split(".")[2]
+
+
+_NAMED = {kind_of(cls): cls for cls in (*EVENTS, *LIVE)}
+
+ACCEPTED = ("events", "live", *_NAMED)
+"""Names that can be asked for; `events` and `live` stand for everything that is stored, or told and not stored."""
+
+
+class Other(Message):
+    """A stored event of a kind that this version does not know: a newer writer's, or some processor's own.
+
+    Its fields are attributes, and all in `model_extra`.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+    SUBJECT = "events.{job}.{rest}"
+
+    rest: str = Field("", description="The subject behind `events.<job>.`; its first token is the kind.")
+
+    @classmethod
+    def read(cls, subject: str, data: bytes) -> Other:
+        """As `Message.read`; which subject it was published on is no field of the message itself."""
+        found = cls.decode(data)
+        _, job, rest = [*subject.split(".", 2), "", ""][:3]
+        if job != found.job:
+            raise ContractError(f"of job {found.job} but published on {subject}")
+        return found.model_copy(update={"rest": rest})
+
+
+@dataclass(frozen=True)
+class Selection:
+    """What was asked for. `others`: stored kinds besides those of `stored`, too."""
+
+    stored: Mapping[str, type[Message]]
+    live: tuple[type[Message], ...]
+    others: bool = False
+
+    @property
+    def any_stored(self) -> bool:
+        """Whether the stream has to be read at all."""
+        return self.others or bool(self.stored)
+
+    def pattern(self, job: str) -> str:
+        """The narrowest subject filter for all that is stored of it; job: an id, or * for all."""
+        if len(self.stored) == 1 and not self.others:
+            return next(iter(self.stored.values())).pattern(job)
+        return f"events.{job}.>"
+
+    def read(self, subject: str, data: bytes) -> Message | None:
+        """Read a stored message; None for a kind that was not asked for. Raises ContractError."""
+        cls = self.stored.get([*subject.split("."), "", ""][2]) or (Other if self.others else None)
+        return None if cls is None else cls.read(subject, data)
+
+
+def select(kinds: Iterable[str | type[Message]]) -> Selection:
+    """Read what somebody asks for, nothing being `events`; raises ValueError that names what is accepted."""
+    stored: dict[str, type[Message]] = {}
+    live: list[type[Message]] = []
+    others = False
+    for kind in tuple(kinds) or ("events",):
+        others = others or kind == "events"
+        for cls in _classes(kind):
+            if cls.STREAM is None:
+                live.append(cls)
+            else:
+                stored[kind_of(cls)] = cls
+    return Selection(stored, tuple(dict.fromkeys(live)), others)
+
+
+def _classes(kind: str | type[Message]) -> tuple[type[Message], ...]:
+    match kind:
+        case "events":
+            return EVENTS
+        case "live":
+            return LIVE
+        case str() if kind in _NAMED:
+            return (_NAMED[kind],)
+        case type() if issubclass(kind, Message) and kind is not Snapshot and kind.SUBJECT.startswith(_family(kind)):
+            return (kind,)
+    accepted = f"{', '.join(ACCEPTED)}, and classes of messages below events.<job> or live.<job>"
+    raise ValueError(f"unknown kind {kind!r}; accepted: {accepted}")
+
+
+def _family(cls: type[Message]) -> str:
+    return {STREAM: "events.{job}.", None: "live.{job}."}.get(cls.STREAM, "\0")

@@ -1,0 +1,83 @@
+from __future__ import annotations
+
+import pytest
+
+from bus.messages import EVENTS, Attached, ContractError, Dead, Message, Opened, Partial, Snapshot, Speaking, Transcript
+from stenobus.kinds import ACCEPTED, LIVE, Other, kind_of, select
+
+
+class Insights(Message):
+    SUBJECT = "events.{job}.insights"
+
+    talk_time: float
+
+
+class Elsewhere(Message):
+    SUBJECT, STREAM = "speech.{job}", "SPEECH"
+
+
+def test_every_event_has_a_name_and_a_snapshot_none() -> None:
+    assert set(ACCEPTED) == {"events", "live", *(kind_of(cls) for cls in (*EVENTS, *LIVE))}
+    assert Snapshot not in LIVE
+    assert "snapshot" not in ACCEPTED
+
+
+def test_nothing_is_everything_that_is_stored() -> None:
+    selection = select([])
+    assert selection == select(["events"])
+    assert (set(selection.stored.values()), selection.live, selection.others) == (set(EVENTS), (), True)
+    assert selection.pattern("*") == "events.*.>"
+
+
+def test_names_and_classes() -> None:
+    selection = select(["transcript", "partial", Dead, Speaking, "partial"])
+    assert selection.stored == {"transcript": Transcript, "dead": Dead}
+    assert selection.live == (Partial, Speaking)
+    assert not selection.others
+    assert selection.pattern("j1") == "events.j1.>"
+
+
+def test_one_kind_is_filtered_by_the_server() -> None:
+    assert select(["transcript"]).pattern("*") == "events.*.transcript.*.*"
+    assert select(["transcript", "live"]).pattern("j1") == "events.j1.transcript.*.*"
+
+
+def test_only_live() -> None:
+    selection = select(["live"])
+    assert selection.live == LIVE
+    assert Attached in LIVE
+    assert not selection.any_stored
+
+
+@pytest.mark.parametrize("kind", ["transcripts", "", "snapshot", "speech", Elsewhere, Snapshot, int])
+def test_unknown_kinds_are_refused_and_the_others_named(kind: str | type[Message]) -> None:
+    with pytest.raises(ValueError, match=r"unknown kind .*; accepted: events, live, opened, .*transcript") as raised:
+        select([kind])
+    assert repr(kind) in str(raised.value)
+
+
+def test_only_what_was_asked_for_is_read() -> None:
+    opened = Opened(job="j")
+    assert select(["opened"]).read(opened.subject, opened.encode()) == opened
+    assert select(["closed"]).read(opened.subject, opened.encode()) is None
+    with pytest.raises(ContractError, match=r"addressed to events\.j\.opened"):
+        select(["opened"]).read("events.k.opened", opened.encode())
+
+
+def test_a_kind_of_ones_own() -> None:
+    insights = Insights(job="j", talk_time=0.5)
+    assert select([Insights]).pattern("*") == "events.*.insights"
+    assert select([Insights]).read(insights.subject, insights.encode()) == insights
+    assert select(["events", Insights]).read(insights.subject, insights.encode()) == insights
+
+
+def test_a_kind_that_is_not_known() -> None:
+    found = select(["events"]).read("events.j.insights.1", Insights(job="j", talk_time=0.5).encode())
+    assert isinstance(found, Other)
+    assert (found.job, found.rest, found.subject) == ("j", "insights.1", "events.j.insights.1")
+    assert found.model_extra == {"talk_time": 0.5}
+    with pytest.raises(ContractError, match=r"of job j but published on events\.k\.insights"):
+        select(["events"]).read("events.k.insights", Insights(job="j", talk_time=0.5).encode())
+    with pytest.raises(ContractError, match="not a Other: job: Field required"):
+        select(["events"]).read("events.k.insights", b"\x80")
+    assert select(["events"]).read("events.k", Opened(job="k").encode()) is not None
