@@ -1,0 +1,140 @@
+/** The start page during a recording, and after it. */
+
+import { tenths } from "../core/format.js";
+import { RATE } from "../core/pcm.js";
+import { wav } from "../core/wav.js";
+import { fill, h, icon } from "../dom.js";
+import { Console } from "./console.js";
+import { Lines, Open } from "./lines.js";
+import { summaryCard } from "./summary.js";
+
+/** Pixels from the end of the page within which new lines are followed. */
+const NEAR = 200;
+
+export class Live {
+  constructor(app, recording) {
+    this.app = app;
+    this.recording = recording;
+    this.console = new Console(recording, {
+      pause: () => recording.pause(),
+      resume: () => this.#resume(),
+      stop: () => recording.stop(),
+      reset: () => app.reset(),
+    });
+    this.lines = new Lines({ live: true });
+    this.open = new Open();
+    this.result = h("div", { class: "result", "aria-live": "polite" });
+    this.hint = h("p", { class: "empty" });
+    this.newest = h("button", { type: "button", class: "newest", hidden: true, on: { click: toEnd } }, "Newest");
+    const { options, name } = recording.entry;
+    this.heading = h("h1", { class: "named" }, options.title ?? name ?? "Untitled recording");
+    this.element = h(
+      "div",
+      { class: "live" },
+      this.heading,
+      this.console.element,
+      this.result,
+      this.lines.element,
+      this.open.element,
+      this.hint,
+      this.newest,
+    );
+    this.onChange = () => {
+      this.request ??= requestAnimationFrame(() => this.#update());
+    };
+    this.onScroll = () => {
+      if (nearEnd()) this.newest.hidden = true;
+    };
+    recording.addEventListener("change", this.onChange);
+    addEventListener("scroll", this.onScroll, { passive: true });
+    this.#update();
+  }
+
+  dispose() {
+    this.console.dispose();
+    this.recording.removeEventListener("change", this.onChange);
+    removeEventListener("scroll", this.onScroll);
+    cancelAnimationFrame(this.request);
+  }
+
+  async #resume() {
+    try {
+      await this.recording.resume();
+    } catch (error) {
+      this.app.toast(error.message);
+    }
+  }
+
+  #update() {
+    this.request = null;
+    const { transcript, over } = this.recording;
+    const followed = nearEnd();
+    const before = document.documentElement.scrollHeight;
+    this.console.update();
+    const added = this.lines.update(transcript.lines);
+    this.open.update(transcript.open);
+    const bare = this.lines.items.size === 0 && transcript.open.length === 0;
+    this.hint.textContent = !bare ? "" : over ? "Nothing was said." : "The text appears here.";
+    if (over) this.#end();
+    else if (followed) document.documentElement.scrollHeight > before && toEnd();
+    else if (added) this.newest.hidden = false;
+  }
+
+  #end() {
+    if (this.ended) return;
+    this.ended = true;
+    this.newest.hidden = true;
+    const { phase, summary, entry } = this.recording;
+    if (!entry.options.title && summary?.title) this.heading.textContent = summary.title;
+    fill(
+      this.result,
+      phase === "done" ? summaryCard(summary, this.heading.textContent) : this.#unfinished(),
+      entry.parts.length ? this.#parts(entry.parts) : null,
+    );
+    scrollTo({ top: 0 });
+  }
+
+  #parts(parts) {
+    const links = parts.flatMap((job, index) => [" ", h("a", { href: `/jobs/${job}` }, `Part ${index + 1}`)]);
+    return h("p", { class: "quiet" }, "While there was no connection the server closed what came before: ", links, ".");
+  }
+
+  #unfinished() {
+    const { phase, notice, unsaved } = this.recording;
+    const why = phase === "elsewhere" ? "This recording goes on in another window." : notice;
+    const left = phase === "failed" && unsaved.length > 0;
+    return h(
+      "section",
+      { class: "card error", role: "alert" },
+      h("p", {}, why || "The recording ended early."),
+      left ? this.#left(unsaved) : null,
+    );
+  }
+
+  /** Sound that no server has: it is tried again when the page is loaded again, until that is not wanted. */
+  #left(pcm) {
+    const url = URL.createObjectURL(new Blob([wav(pcm, RATE)], { type: "audio/wav" }));
+    const discard = async () => {
+      await this.recording.kept.end();
+      this.app.reset();
+    };
+    return [
+      h("p", {}, `${tenths(pcm.length / RATE)} of sound did not reach the server. It is kept in this browser.`),
+      h(
+        "div",
+        { class: "buttons" },
+        h("a", { class: "button", href: url, download: "unsaved.wav" }, icon("download"), "Save as a file"),
+        h("button", { type: "button", on: { click: discard } }, icon("trash"), "Discard"),
+      ),
+    ];
+  }
+}
+
+function nearEnd() {
+  const page = document.documentElement;
+  return page.scrollHeight - scrollY - innerHeight < NEAR;
+}
+
+function toEnd() {
+  scrollTo({ top: document.documentElement.scrollHeight });
+}

@@ -1,0 +1,89 @@
+/** What may be chosen before a recording. */
+
+import { h, fill } from "../dom.js";
+import { microphones } from "../capture/microphone.js";
+import { languageChoices } from "../core/languages.js";
+
+const STORED = "options";
+
+export class Options {
+  constructor() {
+    const stored = read();
+    this.title = h("input", {
+      id: "title",
+      type: "text",
+      maxLength: 200,
+      autocomplete: "off",
+      placeholder: "Weekly planning",
+    });
+    this.language = h(
+      "select",
+      { id: "language" },
+      h("option", { value: "" }, "Detect"),
+      languageChoices().map(([code, name]) => h("option", { value: code }, name)),
+    );
+    this.microphone = h("select", { id: "microphone" }, h("option", { value: "" }, "Default"));
+    this.microphoneField = h(
+      "div",
+      { class: "field", hidden: true },
+      h("label", { for: "microphone" }, "Microphone"),
+      this.microphone,
+    );
+    this.summary = h("input", { id: "summary", type: "checkbox", role: "switch", checked: stored.summary ?? true });
+    this.language.value = stored.language ?? "";
+    this.element = h(
+      "form",
+      { class: "options", "aria-label": "Options", on: { submit: (event) => event.preventDefault() } },
+      h("div", { class: "field wide" }, h("label", { for: "title" }, "Title"), this.title),
+      h("div", { class: "field" }, h("label", { for: "language" }, "Language"), this.language),
+      this.microphoneField,
+      h("div", { class: "field switch" }, this.summary, h("label", { for: "summary" }, "Write a summary")),
+    );
+    this.element.addEventListener("change", () => this.#write());
+    void this.refresh();
+  }
+
+  /** As `createJob` takes them. */
+  get value() {
+    return {
+      title: this.title.value.trim() || null,
+      language: this.language.value || null,
+      summary: this.summary.checked ? null : false,
+    };
+  }
+
+  get deviceId() {
+    return this.microphone.value;
+  }
+
+  /** Show the microphones that there are now; a choice is worth showing where there are two. */
+  async refresh() {
+    const found = await microphones();
+    const chosen = this.microphone.value || read().deviceId;
+    fill(
+      this.microphone,
+      h("option", { value: "" }, "Default"),
+      found.filter(({ id }) => id !== "default").map(({ id, label }) => h("option", { value: id }, label)),
+    );
+    this.microphone.value = found.some(({ id }) => id === chosen) ? chosen : "";
+    this.microphoneField.hidden = this.microphone.options.length < 3;
+  }
+
+  #write() {
+    const { language, summary, microphone } = this;
+    const stored = { language: language.value, summary: summary.checked, deviceId: microphone.value };
+    try {
+      localStorage.setItem(STORED, JSON.stringify(stored));
+    } catch {
+      // then they are chosen anew each time
+    }
+  }
+}
+
+function read() {
+  try {
+    return JSON.parse(localStorage.getItem(STORED)) ?? {};
+  } catch {
+    return {};
+  }
+}

@@ -1,0 +1,147 @@
+/** The sound of a job: a waveform, and playing from anywhere in it. */
+
+import { jobUrl } from "../api.js";
+import { clock } from "../core/format.js";
+import { fill, h, icon, say } from "../dom.js";
+import WaveSurfer from "../vendor/wavesurfer/wavesurfer.esm.js";
+
+const SPEEDS = [1, 1.25, 1.5, 2, 0.75];
+
+/** Seconds that an arrow key moves. */
+const STEP = 5;
+
+const HEIGHT = 72;
+
+export class Player {
+  /** peaks: { min, max }, over the whole of `duration` seconds; onTime: called with seconds while it plays or moves. */
+  constructor({ job, peaks, duration, onTime }) {
+    this.duration = duration;
+    this.onTime = onTime;
+    this.audio = h("audio", { preload: "metadata", src: jobUrl(job, "audio.wav") });
+    this.button = h("button", { type: "button", class: "play", on: { click: () => this.toggle() } });
+    this.position = h("span", { class: "position" });
+    this.speed = h("button", { type: "button", class: "plain speed", on: { click: () => this.#faster() } });
+    this.wave = h("div", {
+      class: "wave",
+      tabIndex: 0,
+      role: "slider",
+      "aria-label": "Position",
+      "aria-valuemin": 0,
+      "aria-valuemax": Math.round(duration),
+    });
+    this.trouble = h("p", { class: "trouble", role: "alert", hidden: true });
+    this.element = h(
+      "section",
+      { class: "card player", "aria-label": "Player" },
+      this.button,
+      h("div", { class: "track" }, this.wave, h("div", { class: "under" }, this.position, this.speed)),
+      this.trouble,
+      this.audio,
+    );
+    this.surfer = WaveSurfer.create({
+      container: this.wave,
+      media: this.audio,
+      peaks: [peaks.max, peaks.min],
+      duration,
+      height: HEIGHT,
+      barWidth: 2,
+      barGap: 1,
+      barRadius: 2,
+      barMinHeight: 1,
+      cursorWidth: 2,
+      normalize: true,
+      dragToSeek: true,
+      hideScrollbar: true,
+      cspNonce: document.querySelector("script[nonce]").nonce,
+      ...colours(),
+    });
+    this.audio.addEventListener("play", () => this.#show());
+    this.audio.addEventListener("pause", () => this.#show());
+    this.audio.addEventListener("error", () => this.#broken());
+    this.surfer.on("timeupdate", (time) => this.#moved(time));
+    this.#speed(SPEEDS[0]);
+    this.#show();
+    this.#moved(0);
+  }
+
+  dispose() {
+    this.audio.pause();
+    this.surfer.destroy();
+    this.audio.removeAttribute("src");
+    this.audio.load(); // ends its request
+  }
+
+  /** The theme is another one. */
+  recolour() {
+    this.surfer.setOptions(colours());
+  }
+
+  get time() {
+    return this.surfer.getCurrentTime();
+  }
+
+  get playing() {
+    return !this.audio.paused;
+  }
+
+  playFrom(seconds) {
+    this.seek(seconds);
+    this.#play();
+  }
+
+  seek(seconds) {
+    this.surfer.setTime(Math.max(0, Math.min(this.duration, seconds)));
+  }
+
+  step(direction) {
+    this.seek(this.time + direction * STEP);
+  }
+
+  toggle() {
+    if (this.playing) this.audio.pause();
+    else this.#play();
+  }
+
+  #play() {
+    this.audio.play().catch((error) => error.name === "AbortError" || this.#broken());
+  }
+
+  #broken() {
+    say(this.trouble, "The sound cannot be played: the server does not give it now, or does not have it any more.");
+    this.trouble.hidden = false;
+  }
+
+  #show() {
+    fill(this.button, icon(this.playing ? "pause" : "play"));
+    this.button.setAttribute("aria-label", this.playing ? "Pause" : "Play");
+  }
+
+  #moved(time) {
+    say(this.position, `${clock(time)} / ${clock(this.duration)}`);
+    this.wave.setAttribute("aria-valuenow", String(Math.round(time)));
+    this.wave.setAttribute("aria-valuetext", `${clock(time)} of ${clock(this.duration)}`);
+    this.onTime(time);
+  }
+
+  #faster() {
+    this.#speed(SPEEDS[(SPEEDS.indexOf(this.audio.playbackRate) + 1) % SPEEDS.length]);
+  }
+
+  #speed(rate) {
+    this.audio.playbackRate = this.audio.defaultPlaybackRate = rate;
+    say(this.speed, `${rate}×`);
+    this.speed.setAttribute("aria-label", `Speed ${rate}`);
+  }
+}
+
+/** As the style sheet has them; a canvas takes no variables. */
+function colours() {
+  const style = (name) => {
+    const probe = h("span", { class: `colour ${name}` });
+    document.body.append(probe);
+    const colour = getComputedStyle(probe).color;
+    probe.remove();
+    return colour;
+  };
+  return { waveColor: style("wave-rest"), progressColor: style("wave-played"), cursorColor: style("wave-played") };
+}

@@ -1,0 +1,227 @@
+"""Recording in the page: a real browser with a microphone, and everything real behind it, but for Ollama."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import httpx
+import pytest
+import pytest_asyncio
+from playwright.async_api import Browser, Page, expect
+
+from tests.edge.web.meeting import microphone, shown, spoken, wrong
+from tests.edge.web.proxy import Proxy, proxying
+from tests.edge.web.window import digits, finish, start, window
+from tests.edge.web.wire import Wire
+from tests.ollama_server import OllamaServer, says, serving
+from tests.support import wait_until
+from tools.browser import browser
+from tools.system import System, running_system
+
+pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(240)]
+
+SUMMARY = {
+    "title": "Standup on the prototype",
+    "summary": "The prototype is almost finished; the contract is still blocked and will be reviewed.",
+    "key_points": ["The prototype is almost finished.", "Two more testers are needed."],
+    "decisions": ["The prototype will be presented."],
+    "action_items": [
+        {"who": "Emma", "what": "Review the contract", "due": "tomorrow"},
+        {"who": "Brian", "what": "Update the website", "due": "before Friday"},
+    ],
+}
+
+RESUME_WINDOW = 12
+SHORT = 5
+"""Sentences of the meeting that the microphone hears where its end does not matter."""
+
+NOTE_GUESSES = """() => {
+  window.guesses = new Set();
+  const note = () => document.querySelectorAll(".partial p").forEach(({ textContent }) => guesses.add(textContent));
+  new MutationObserver(note).observe(document.querySelector(".open"), { subtree: true, childList: true });
+}"""
+"""What is shown of sentences while they are said, which is gone again soon."""
+
+CLOSE_TO_NOTHING = 0.05
+"""Word error rate: the microphone's sound goes through the browser's own processing."""
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def system(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[System]:
+    ollama = OllamaServer()
+    ollama.plan.extend(says(json.dumps(SUMMARY)) for _ in range(20))
+    folder = tmp_path_factory.mktemp("system")
+    async with (
+        serving(ollama) as model,
+        running_system(folder, OLLAMA_HOST=model.url, EDGE_RESUME_WINDOW=str(RESUME_WINDOW)) as started,
+    ):
+        yield started
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def hears_a_little(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Browser]:
+    async with browser(microphone(tmp_path_factory.mktemp("sound"), "standup", SHORT)) as launched:
+        yield launched
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def proxy(system: System) -> AsyncIterator[Proxy]:
+    async with proxying(system.url) as started:
+        yield started
+
+
+async def heard(page: Page, sentences: int) -> None:
+    """Wait for so many finals."""
+
+    async def enough() -> bool:
+        return len(await shown(page)) >= sentences
+
+    await wait_until(enough, description=f"{sentences} sentences are shown", timeout=60)
+
+
+async def stored(system: System, job: str) -> bytes:
+    """The sound that the server has, without the header."""
+    async with httpx.AsyncClient(base_url=system.url) as http:
+        response = await http.get(f"/api/v1/jobs/{job}/audio.wav")
+        response.raise_for_status()
+        return response.content[44:]
+
+
+async def segments(system: System, job: str) -> list[str]:
+    async with httpx.AsyncClient(base_url=system.url) as http:
+        record = (await http.get(f"/api/v1/jobs/{job}")).json()
+    assert [segment["index"] for segment in record["segments"]] == list(range(len(record["segments"])))
+    return [segment["text"] for segment in record["segments"]]
+
+
+async def test_from_a_click_to_the_summary(system: System, tmp_path: Path, screenshots: Path) -> None:
+    async with (
+        browser(microphone(tmp_path, "standup")) as chromium,
+        window(chromium, system.url, viewport={"width": 1280, "height": 800}) as page,
+    ):
+        wire = Wire(page)
+        await page.screenshot(path=screenshots / "start.png")
+        await start(page, "Monday standup")
+        await page.evaluate(NOTE_GUESSES)
+        await heard(page, 6)
+        await expect(page.locator(".saved")).to_have_text(digits("N.N s saved"))
+        await page.screenshot(path=screenshots / "live.png")
+        await heard(page, len(spoken("standup")))
+        assert wrong(spoken("standup"), await shown(page)) <= CLOSE_TO_NOTHING
+        assert any("prototype" in guess for guess in await page.evaluate("[...guesses]"))
+        job = await finish(page)
+        card = page.get_by_label("Summary")
+        for text in [SUMMARY["title"], SUMMARY["summary"], *SUMMARY["key_points"], *SUMMARY["decisions"]]:
+            await expect(card.get_by_text(str(text), exact=True)).to_be_visible()
+        await expect(card.get_by_role("listitem").filter(has_text="Review the contract")).to_contain_text("Emma")
+        await expect(card).to_contain_text("Written by gemma3 on this server.")
+        await page.screenshot(path=screenshots / "done.png", full_page=True)
+        assert await segments(system, job) == await shown(page)
+        assert set(wire.lines[0].frames[:-1]) == {960}
+        assert wire.sound() == await stored(system, job)
+
+
+async def test_a_line_that_breaks_loses_nothing_and_doubles_nothing(
+    system: System, hears_a_little: Browser, proxy: Proxy, screenshots: Path
+) -> None:
+    async with window(hears_a_little, proxy.url, viewport={"width": 390, "height": 780}) as page:
+        wire = Wire(page)
+        await start(page)
+        await heard(page, 1)
+        proxy.cut()
+        await expect(page.locator(".trouble")).to_contain_text("No connection: the connection broke.")
+        await expect(page.locator(".saved")).to_contain_text("only in this browser", timeout=15_000)
+        await page.screenshot(path=screenshots / "offline-phone.png")
+        await mend(proxy, page)
+        await expect(page.locator(".trouble")).to_be_hidden(timeout=15_000)
+        await heard(page, SHORT)
+        assert wrong(spoken("standup", SHORT), await shown(page)) <= CLOSE_TO_NOTHING
+        await expect(page.locator(".trouble")).to_have_text("No sound comes in. Is the microphone muted?")  # it ended
+        job = await finish(page)
+        assert await segments(system, job) == await shown(page)
+        assert len(wire.welcomed) == 2
+        assert wire.sound() == await stored(system, job)
+
+
+async def test_a_page_that_is_loaded_again_goes_on(system: System, hears_a_little: Browser, proxy: Proxy) -> None:
+    async with window(hears_a_little, proxy.url) as page:
+        wire = Wire(page)
+        await start(page, "Twice begun")
+        await heard(page, 1)
+        proxy.cut()
+        # Sentences two and three are said to a page that has no line, and that is gone before it has one.
+        await wait_until(lambda: recorded(page, 8), description="two more sentences are said")
+        await page.reload()
+        await expect(page.get_by_role("heading", name="Twice begun")).to_be_visible()
+        await mend(proxy, page)
+        await expect(page.locator(".phase")).to_have_text("Recording")  # the microphone begins its file again
+        await heard(page, 4)
+        said = [*spoken("standup", 3), spoken("standup")[0]]
+        assert wrong(said, (await shown(page))[:4]) <= CLOSE_TO_NOTHING
+        job = await finish(page)
+        assert await segments(system, job) == await shown(page)
+        assert len({line.start for line in wire.welcomed}) == 2
+        await page.reload()
+        await expect(page.get_by_role("button", name="Start recording")).to_be_visible()  # there is no more to do
+
+
+async def mend(proxy: Proxy, page: Page) -> None:
+    """The network is there again, which the browser tells the page."""
+    proxy.mend()
+    await page.evaluate("dispatchEvent(new Event('online'))")
+
+
+async def recorded(page: Page, seconds: int) -> bool:
+    """Whether so much was recorded."""
+    minutes, rest = (await page.locator(".elapsed").inner_text()).split(":")
+    return 60 * int(minutes) + int(rest) >= seconds
+
+
+async def test_sound_that_comes_too_late_for_its_job_goes_on_in_another(
+    system: System, hears_a_little: Browser, proxy: Proxy
+) -> None:
+    async with window(hears_a_little, proxy.url) as page:
+        await start(page, "Long away")
+        await heard(page, 1)
+        proxy.cut()
+        async with httpx.AsyncClient(base_url=system.url) as http:
+
+            async def closed() -> bool:
+                jobs = (await http.get("/api/v1/jobs", params={"q": "Long away"})).json()["jobs"]
+                return bool(jobs[0]["state"] == "completed")
+
+            await wait_until(closed, description="the server has closed the job", timeout=40)
+        proxy.mend()
+        await heard(page, SHORT)
+        assert wrong(spoken("standup", SHORT), await shown(page)) <= CLOSE_TO_NOTHING
+        second = await finish(page)
+        href = await page.get_by_role("link", name="Part 1").get_attribute("href")
+        assert href is not None
+        first = href.removeprefix("/jobs/")
+        assert [*await segments(system, first), *await segments(system, second)] == await shown(page)
+        async with httpx.AsyncClient(base_url=system.url) as http:
+            options = (await http.get(f"/api/v1/jobs/{second}")).json()["options"]
+        assert (options["title"], options["metadata"]) == ("Long away (continued)", {"continues": first})
+
+
+async def test_a_pause_is_not_recorded(system: System, hears_a_little: Browser) -> None:
+    async with window(hears_a_little, system.url) as page:
+        wire = Wire(page)
+        await start(page)
+        await heard(page, 1)
+        await page.get_by_role("button", name="Pause").click()
+        await expect(page.locator(".phase")).to_have_text("Paused")
+        length = await page.locator(".elapsed").inner_text()
+        sent = len(wire.lines[0].frames)
+        await page.get_by_role("link", name="Recordings").click()
+        await expect(page.locator(".on-air")).to_contain_text("In progress")
+        await page.locator(".on-air").click()
+        await expect(page.locator(".elapsed")).to_have_text(length)
+        assert len(wire.lines[0].frames) - sent <= 1  # what was left of a frame
+        await page.get_by_role("button", name="Go on recording").click()
+        await heard(page, 2)
+        assert wrong([spoken("standup")[0]] * 2, await shown(page)) <= CLOSE_TO_NOTHING
+        job = await finish(page)
+        assert wire.sound() == await stored(system, job)
