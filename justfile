@@ -20,6 +20,7 @@ up *args: install
 
 # every test, against real servers
 test *args: install
+    @python -m tools.get_browser
     python -m pytest -n 3 --dist loadfile {{ args }}
 
 # lint, formatting and types

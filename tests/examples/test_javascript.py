@@ -22,7 +22,7 @@ from compose.ports import free_port
 from compose.servers import Server
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "javascript"
-HOW = "Node.js 20 or newer with npm is needed: https://nodejs.org/en/download, or on Debian `apt install nodejs npm`"
+HOW = "Node.js 20 or newer with npm is needed: `./justw install` brings it, or https://nodejs.org/en/download"
 
 
 def program(name: str) -> str:
