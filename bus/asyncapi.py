@@ -34,6 +34,8 @@ WRITERS: dict[type[Message], str] = {
     messages.Transcript: "stt",
     messages.Summary: "summary",
     messages.Completed: "summary",
+    messages.Replay: "edge, or anyone",
+    messages.Replayed: "vad",
     messages.Dead: "whoever met the message",
     messages.Redrive: "edge, or anyone",
     messages.Redriven: "the worker that did it",

@@ -13,12 +13,23 @@ import nats.errors
 
 from bus.audio import AudioFrame, audio_subject, decode_audio, encode_audio
 from bus.dead import replace
-from bus.messages import Closed, Completed, ContractError, Dead, Message, Opened, Redrive, Redriven, Segmented
+from bus.messages import (
+    Closed,
+    Completed,
+    ContractError,
+    Dead,
+    Message,
+    Opened,
+    Redrive,
+    Redriven,
+    Replay,
+    Segmented,
+)
 from bus.stream import ACK_TIMEOUT, Bus, Conflict, Raw
 
 _END = encode_audio(AudioFrame(0, b"", last=True))
 _MARKS = {"SPEECH": 0, "AUDIO": 1, "EVENTS": 2}
-_LATE: tuple[type[Message], ...] = (Dead, Redrive, Redriven)
+_LATE: tuple[type[Message], ...] = (Dead, Redrive, Redriven, Replay)
 """A finished job that has one of these may have somebody at work on it."""
 
 

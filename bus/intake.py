@@ -59,6 +59,11 @@ class Intake:
         self.expected = frame.end
         return pcm
 
+    @property
+    def gap(self) -> Gap | None:
+        """Where sound is that cannot be taken yet, because what lies before it has not come."""
+        return None if self._ahead is None else Gap(*self._ahead)
+
     def cuts(self, frame: AudioFrame) -> bool:
         """Whether a frame asks for a cut in sound that has been taken; one that came too early means nothing."""
         return frame.cut and frame.start <= self.expected

@@ -118,6 +118,9 @@ class SpeechOptions(_Value):
     prompt: str | None = Field(None, max_length=2_000, description="Text that sets vocabulary and style.")
     hotwords: str | None = Field(None, max_length=1_000, description="Words that are likely to be said.")
     task: Literal["transcribe", "translate"] = "transcribe"
+    model: str | None = Field(
+        None, min_length=1, max_length=200, description="One of those that the speech workers offer; None: their own."
+    )
 
 
 class JobOptions(SpeechOptions):
@@ -177,6 +180,28 @@ class Segmented(Message):
 
     SUBJECT = "events.{job}.segmented"
 
+    segments: int = Field(ge=0)
+    samples: Samples
+
+
+class Replay(Message):
+    """Somebody asks that a job's stored audio be processed once more. Written once for each generation."""
+
+    SUBJECT = "events.{job}.replay.{generation}"
+
+    generation: int = Field(ge=2, description="Counts the times that the job's audio was processed; the first was 1.")
+    speed: float | None = Field(
+        None, gt=0, allow_inf_nan=False, description="1: at the pace of the recording; None: as fast as it is taken."
+    )
+    options: JobOptions = Field(JobOptions(), description="The job's own, with what is to be different this time.")
+
+
+class Replayed(Message):
+    """The segmenter is through with a generation: it has exactly `segments` utterances, 0 to segments - 1."""
+
+    SUBJECT = "events.{job}.replayed.{generation}"
+
+    generation: int = Field(ge=2)
     segments: int = Field(ge=0)
     samples: Samples
 
@@ -343,7 +368,10 @@ class Attached(Message):
     claim: int = Field(ge=1, description="Sequence in stream AUDIO of its claim; the highest has the job.")
 
 
-EVENTS: tuple[type[Message], ...] = (Opened, Closed, Segmented, Transcript, Summary, Completed, Dead, Redrive, Redriven)
+EVENTS: tuple[type[Message], ...] = (
+    *(Opened, Closed, Segmented, Transcript, Summary, Completed),
+    *(Replay, Replayed, Dead, Redrive, Redriven),
+)
 """Everything that is published below `events.<job>`."""
 
 ALL: tuple[type[Message], ...] = (*EVENTS, Utterance, Progress, Speaking, Snapshot, Partial, Attached)

@@ -222,12 +222,16 @@ class Bus:
             found.append(raw)  # noqa: PERF401 - an asynchronous comprehension would hide that this is a read to the end
         return found
 
-    async def latest(self, stream: str, subject: str) -> list[Raw]:
-        """The last message of each subject under a filter, in order of the subjects."""
+    async def subjects(self, stream: str, subject: str) -> list[str]:
+        """The subjects under a filter that have a message, in order."""
         info = await self.until_done(
             lambda: self.js.stream_info(stream, subjects_filter=subject), f"{stream} cannot be read"
         )
-        found = [await self.last_raw(name) for name in sorted(info.state.subjects or {})]
+        return sorted(info.state.subjects or {})
+
+    async def latest(self, stream: str, subject: str) -> list[Raw]:
+        """The last message of each subject under a filter, in order of the subjects."""
+        found = [await self.last_raw(name) for name in await self.subjects(stream, subject)]
         return [raw for raw in found if raw is not None]
 
     async def read(self, stream: str, subject: str, *, after: int = 0, live: bool = True) -> AsyncGenerator[Raw, None]:

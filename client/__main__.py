@@ -12,12 +12,14 @@ from typing import Annotated
 import typer
 
 from client.dead import dead
+from client.diff import diff
 from client.doctor import doctor
 from client.erase import rm
 from client.export import export
 from client.job import job
 from client.jobs import jobs
 from client.places import data_home
+from client.replay import replay
 from client.shell import EXIT_CODES
 from client.streaming import stream
 from client.watch import tail
@@ -30,7 +32,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for command in (stream, jobs, job, export, rm, tail, doctor):
+for command in (stream, jobs, job, export, replay, diff, rm, tail, doctor):
     app.command(epilog=EXIT_CODES)(command)
 app.add_typer(dead, name="dead", epilog=EXIT_CODES)
 

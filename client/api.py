@@ -72,9 +72,25 @@ def _ws(server: str) -> str:
     return server.replace("http", "ws", 1)
 
 
-async def get_job(server: str, job_id: str) -> dict[str, Any]:
-    """Give the record of a job; raises UnreachableError, or ServerError (also for an unknown job)."""
-    return await call("GET", server, _job_path(job_id))
+async def get_job(server: str, job_id: str, generation: int = 1) -> dict[str, Any]:
+    """Give the record of a job, with the segments of a generation; raises UnreachableError, or ServerError.
+
+    ServerError also for an unknown job.
+    """
+    return await call("GET", server, _job_path(job_id) + (f"?generation={generation}" if generation > 1 else ""))
+
+
+async def replay_job(server: str, job_id: str, body: dict[str, Any]) -> int:
+    """Have a job's stored sound processed once more; gives the generation that comes of it. Raises as above."""
+    answer = await call("POST", server, f"{_job_path(job_id)}/replay", json=body)
+    if not isinstance(generation := answer.get("generation"), int):
+        raise ServerError(f"{server} took a replay but named no generation")
+    return generation
+
+
+def sound_url(server: str, job_id: str) -> str:
+    """Give the address of a job's sound, a WAV file."""
+    return f"{server}{_job_path(job_id)}/audio.wav"
 
 
 async def list_jobs(

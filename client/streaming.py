@@ -82,7 +82,7 @@ def stream(
     with told():
         try:
             begin = partial(capture, servers, options=wanted, frame_ms=frame_ms, fast=fast, give_up_after=give_up_after)
-            asyncio.run(_stream(begin, sound, servers, on_end=ended.set, as_json=as_json))
+            asyncio.run(show_capture(begin, sound, servers, on_end=ended.set, as_json=as_json))
         finally:
             if holes:
                 say(f"{'stdin' if file == '-' else file}: {damage_line(holes)}")
@@ -143,7 +143,7 @@ class _Session:
             self._task.cancel()
 
 
-async def _stream(
+async def show_capture(
     begin: Callable[..., AsyncGenerator[Message, None]],
     sound: Iterator[bytes],
     servers: Sequence[str],

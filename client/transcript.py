@@ -15,6 +15,14 @@ class _Value(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore")
 
 
+class Word(_Value):
+    """A word and when it was said, in seconds."""
+
+    word: str
+    start: float
+    end: float
+
+
 class Segment(_Value):
     """A final piece of the transcript; times in seconds."""
 
@@ -25,6 +33,7 @@ class Segment(_Value):
     speaker: str | None = None
     error: str | None = None
     """Why there is no text where something was said."""
+    words: list[Word] = Field(default_factory=list)
 
     @property
     def visible(self) -> bool:

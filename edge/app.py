@@ -12,7 +12,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route, WebSocketRoute
 
 from bus import Bus
-from edge import dead, download, erase, events, jobs, listing, page, sound
+from edge import dead, download, erase, events, jobs, listing, page, replay, sound
 from edge.asyncapi import asyncapi
 from edge.capture import capture
 from edge.problem import HANDLERS
@@ -56,6 +56,7 @@ def application(bus: Bus, settings: Settings, store: StoreSettings) -> Starlette
             Route("/api/v1/stream/create", jobs.create, methods=["POST"]),
             Route("/api/v1/jobs", listing.listing),
             Route("/api/v1/jobs/{job_id}", _job, methods=["GET", "DELETE"]),
+            Route("/api/v1/jobs/{job_id}/replay", replay.replay, methods=["POST"]),
             Route("/api/v1/jobs/{job_id}/events", events.events),
             Route("/api/v1/jobs/{job_id}/transcript.{format}", download.transcript),
             Route("/api/v1/jobs/{job_id}/audio.wav", sound.audio),

@@ -2,31 +2,25 @@
 
 from __future__ import annotations
 
-import json
 import uuid
 from contextlib import suppress
 from typing import Any
 
-from pydantic import ConfigDict, Field, ValidationError
+from pydantic import ConfigDict, Field
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 
 from bus import RATE, ContractError
-from bus.languages import LANGUAGES
-from bus.messages import JobOptions, Opened, Segmented, Transcript, VadOptions
+from bus.messages import JobOptions, Opened, Segmented, Transcript
+from edge.body import Vad, check_languages, read_body, refused
 from edge.export import title_of
 from edge.extra import extra
+from edge.generations import generations_json, replayed
 from edge.lookup import Query, answering, find, read_query, segments_of
 from edge.problem import Problem
 from edge.services import Services
 from edge.session import segment_json, summary_json
 from store.job import Job, transcript_text
-
-MAX_BODY = 65_536
-
-
-class _Vad(VadOptions):
-    model_config = ConfigDict(extra="forbid")
 
 
 class CreateJob(JobOptions):
@@ -34,13 +28,14 @@ class CreateJob(JobOptions):
 
     model_config = ConfigDict(extra="forbid")
 
-    vad: _Vad = _Vad()
+    vad: Vad = Vad()
 
 
 async def create(request: Request) -> JSONResponse:
     """`POST /api/v1/stream/create`: 201 with the job's id and the address of its socket."""
     services: Services = request.app.state.services
-    options = _parse(await _body(request))
+    options = await read_body(CreateJob, request)
+    _check(options)
     if trouble := services.trouble():
         raise Problem(503, trouble, retry_after=services.settings.retry_after)
     job_id = uuid.uuid4().hex
@@ -50,58 +45,15 @@ async def create(request: Request) -> JSONResponse:
     return JSONResponse({"job_id": job_id, "ws_url": ws_url}, 201)
 
 
-async def _body(request: Request) -> bytes:
-    body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > MAX_BODY:
-            raise Problem(413, f"the body is larger than {MAX_BODY} bytes")
-    return bytes(body)
-
-
-def _parse(body: bytes) -> CreateJob:
-    try:
-        parsed = json.loads(body) if body.strip() else {}
-        json.dumps(parsed, ensure_ascii=False, allow_nan=False).encode()  # Python reads NaN, and half characters
-    except (ValueError, RecursionError) as exc:
-        raise Problem(400, f"the body is not JSON: {exc}") from exc
-    try:
-        options = CreateJob.model_validate(parsed)
-    except ValidationError as exc:
-        errors = [_error(error["loc"], error["msg"]) for error in exc.errors(include_url=False, include_input=False)]
-        raise Problem(422, "; ".join(f"{e['field']}: {e['message']}" for e in errors), errors=errors) from exc
-    _check_languages(options)
+def _check(options: CreateJob) -> None:
+    """Raise Problem 422 for what JSON can say and the contract cannot."""
+    check_languages(options)
     try:
         # As the store and the bus will have it: neither takes all that JSON can say.
         JobOptions.model_validate_json(options.model_dump_json())
         Opened.decode(Opened(job="j", options=options).encode())
     except (OverflowError, ValueError, RecursionError) as exc:
-        raise _refused("metadata", f"cannot be kept: {exc}") from exc
-    return options
-
-
-def _check_languages(options: CreateJob) -> None:
-    """Raise Problem 422 where a language is none that Whisper knows, or not one of those that are allowed."""
-    allowed = options.allowed_languages
-    known = ", ".join(sorted(LANGUAGES))
-    if allowed and (unknown := [code for code in allowed if code not in LANGUAGES]):
-        raise _refused("allowed_languages", f"unknown language {unknown[0]!r}; accepted are {known}")
-    if options.language is None:
-        return
-    if options.language not in LANGUAGES:
-        raise _refused("language", f"unknown language {options.language!r}; accepted are null (detect) and {known}")
-    if allowed and options.language not in allowed:
-        raise _refused("language", f"{options.language!r} is not one of allowed_languages, {', '.join(allowed)}")
-
-
-def _refused(field: str, message: str) -> Problem:
-    return Problem(422, f"{field}: {message}", errors=[_error((field,), message)])
-
-
-def _error(loc: tuple[int | str, ...], message: str) -> dict[str, str]:
-    if message == "Extra inputs are not permitted":
-        message = f"unknown field; accepted are {', '.join((_Vad if loc[0] == 'vad' else CreateJob).model_fields)}"
-    return {"field": ".".join(map(str, loc)) or "body", "message": message}
+        raise refused("metadata", f"cannot be kept: {exc}") from exc
 
 
 class _Query(Query):
@@ -114,16 +66,32 @@ async def get(request: Request) -> JSONResponse:
     query = read_query(_Query, request)
     job = await find(request)
     segments = await segments_of(services, job, query.generation)
-    progress = await _progress(services, job, segments)
-    async with answering(services):
-        found = await extra(services.bus, job.job)
-    return JSONResponse(_job_json(job, segments) | {"progress": progress, "extra": found})
+    progress = await _progress(services, job, segments, query.generation)
+    told = await _told_by_the_bus(services, job, segments, query.generation)
+    return JSONResponse(_job_json(job, segments) | {"progress": progress} | told)
 
 
-async def _progress(services: Services, job: Job, segments: list[Transcript]) -> dict[str, Any]:
+async def _told_by_the_bus(services: Services, job: Job, segments: list[Transcript], generation: int) -> dict[str, Any]:
+    """What no record has; null of a finished job while the bus is away, so that it can be read all the same."""
+    try:
+        generations = await generations_json(services, job, generation, segments)
+        async with answering(services):
+            found = await extra(services.bus, job.job)
+    except Problem:
+        if generation > 1 or job.state != "completed":
+            raise
+        return {"generations": None, "extra": None}
+    return {"generations": generations, "extra": found}
+
+
+async def _progress(services: Services, job: Job, segments: list[Transcript], generation: int) -> dict[str, Any]:
     """How many segments have their text, and how many there will be, which is known once all are cut."""
-    total: int | None = len(segments) if job.state == "completed" else None
-    if total is None and job.state not in ("created", "streaming"):
+    total: int | None = len(segments) if job.state == "completed" and generation == 1 else None
+    if generation > 1:
+        async with answering(services):
+            again = await replayed(services.bus, job.job, generation)
+        total = again.segments if again else None
+    elif total is None and job.state not in ("created", "streaming"):
         async with answering(services):
             with suppress(ContractError):
                 counted = await services.bus.last(Segmented, Segmented.pattern(job.job))

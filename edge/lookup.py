@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from starlette.requests import Request
 
 from bus import ContractError
-from bus.messages import Transcript
+from bus.messages import Replay, Transcript
 from edge.problem import Problem
 from edge.services import Services
 from store.job import Job
@@ -76,5 +76,8 @@ async def segments_of(services: Services, job: Job, generation: int = 1) -> list
             except ContractError:
                 continue
     if generation > 1 and not found:
-        raise Problem(404, f"job {job.job!r} has no generation {generation}")
+        async with answering(services):
+            asked = await services.bus.last_raw(Replay.pattern(job.job, generation=str(generation)))
+        if asked is None:
+            raise Problem(404, f"job {job.job!r} has no generation {generation}")
     return sorted(found, key=lambda transcript: transcript.index)

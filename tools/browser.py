@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from playwright.async_api import Browser, Playwright, async_playwright
+from playwright.sync_api import Playwright as SyncPlaywright
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 """What the program is called, by those who package it."""
@@ -44,7 +45,7 @@ async def browser(microphone: Path | None = None, *switches: str) -> AsyncIterat
             await launched.close()
 
 
-def program(playwright: Playwright) -> str:
+def program(playwright: Playwright | SyncPlaywright) -> str:
     """Return the path of the browser: `CHROMIUM`, the system's, or the one that Playwright has downloaded."""
     if named := os.environ.get("CHROMIUM"):
         return named

@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import NoReturn
 
 import structlog
@@ -17,10 +18,11 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from bus import Bus, run, serve
 from bus.messages import Source, Transcript, Utterance
-from processors.stt.core import failed_transcript
+from processors.stt.core import Model, Unfit, failed_transcript
 from processors.stt.engine import Engine
+from processors.stt.engines import Engines
 from processors.stt.interim import Interim
-from processors.stt.models import Device
+from processors.stt.models import Device, offered
 from processors.stt.scheduler import Scheduler, SpeechEngine
 from processors.stt.transcriber import RANKS, Transcriber
 
@@ -35,6 +37,8 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="STT_")
 
     model: str = Field("", description="Name, path or owner/name; empty: `small` on a CPU, `large-v3-turbo` on a GPU.")
+    models: str = Field("", description="Further ones that a job may ask for, as for `model`, with commas between.")
+    models_loaded: int = Field(2, ge=1, le=64, description="How many of those are loaded at a time.")
     device: Device = "auto"
     compute_type: str = Field("auto", description="A CTranslate2 type; auto: float16 on a GPU, int8 on a CPU.")
     workers: int = Field(
@@ -50,9 +54,15 @@ class Settings(BaseSettings):
     attempts: int = Field(3, ge=1, description="Tries at an utterance before its transcript says that it failed.")
     ack_wait: float = Field(30.0, ge=0.5, description="Seconds of silence after which a worker counts as dead.")
 
+    @property
+    def offered(self) -> dict[str, str]:
+        """The further models by the names that clients have for them; raises StartError."""
+        return offered(name.strip() for name in self.models.split(",") if name.strip())
+
 
 async def main(bus: Bus, settings: Settings) -> None:
     """Load the model, then transcribe until the bus is stopping."""
+    _ = settings.offered  # a bad value is told before anything is loaded
     engine = await _load(bus, settings)
     if engine is not None:
         await bus.announce("stt")
@@ -64,18 +74,7 @@ async def _load(bus: Bus, settings: Settings) -> Engine | None:
     logging.getLogger("faster_whisper").setLevel(logging.WARNING)  # it tells of each utterance
     began = time.perf_counter()
     loader = ThreadPoolExecutor(1, thread_name_prefix="load")
-    loading = asyncio.get_running_loop().run_in_executor(
-        loader,
-        lambda: Engine(
-            settings.model,
-            device=settings.device,
-            compute_type=settings.compute_type,
-            workers=settings.workers,
-            threads=settings.threads,
-            beam_size=settings.beam_size,
-            shortest_window=settings.shortest_window,
-        ),
-    )
+    loading = asyncio.get_running_loop().run_in_executor(loader, lambda: load_engine(settings, settings.model))
     stop: asyncio.Future[bool] = asyncio.create_task(bus.stopping.wait())
     await asyncio.wait((loading, stop), return_when=asyncio.FIRST_COMPLETED)
     stop.cancel()
@@ -94,15 +93,51 @@ async def _load(bus: Bus, settings: Settings) -> Engine | None:
     return engine
 
 
-async def serve_utterances(bus: Bus, engine: SpeechEngine, settings: Settings) -> None:
-    """Transcribe utterances from the shared queues, and what is still being said, until the bus is stopping."""
-    scheduler = Scheduler(engine, settings.batch_size or BATCH_SIZE[engine.device], settings.batch_seconds)
-    transcriber = Transcriber(bus, engine.model, scheduler)
+def load_engine(settings: Settings, name: str) -> Engine:
+    """Load a model as these settings say; takes its time. Raises StartError."""
+    return Engine(
+        name,
+        device=settings.device,
+        compute_type=settings.compute_type,
+        workers=settings.workers,
+        threads=settings.threads,
+        beam_size=settings.beam_size,
+        shortest_window=settings.shortest_window,
+    )
+
+
+async def serve_utterances(
+    bus: Bus, engine: SpeechEngine, settings: Settings, load: Callable[[str], SpeechEngine] | None = None
+) -> None:
+    """Transcribe utterances from the shared queues, and what is still being said, until the bus is stopping.
+
+    `load`: gives a further model, of those that the settings offer; None: as the settings say.
+    """
+
+    def schedule(engine: SpeechEngine) -> Scheduler:
+        return Scheduler(engine, settings.batch_size or BATCH_SIZE[engine.device], settings.batch_seconds)
+
+    load = load or partial(load_engine, settings)
+    engines = Engines(engine, settings.offered, load, schedule, settings.models_loaded)
+    scheduler = engines.own.scheduler
     interim = Interim(bus, scheduler)
 
     async def handle(utterance: Utterance) -> Sequence[Transcript]:
-        interim.close_segment(utterance.job, utterance.index)
-        return [] if utterance.last else [await transcriber.transcribe(utterance)]
+        if utterance.generation == 1:  # nothing of a later one is ever open
+            interim.close_segment(utterance.job, utterance.index)
+        if utterance.last:
+            return []
+        try:
+            async with engines.using(utterance.options.model) as chosen:
+                return [await Transcriber(bus, chosen.model, chosen.scheduler).transcribe(utterance)]
+        except Unfit as exc:
+            log.warning("cannot be transcribed", job=utterance.job, index=utterance.index, reason=str(exc))
+            return [failed(utterance, str(exc))]
+
+    def failed(utterance: Utterance, reason: str) -> Transcript:
+        asked = utterance.options.model
+        model = engine.model if asked in (None, engine.model.name) else Model(asked, "")
+        return failed_transcript(utterance, reason, model)
 
     def queue(source: Source) -> Coroutine[None, None, None]:
         return serve(
@@ -115,17 +150,16 @@ async def serve_utterances(bus: Bus, engine: SpeechEngine, settings: Settings) -
             at_once=2 * scheduler.batch_size * engine.workers,
             ack_wait=settings.ack_wait,
             attempts=settings.attempts,
-            failed=lambda utterance, reason: [failed_transcript(utterance, reason, engine.model)],
+            failed=lambda utterance, reason: [failed(utterance, reason)],
         )
 
-    drafting = asyncio.create_task(interim.run())
     try:
-        async with asyncio.TaskGroup() as serving:
-            for source in RANKS:
-                serving.create_task(queue(source))
+        async with asyncio.TaskGroup() as working:
+            drafting = working.create_task(interim.run())
+            await asyncio.gather(*(working.create_task(queue(source)) for source in RANKS))
+            drafting.cancel()
     finally:
-        drafting.cancel()
-        scheduler.close()  # what runs has been given back: nobody waits for it
+        engines.close()  # what runs has been given back: nobody waits for it
 
 
 def run_process(main: Callable[[Bus, Settings], Coroutine[None, None, None]] = main) -> NoReturn:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Literal
 
@@ -50,17 +51,41 @@ def find_model(name: str) -> Path:
     """
     if name in known_models():
         return _download(name, "not in the cache")
+    if (folder := _find_folder(name, "STT_MODEL")) is not None:
+        return folder
+    return _download(name, "neither a folder here nor in the cache")
+
+
+def offered(names: Iterable[str]) -> dict[str, str]:
+    """What clients may ask for, by the name that transcripts have for it; nothing is downloaded yet.
+
+    `names`: as for `find_model`; a path is offered by its folder's name. Raises StartError where there is no such
+    model, or where two have the same name.
+    """
+    found: dict[str, str] = {}
+    for name in names:
+        folder = None if name in known_models() else _find_folder(name, "STT_MODELS")
+        shown = folder.resolve().name if folder else name
+        if found.setdefault(shown, name) != name:
+            raise StartError(
+                f"STT_MODELS: {found[shown]!r} and {name!r} have the same name; accepted: one of each name"
+            )
+    return found
+
+
+def _find_folder(name: str, variable: str) -> Path | None:
+    """The folder that a name is the path of; None for what may be on the hub. Raises StartError for anything else."""
     folder = Path(name).expanduser()
     if (folder / "model.bin").is_file():
         return folder
     if folder.is_dir():
-        raise _no_model(name, "there is no model.bin in that folder")
+        raise _no_model(name, "there is no model.bin in that folder", variable)
     if folder.exists():
-        raise _no_model(name, "that is not a folder")
+        raise _no_model(name, "that is not a folder", variable)
     if is_hub_id(name):
-        return _download(name, "neither a folder here nor in the cache")
+        return None
     is_path = name.startswith((".", "~")) or "/" in name or os.sep in name
-    raise _no_model(name, "there is no such folder" if is_path else "there is no such model")
+    raise _no_model(name, "there is no such folder" if is_path else "there is no such model", variable)
 
 
 def is_hub_id(name: str) -> bool:
@@ -85,9 +110,9 @@ def _download(name: str, wrong: str) -> Path:
     return folder
 
 
-def _no_model(name: str, wrong: str) -> StartError:
+def _no_model(name: str, wrong: str, variable: str = "STT_MODEL") -> StartError:
     return StartError(
-        f"STT_MODEL={name!r}: {wrong}; accepted: the path of a folder with a Whisper model in CTranslate2 format, "
+        f"{variable}={name!r}: {wrong}; accepted: the path of a folder with a Whisper model in CTranslate2 format, "
         f"owner/name of one on the Hugging Face hub, or one of {', '.join(known_models())}"
     )
 

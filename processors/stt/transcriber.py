@@ -72,18 +72,21 @@ class Transcriber:
 
     async def _earlier(self, utterance: Utterance) -> list[Earlier]:
         """What the job's utterances before this one say; waits a little where some are still being transcribed."""
-        wanted = range(max(0, utterance.index - MEMORY), utterance.index)
-        subject = Transcript.pattern(utterance.job, generation=str(utterance.generation))
+        before = range(max(0, utterance.index - MEMORY), utterance.index)
         until = asyncio.get_running_loop().time() + _EVIDENCE_WITHIN
+        found: dict[int, Earlier | None] = {}
         while True:
-            found: dict[int, Transcript] = {}
-            for raw in await self._bus.history("EVENTS", subject):
-                try:
-                    made = Transcript.decode(raw.data)
-                except ContractError:
-                    continue
-                found[made.index] = made
-            there = [found[index] for index in wanted if index in found]
-            if len(there) == len(wanted) or asyncio.get_running_loop().time() >= until:
-                return [earlier(made) for made in there if made.error is None]
+            for index in before:
+                if index not in found and (made := await self._made(utterance, index)):
+                    found[index] = None if made.error else earlier(made)
+            if len(found) == len(before) or asyncio.get_running_loop().time() >= until:
+                return [one for _, one in sorted(found.items()) if one]
             await asyncio.sleep(_LOOK_EVERY)
+
+    async def _made(self, utterance: Utterance, index: int) -> Transcript | None:
+        subject = Transcript.pattern(utterance.job, generation=str(utterance.generation), index=str(index))
+        try:
+            stored = await self._bus.last(Transcript, subject)
+        except ContractError:  # somebody's garbage
+            return None
+        return stored.value if stored else None

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from bus import Bus, Message, lease, run
-from bus.messages import Opened, Partial, Snapshot
+from bus.messages import Opened, Partial, Replay, Snapshot
+from processors.vad.replay import Replaying
 from processors.vad.segmentation import Segmentation
 from processors.vad.settings import Settings
 
@@ -25,6 +28,10 @@ class Owner:
             if self._jobs.get(opened.job) is job:
                 del self._jobs[opened.job]
 
+    async def repeat(self, replay: Replay, epoch: int) -> list[Message]:
+        """Segment the stored audio of a job once more, from where that stands."""
+        return await Replaying(self._bus, self._settings, replay, epoch).run()
+
     def snapshot(self, job: str) -> bytes | None:
         """What is open of a job, as a `Snapshot`."""
         owned = self._jobs.get(job)
@@ -42,7 +49,19 @@ async def main(bus: Bus, settings: Settings) -> None:
     owner = Owner(bus, settings)
     async with bus.answering(Snapshot.pattern(), owner.snapshot), bus.listening(Partial, "*", owner.understood):
         await bus.announce("vad")
-        await lease(bus, Opened, owner.own, durable="vad", ack_wait=settings.ack_wait)
+        async with asyncio.TaskGroup() as leases:
+            leases.create_task(lease(bus, Opened, owner.own, durable="vad", ack_wait=settings.ack_wait))
+            # Few at a time, so that workers share a backlog of them, and what is live is not kept waiting.
+            leases.create_task(
+                lease(
+                    bus,
+                    Replay,
+                    owner.repeat,
+                    durable="vad-replay",
+                    at_once=settings.replays,
+                    ack_wait=settings.ack_wait,
+                )
+            )
 
 
 if __name__ == "__main__":

@@ -41,6 +41,7 @@ class Settings(BaseSettings):
     max_ms: int = Field(28_000, ge=5_000, le=28_000)
     ack_wait: float = Field(5.0, ge=0.5, description="Seconds of silence after which a worker counts as dead.")
     abandoned: float = Field(35.0, gt=0, description="Seconds without audio after which a job that no edge has ends.")
+    replays: int = Field(8, ge=1, le=1_000, description="Replays that a worker has in hand at the same time.")
 
     # Defaults are not held against each other: a longer or shorter hangover alone is fine, and widens the bounds.
     @field_validator("min_hangover_ms", "max_hangover_ms")
@@ -53,8 +54,11 @@ class Settings(BaseSettings):
             raise ValueError(f"at least VAD_HANGOVER_MS is accepted, which is {hangover}")
         return bound
 
-    def plan(self, options: JobOptions) -> Plan:
-        """What these settings and a job's options come to; any options do."""
+    def plan(self, options: JobOptions, *, replay: bool = False) -> Plan:
+        """What these settings and a job's options come to; any options do.
+
+        replay: of a job that is stored. Its pauses were judged when it was live, and the cuts are among its audio.
+        """
         asked = options.vad
         partials = options.partials and options.source == "live"
         adaptive = partials and (asked.endpointing or self.endpointing) == "adaptive"
@@ -66,7 +70,7 @@ class Settings(BaseSettings):
         if hangover is not None:
             chosen["hangover_ms"] = hangover.most * 1000 // RATE
         mode = self.aggressiveness if asked.aggressiveness is None else asked.aggressiveness
-        return Plan(mode, Parameters(**chosen), partials, hangover)
+        return Plan(mode, Parameters(**chosen), partials and not replay, None if replay else hangover)
 
     def _hangover(self, asked: VadOptions) -> Hangover:
         """What a job asks for prevails over what is set here; its hangover prevails over its bounds."""

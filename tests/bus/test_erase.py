@@ -8,7 +8,18 @@ from bus import Bus
 from bus.audio import AudioFrame, encode_audio
 from bus.claim import AudioEnded, claim_audio
 from bus.erase import StillLive, erase, known, settle
-from bus.messages import Closed, Completed, Opened, Redriven, Segmented, Summary, Transcript, Utterance, dead_letter
+from bus.messages import (
+    Closed,
+    Completed,
+    Opened,
+    Redriven,
+    Replay,
+    Segmented,
+    Summary,
+    Transcript,
+    Utterance,
+    dead_letter,
+)
 from compose.servers import Server
 
 
@@ -75,6 +86,14 @@ async def test_a_finished_job_is_settled_unless_it_may_be_mended(bus: Bus) -> No
     await fill(bus, "b")
     await bus.publish(Redriven(job="b", worker="stt", stream="SPEECH", seq=1))
     assert not await settle(bus, "b", finished=False)
+
+
+async def test_a_finished_job_that_was_replayed_may_have_somebody_at_work_on_it(bus: Bus) -> None:
+    await fill(bus, "a")
+    await bus.publish(Replay(job="a", generation=2))
+    assert not await settle(bus, "a", finished=True)
+    assert await erase(bus, "a", mark=True)
+    assert sorted(await left(bus, "a")) == ["audio.a", "events.a.completed", "events.a.segmented"]
 
 
 async def test_a_finished_job_whose_events_have_aged_out_is_settled(bus: Bus) -> None:

@@ -128,3 +128,15 @@ def test_the_sound_is_whole_however_it_was_cut_refused_and_sent_again(
     stored.append(frame(2_560, 2_560, last=True))
     intake = Intake(0)
     assert b"".join(intake.take(seq, one) for seq, one in enumerate(stored, 1)) == SOUND[:5_120]
+
+
+def test_what_came_too_early_is_known_until_the_gap_is_filled() -> None:
+    intake = Intake(0)
+    assert intake.gap is None
+    for seq, one in enumerate((frame(0, 480), frame(960, 1_440), frame(1_440, 1_920)), 1):
+        intake.take(seq, one)
+    gap = intake.gap
+    assert gap is not None
+    assert (gap.sample, gap.seq) == (960, 2)
+    intake.take(4, frame(480, 960))
+    assert intake.gap is None

@@ -9,7 +9,7 @@ import pytest
 from bus import Bus, connect
 from bus.messages import Completed, JobOptions, Segmented, Summary, Transcript
 from compose.servers import Server
-from edge.jobs import MAX_BODY
+from edge.body import MAX_BODY
 from store.jobs import connect as connect_store
 from tests.edge.conftest import Edge, client, running_edge
 from tests.support import wait_until

@@ -28,18 +28,18 @@ def breaks(old: Json, new: Json) -> list[str]:
             if before[what] != new[name][what]
         ]
     after = _classes(new)
-    for name, cls in _classes(old).items():
-        if name in after:
-            found += [f"{name}.{trouble}" for trouble in _fields(cls, after[name])]
-    return found
+    for place, cls in _classes(old).items():
+        if place in after:
+            found += [f"{place[1]}.{trouble}" for trouble in _fields(cls, after[place])]
+    return list(dict.fromkeys(found))  # several messages may have fields of one class
 
 
-def _classes(schemas: Json) -> Json:
-    """Every class, also those of which messages have fields."""
-    found: Json = {}
+def _classes(schemas: Json) -> dict[tuple[str, str], Json]:
+    """Every class, also those of which messages have fields, by the message and its own name."""
+    found: dict[tuple[str, str], Json] = {}
     for name, entry in schemas.items():
-        found |= entry["schema"].get("$defs", {})
-        found[name] = entry["schema"]
+        found |= {(name, inner): cls for inner, cls in entry["schema"].get("$defs", {}).items()}
+        found[name, name] = entry["schema"]
     return found
 
 

@@ -16,6 +16,8 @@ from bus.messages import (
     Progress,
     Redrive,
     Redriven,
+    Replay,
+    Replayed,
     Segmented,
     Snapshot,
     Speaking,
@@ -33,6 +35,7 @@ _SPEECH = SpeechOptions(
     prompt="예산, the budget",
     hotwords="Stenobus 강남",
     task="translate",
+    model="large-v3",
 )
 
 _VAD = VadOptions(
@@ -46,25 +49,24 @@ _VAD = VadOptions(
     max_ms=20_000,
 )
 
+_OPTIONS = JobOptions(
+    **_SPEECH.model_dump(),
+    title="주간 회의",
+    sample_rate=48_000,
+    encoding="pcm_f32le",
+    source="upload",
+    partials=False,
+    vad=_VAD,
+    summary=False,
+    webhook_url="https://example.com/hook?a=1",
+    metadata={"room": "R7", "seats": 12, "tags": ["weekly", None], "ratio": 0.5, "open": True},
+)
+
 _PCM = b"\x00\x00\xff\x7f\x00\x80\x01\x00"
 """Four samples: silence, the loudest, the lowest, and one step."""
 
 FULL: tuple[Message, ...] = (
-    Opened(
-        job="m-1_A",
-        options=JobOptions(
-            **_SPEECH.model_dump(),
-            title="주간 회의",
-            sample_rate=48_000,
-            encoding="pcm_f32le",
-            source="upload",
-            partials=False,
-            vad=_VAD,
-            summary=False,
-            webhook_url="https://example.com/hook?a=1",
-            metadata={"room": "R7", "seats": 12, "tags": ["weekly", None], "ratio": 0.5, "open": True},
-        ),
-    ),
+    Opened(job="m-1_A", options=_OPTIONS),
     Closed(job="m-1_A", samples=480_000, reason="stop"),
     Segmented(job="m-1_A", segments=4, samples=480_000),
     Transcript(
@@ -102,6 +104,8 @@ FULL: tuple[Message, ...] = (
         reason="the second answer was usable",
     ),
     Completed(job="m-1_A", segments=4, samples=480_000),
+    Replay(job="m-1_A", generation=2, speed=1.5, options=_OPTIONS),
+    Replayed(job="m-1_A", generation=2, segments=4, samples=480_000),
     Dead(
         job="m-1_A", stream="SPEECH", seq=70_001, at="speech.m-1_A.1.live", reason="OutOfMemory: 12 GiB", worker="stt"
     ),

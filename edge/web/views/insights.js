@@ -1,54 +1,49 @@
 /** What further processors found out about a recording, whatever that is. */
 
+import { figure, words } from "../core/figures.js";
 import { h } from "../dom.js";
 
-/** found: an object, each member one insight: a text, a number, a list, or an object. Null where there is nothing. */
+/** found: an object, each member one insight: a figure, a text, a list, or an object. Null where there is nothing. */
 export function insights(found) {
-  const members = Object.entries(found ?? {}).filter(([, value]) => !bare(value));
+  const members = shownOf(found ?? {});
   if (!members.length) return null;
+  const plain = members.filter(([, value]) => typeof value !== "object");
+  const rest = members.filter(([, value]) => typeof value === "object");
   return h(
     "section",
     { class: "card insights", "aria-label": "Insights" },
     h("h2", {}, "Insights"),
-    members.map(([name, value]) => h("div", { class: "block" }, h("h3", {}, words(name)), shown(value))),
+    plain.length ? pairs(plain) : null,
+    rest.map(([name, value]) => h("div", { class: "block" }, h("h3", {}, words(name)), nested(value))),
   );
 }
 
-function shown(value) {
-  if (Array.isArray(value))
-    return h(
-      "ul",
-      {},
-      value.filter((item) => !bare(item)).map((item) => h("li", {}, line(item))),
-    );
-  if (typeof value === "object") {
-    const members = Object.entries(value).filter(([, member]) => !bare(member));
-    return h(
-      "dl",
-      {},
-      members.flatMap(([name, member]) => [h("dt", {}, words(name)), h("dd", {}, line(member))]),
-    );
-  }
-  return h("p", {}, line(value));
+function nested(value) {
+  if (!Array.isArray(value)) return pairs(shownOf(value));
+  return h(
+    "ul",
+    {},
+    value.map((item) => h("li", {}, line("", item))),
+  );
 }
 
-function line(value) {
-  if (Array.isArray(value)) return value.map(line).join(", ");
-  if (typeof value === "object" && value !== null) {
-    return Object.entries(value)
-      .filter(([, member]) => !bare(member))
-      .map(([name, member]) => `${words(name)}: ${line(member)}`)
-      .join(" · ");
-  }
-  return typeof value === "number" ? String(Math.round(value * 1_000) / 1_000) : String(value);
+function pairs(members) {
+  return h(
+    "dl",
+    {},
+    members.flatMap(([name, value]) => [h("dt", {}, words(name)), h("dd", {}, line(name, value))]),
+  );
 }
 
-function bare(value) {
-  return value === null || value === undefined || value === "" || (Array.isArray(value) && value.length === 0);
+function line(name, value) {
+  if (Array.isArray(value)) return value.map((item) => line(name, item)).join(", ");
+  if (typeof value !== "object" || value === null) return figure(name, value);
+  return shownOf(value)
+    .map(([member, inner]) => `${words(member)}: ${line(member, inner)}`)
+    .join(" · ");
 }
 
-/** A name of the wire as words: talk_time becomes Talk time. */
-function words(name) {
-  const text = name.replaceAll("_", " ");
-  return text.charAt(0).toUpperCase() + text.slice(1);
+/** Members that are worth a word. */
+function shownOf(object) {
+  return Object.entries(object).filter(([name, value]) => figure(name, value) !== null);
 }

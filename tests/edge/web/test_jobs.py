@@ -192,6 +192,7 @@ async def test_a_recording_is_seen_and_a_sentence_is_heard_where_it_was_said(
     segments = (await record(system, standup))["segments"]
     sentence = next(segment for segment in segments if segment["text"] == "We need two more testers.")
     line = page.locator(".lines li").filter(has_text="We need two more testers.")
+    await page.locator("audio").evaluate("(audio) => { audio.playbackRate = 0.25; }")  # so that there is time to look
     await line.get_by_role("button").click()
     await wait_until(lambda: playing(page), description="it plays")
     await expect(line).to_have_attribute("aria-current", "true")
@@ -221,6 +222,7 @@ async def test_the_keyboard_plays_and_moves(system: System, on_standup: Page, st
     await wait_until(lambda: at(page, before + 5), description="five seconds on")
     await page.keyboard.press("ArrowLeft")
     await wait_until(lambda: at(page, before), description="and back")
+    await page.locator("audio").evaluate("(audio) => { audio.currentTime = 0; }")
     for key, index in (("ArrowDown", 1), ("ArrowDown", 2), ("ArrowUp", 1), ("ArrowUp", 0), ("ArrowUp", 0)):
         await page.keyboard.press(key)
         await wait_until(lambda index=index: at(page, segments[index]["start"]), description=f"sentence {index}")

@@ -375,14 +375,28 @@ async def test_sound_that_is_not_kept_any_more_leaves_the_text(page: Page, serve
     await expect(page.get_by_text("There is no sound to play.")).to_be_visible()
 
 
-async def test_what_other_processors_found_is_shown(page: Page, server: Server) -> None:
-    found = {"talk_time": {"Emma": 12.3456, "Brian": 7}, "topics": ["release", MARKUP], "sentiment": "calm", "none": []}
+async def test_what_other_processors_found_is_shown(page: Page, server: Server, screenshots: Path) -> None:
+    found = {
+        "final": True,
+        "talk_seconds": 75.2,
+        "silence_share": 0.254,
+        "words_per_minute": 141.26,
+        "longest_monologue_start": 16_000,
+        "mood": MARKUP,
+        "keywords": {"budget": 2, "contract": 1},
+        "speakers": [{"speaker": "Emma", "talk_seconds": 12.34, "interruptions": 0}],
+        "interruptions": None,
+        "topics": [],
+    }
     server.answers[f"GET /api/v1/jobs/{JOB}"] = [(200, record(insights=found))]
     await page.goto(f"{page.url}jobs/{JOB}")
     insights = page.get_by_role("region", name="Insights")
-    await expect(insights.get_by_role("heading", level=3)).to_have_text(["Talk time", "Topics", "Sentiment"])
-    await expect(insights).to_contain_text("Emma12.346")
-    await expect(insights.get_by_role("listitem")).to_have_text(["release", MARKUP])
+    await expect(insights.get_by_role("heading", level=3)).to_have_text(["Keywords", "Speakers"])
+    terms = ["Talk", "Silence", "Words per minute", "Mood", "Budget", "Contract"]
+    await expect(insights.locator("dt")).to_have_text(terms)
+    await expect(insights.locator("dd")).to_have_text(["1:15", "25 %", "141.3", MARKUP, "2", "1"])
+    await expect(insights.get_by_role("listitem")).to_have_text(["Speaker: Emma · Talk: 12.3 s · Interruptions: 0"])
+    await page.screenshot(path=screenshots / "insights.png", full_page=True)
 
 
 async def test_a_recording_that_cannot_be_deleted_stays_and_says_why(page: Page, server: Server) -> None:

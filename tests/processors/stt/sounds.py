@@ -9,9 +9,17 @@ from typing import NamedTuple
 
 import numpy as np
 
-from audio import decode
+from audio import decode, to_float32
+from bus.messages import SpeechOptions
+from processors.stt.decoder import Sound
+from processors.stt.whisper import Whisper
 
-SAMPLES = Path(__file__).parents[3] / "samples"
+ROOT = Path(__file__).parents[3]
+SAMPLES = ROOT / "samples"
+MICRO = ROOT / "models/whisper-micro"
+SHORTEST = 500
+"""Frames of the shortest window that whisper-micro understands."""
+
 PADDING = 4_800
 LONGEST = 28 * 16_000
 
@@ -39,6 +47,26 @@ def sentences(name: str) -> list[Sentence]:
 def packed(said: Iterable[Sentence]) -> bytes:
     """One sentence after the other without a pause, as long as the longest utterance at most."""
     return b"".join(sentence.pcm[2 * PADDING : -2 * PADDING] for sentence in said)[: 2 * LONGEST]
+
+
+def prepared(
+    whisper: Whisper,
+    pcm: bytes,
+    options: SpeechOptions | None = None,
+    *,
+    shortest: int = SHORTEST,
+    draft: bool = False,
+) -> Sound:
+    """A sound as the decoder takes it, whether anybody speaks there or not."""
+    options = options or SpeechOptions()
+    context = whisper.context(options.prompt, options.hotwords)
+    return Sound(whisper.features(to_float32(pcm)), options, context, shortest, draft)
+
+
+def louder(pcm: bytes, decibels: float) -> bytes:
+    """With another gain; what is too loud is cut off."""
+    samples = np.frombuffer(pcm, np.int16) * 10 ** (decibels / 20)
+    return bytes(np.clip(samples, -32_768, 32_767).astype(np.int16))
 
 
 def noisy(pcm: bytes, decibels: float, random: np.random.Generator) -> bytes:

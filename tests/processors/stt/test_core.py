@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import zlib
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -15,10 +17,12 @@ from processors.stt.core import (
     HeardSegment,
     HeardWord,
     Model,
+    compression_ratio,
     confidence,
     failed_transcript,
     is_better,
     is_poor,
+    is_silence,
     place_words,
 )
 from processors.stt.core import transcript as make
@@ -40,7 +44,9 @@ def heard(*segments: HeardSegment) -> Heard:
 
 def test_a_transcript_says_what_was_heard_and_how() -> None:
     words = HeardWord(" Good", 0.1, 0.5, 0.9), HeardWord(" morning.", 0.5, 1.0, 0.8)
-    assert make(UTTERANCE, heard(segment(" Good morning.", *words)), MODEL, 0.25) == Transcript.model_validate(
+    assert make(
+        UTTERANCE, replace(heard(segment(" Good morning.", *words)), elapsed=0.25), MODEL
+    ) == Transcript.model_validate(
         {
             "job": "weekly",
             "index": 3,
@@ -67,18 +73,23 @@ def test_a_transcript_says_what_was_heard_and_how() -> None:
 def test_segments_become_one_text_and_the_worst_of_them_is_told() -> None:
     first = segment(" Good  morning.", HeardWord(" Good", 0, 0.5, 1), compression_ratio=0.8)
     second = segment(" Thank you. ", HeardWord(" Thank", 1, 1.5, 1), compression_ratio=2.5)
-    made = make(UTTERANCE, heard(first, second), MODEL, 0)
+    made = make(UTTERANCE, heard(first, second), MODEL)
     assert made.text == "Good morning. Thank you."
     assert [word.word for word in made.words] == ["Good", "Thank"]
     assert made.compression_ratio == 2.5
 
 
 def test_text_without_spaces_between_words_stays_so() -> None:
-    assert make(UTTERANCE, heard(segment("会議を"), segment("始めます。")), MODEL, 0).text == "会議を始めます。"
+    assert make(UTTERANCE, heard(segment("会議を"), segment("始めます。")), MODEL).text == "会議を始めます。"
+
+
+def test_what_was_heard_is_one_line() -> None:
+    assert heard(segment(" Good\n morning. "), segment(" Thank  you.\u3000")).text == "Good morning. Thank you."
+    assert heard().text == ""
 
 
 def test_no_segments_is_a_transcript_without_words_and_no_error() -> None:
-    made = make(UTTERANCE, heard(), MODEL, 0.1)
+    made = make(UTTERANCE, heard(), MODEL)
     assert (made.text, made.words, made.confidence, made.error) == ("", [], 0.0, None)
     assert made.no_speech_probability == 0.25
 
@@ -143,6 +154,28 @@ SILENCE = Decoding(-1.2, 1.5, 0.7)
 )
 def test_poor_is_repetitive_or_unlikely_unless_nobody_speaks(decoding: Decoding, poor: bool) -> None:
     assert is_poor(decoding) == poor
+
+
+@pytest.mark.parametrize(
+    ("decoding", "silent"),
+    [
+        (GOOD, False),
+        (SILENCE, True),
+        (Decoding(-1.2, 1.5, 0.6), False),
+        (Decoding(-1.0, 1.5, 0.7), True),
+        (Decoding(-0.9, 1.5, 0.99), False),
+        (Decoding(-1.2, 5.0, 0.7), True),
+    ],
+)
+def test_silence_is_said_by_the_model_and_believed_only_of_unlikely_text(decoding: Decoding, silent: bool) -> None:
+    assert is_silence(decoding) == silent
+
+
+def test_compression_is_that_of_zlib() -> None:
+    said = "good morning everyone " * 9
+    assert compression_ratio(said) == len(said) / len(zlib.compress(said.encode())) > 2.4
+    assert compression_ratio("Good morning, everyone.") < 1.1
+    assert compression_ratio("") == 0.0
 
 
 @pytest.mark.parametrize(

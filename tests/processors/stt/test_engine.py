@@ -2,33 +2,35 @@
 
 from __future__ import annotations
 
+import json
 import re
+import shutil
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import faster_whisper
 import jiwer
 import numpy as np
 import pytest
 
 from audio import AudioError
+from bus import StartError
 from bus.messages import SpeechOptions, Utterance
 from processors.stt.core import Heard, Unfit, transcript
-from processors.stt.engine import Engine, hash_model
-from tests.processors.stt.sounds import Sentence, hard, sentences, sound
+from processors.stt.decoder import Sound
+from processors.stt.engine import Engine
+from processors.stt.models import cores, hash_model
+from processors.stt.tokens import AlignedWord
+from processors.stt.whisper import Whisper
+from tests.processors.stt.sounds import MICRO, Sentence, hard, sentences, sound
 
-ROOT = Path(__file__).parents[3]
-MICRO = ROOT / "models/whisper-micro"
 DETECT = SpeechOptions()
 
 
 def plain(text: str) -> str:
     return " ".join(re.sub(r"[^\w\s]", " ", text.lower()).split())
-
-
-def text(heard: Heard) -> str:
-    return "".join(segment.text for segment in heard.segments).strip()
 
 
 @pytest.fixture(scope="module")
@@ -55,13 +57,13 @@ def test_english_is_understood_and_recognised(english: list[Sentence], heard_eng
     heard = heard_english
     assert {h.language for h in heard} == {"en"}
     assert all(h.language_probability > 0.5 and h.no_speech_probability < 0.5 for h in heard)
-    assert jiwer.wer([plain(s.text) for s in english], [plain(text(h)) for h in heard]) <= 0.15
+    assert jiwer.wer([plain(s.text) for s in english], [plain(h.text) for h in heard]) <= 0.15
 
 
 def test_korean_is_understood_and_recognised(engine: Engine, korean: list[Sentence]) -> None:
     heard = [engine.transcribe(sentence.pcm, DETECT) for sentence in korean]
     assert {h.language for h in heard} == {"ko"}
-    assert jiwer.cer([plain(s.text) for s in korean], [plain(text(h)) for h in heard]) <= 0.15
+    assert jiwer.cer([plain(s.text) for s in korean], [plain(h.text) for h in heard]) <= 0.15
 
 
 def test_words_make_the_text_in_order_and_within_the_utterance(
@@ -70,7 +72,7 @@ def test_words_make_the_text_in_order_and_within_the_utterance(
     for sentence, heard in zip(english, heard_english, strict=True):
         start, end = 160_000, 160_000 + len(sentence.pcm) // 2
         utterance = Utterance(job="j", index=0, start=start, end=end, pcm=sentence.pcm)
-        made = transcript(utterance, heard, engine.model, 0)
+        made = transcript(utterance, heard, engine.model)
         edges = [start, *(edge for word in made.words for edge in (word.start, word.end)), end]
         assert edges == sorted(edges)
         assert " ".join(word.word for word in made.words) == made.text
@@ -91,11 +93,13 @@ def test_sound_too_short_for_a_word_has_none(engine: Engine, samples: int) -> No
 
 
 def test_options_reach_the_decoder_and_are_told(engine: Engine, english: list[Sentence]) -> None:
-    options = SpeechOptions(language="en", prompt="budget, roadmap", task="translate")
+    options = SpeechOptions(language="en", prompt="budget, roadmap", hotwords="Emma", task="translate")
     heard = engine.transcribe(english[0].pcm, options)
-    assert (heard.language, heard.language_probability) == ("en", 1.0)
-    how = {"beam_size": 1, "compute_type": "int8", "temperature": 0.0, "fallback": None}
-    assert heard.decoding == {**options.model_dump(), **how}
+    assert (heard.language, heard.language_probability, heard.languages) == ("en", 1.0, {})
+    how = {"beam_size": 1, "compute_type": "int8", "temperature": 0.0, "fallback": None, "window": 5.0}
+    given = {"language": "en", "prompt": "budget, roadmap", "hotwords": "Emma", "task": "translate"}
+    assert heard.decoding.items() >= {**given, **how}.items()
+    assert "allowed_languages" not in heard.decoding
     assert heard.segments[0].tokens > 0
 
 
@@ -108,55 +112,82 @@ def test_options_reach_the_decoder_and_are_told(engine: Engine, english: list[Se
             SpeechOptions(language="en", prompt="The budget"),
             "<|startofprev|> The budget<|startoftranscript|><|en|><|transcribe|>",
         ),
+        (
+            SpeechOptions(language="en", prompt="The budget", hotwords="Emma"),
+            "<|startofprev|> Emma The budget<|startoftranscript|><|en|><|transcribe|>",
+        ),
+        (SpeechOptions(allowed_languages=["ko", "en"]), "<|startoftranscript|><|en|><|transcribe|>"),
     ],
 )
 def test_the_decoder_is_prompted_with_language_task_and_text(
-    engine: Engine, monkeypatch: pytest.MonkeyPatch, options: SpeechOptions, prompt: str
+    engine: Engine, english: list[Sentence], monkeypatch: pytest.MonkeyPatch, options: SpeechOptions, prompt: str
 ) -> None:
     prompts: list[str] = []
-    decode_window = faster_whisper.WhisperModel.generate_with_fallback
+    whisper: Any = engine._whisper
+    model = whisper._model
 
-    def listen(self: Any, encoded: Any, tokens: list[int], *rest: Any) -> Any:
-        prompts.append(self.hf_tokenizer.decode(tokens, skip_special_tokens=False))
-        return decode_window(self, encoded, tokens, *rest)
+    class Overheard:
+        """The model, and what its decoder begins with."""
 
-    monkeypatch.setattr(faster_whisper.WhisperModel, "generate_with_fallback", listen)
-    engine.transcribe(bytes(32_000), options)
-    assert prompts[0] == prompt
+        def __getattr__(self, name: str) -> Any:
+            return getattr(model, name)
+
+        def generate(self, encoded: Any, starts: Sequence[Sequence[int]], **more: Any) -> Any:
+            prompts.extend(whisper._hf.decode(list(start), skip_special_tokens=False) for start in starts)
+            return model.generate(encoded, starts, **more)
+
+    monkeypatch.setattr(whisper, "_model", Overheard())
+    engine.transcribe(english[0].pcm, options)
+    assert prompts == [prompt]
 
 
 def test_an_utterance_goes_through_the_encoder_once(
     engine: Engine, english: list[Sentence], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     passes = []
-    encode = faster_whisper.WhisperModel.encode
+    encode = Whisper.encode
 
-    def count(self: Any, features: Any) -> Any:
-        passes.append(features.shape)
-        return encode(self, features)
+    def count(self: Whisper, windows: Any, frames: int) -> Any:
+        passes.append((len(windows), frames))
+        return encode(self, windows, frames)
 
-    monkeypatch.setattr(faster_whisper.WhisperModel, "encode", count)
+    monkeypatch.setattr(Whisper, "encode", count)
     detected = engine.transcribe(english[2].pcm, DETECT)
-    assert len(passes) == 1
-    assert text(engine.transcribe(english[2].pcm, SpeechOptions(language="en"))) == text(detected)
+    assert passes == [(1, 500)]
+    assert engine.transcribe(english[2].pcm, SpeechOptions(language="en")).text == detected.text
 
 
 def test_text_survives_when_its_words_cannot_be_placed(
     engine: Engine, english: list[Sentence], heard_english: list[Heard], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    align = faster_whisper.WhisperModel.find_alignment
+    align = Whisper.align
 
-    def collapse(self: Any, *args: Any) -> Any:
-        return [
-            [{**word, "start": np.float64(0), "end": np.float64(0)} for word in words] for words in align(self, *args)
-        ]
+    def collapse(self: Whisper, *args: Any) -> list[list[AlignedWord]]:
+        return [[replace(word, start=0.0, end=0.0) for word in words] for words in align(self, *args)]
 
-    monkeypatch.setattr(faster_whisper.WhisperModel, "find_alignment", collapse)
+    monkeypatch.setattr(Whisper, "align", collapse)
     heard = engine.transcribe(english[2].pcm, DETECT)
-    assert text(heard) == text(heard_english[2])
+    assert heard.text == heard_english[2].text
     edges = [edge for segment in heard.segments for word in segment.words for edge in (word.start, word.end)]
     assert edges == sorted(edges)
     assert edges[0] < edges[-1]
+
+
+def test_a_draft_has_the_text_and_no_words(engine: Engine, english: list[Sentence], heard_english: list[Heard]) -> None:
+    drafts = [engine.prepare(sentence.pcm, DETECT, draft=True) for sentence in english]
+    found = [engine.decode([draft])[0] for draft in drafts if isinstance(draft, Sound)]
+    assert [heard.text for heard in found] == [heard.text for heard in heard_english]
+    assert {segment.words for heard in found for segment in heard.segments} == {()}
+
+
+def test_a_batch_is_heard_one_by_one_in_its_order(
+    engine: Engine, english: list[Sentence], heard_english: list[Heard]
+) -> None:
+    sounds = [one for sentence in english if isinstance(one := engine.prepare(sentence.pcm, DETECT), Sound)]
+    texts = {one: heard.text for one, heard in zip(sounds, heard_english, strict=True)}
+    together = [one for one in sounds if one.group == sounds[0].group][::-1]
+    assert len(together) >= 4
+    assert [heard.text for heard in engine.decode(together)] == [texts[one] for one in together]
 
 
 def test_the_same_sound_gives_the_same_result_every_time_and_on_every_worker(engine: Engine) -> None:
@@ -179,11 +210,50 @@ def test_half_a_sample_is_refused(engine: Engine) -> None:
 @pytest.mark.parametrize("language", ["xx", "yue"])
 def test_a_language_that_the_model_does_not_know_is_refused_with_those_accepted(engine: Engine, language: str) -> None:
     """Whisper knew no Cantonese before large-v3."""
-    with pytest.raises(Unfit, match=rf"^language '{language}': unknown to whisper-micro; accepted: .*\bko\b"):
+    accepted = r"unknown to whisper-micro; accepted: null \(detect\), .*\bko\b"
+    with pytest.raises(Unfit, match=rf"^language '{language}': {accepted}"):
         engine.transcribe(bytes(32_000), SpeechOptions(language=language))
+    with pytest.raises(Unfit, match=rf"^allowed_languages \['{language}'\]: {accepted}"):
+        engine.transcribe(bytes(32_000), SpeechOptions(allowed_languages=[language]))
+
+
+def test_of_the_allowed_languages_one_that_it_knows_is_enough(engine: Engine, english: list[Sentence]) -> None:
+    heard = engine.transcribe(english[0].pcm, SpeechOptions(allowed_languages=["yue", "ko"]))
+    assert (heard.language, heard.language_probability) == ("ko", 1.0)
 
 
 def test_the_model_is_named_after_its_folder_and_hashed(engine: Engine) -> None:
     assert engine.model.name == "whisper-micro"
     assert engine.model.hash == hash_model(MICRO)
     assert re.fullmatch("[0-9a-f]{16}", engine.model.hash)
+
+
+def test_how_short_a_window_may_be_is_said_by_the_model_or_the_setting(tmp_path: Path, english: list[Sentence]) -> None:
+    silent = tmp_path / "silent"
+    shutil.copytree(MICRO, silent)
+    config = json.loads((silent / "config.json").read_text())
+    del config["shortest_window"]
+    (silent / "config.json").write_text(json.dumps(config))
+
+    def window(folder: Path, shortest: float) -> float:
+        engine = Engine(str(folder), device="cpu", workers=1, threads=1, shortest_window=shortest)
+        prepared = engine.prepare(english[0].pcm, DETECT)
+        assert isinstance(prepared, Sound)
+        return prepared.cost
+
+    assert window(MICRO, 0) == 5.0
+    assert window(MICRO, 12) == 12.0
+    assert window(silent, 0) == 30.0
+    assert window(silent, 5) == 5.0
+
+
+def test_a_small_model_has_a_worker_for_each_core() -> None:
+    assert Engine(str(MICRO), device="cpu").workers == cores()
+    assert Engine(str(MICRO), device="cpu", workers=1).workers == 1
+
+
+def test_a_broken_config_is_named(tmp_path: Path) -> None:
+    shutil.copytree(MICRO, tmp_path / "broken")
+    (tmp_path / "broken/config.json").write_text("{not json")
+    with pytest.raises(StartError, match=r"^STT_MODEL='.*broken': cannot be used on cpu: "):
+        Engine(str(tmp_path / "broken"), device="cpu")

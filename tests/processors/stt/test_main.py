@@ -11,21 +11,48 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
+from nats.aio.msg import Msg
 
-from bus import Bus, connect
-from bus.messages import Dead, Message, SpeechOptions, Transcript, Utterance, parse_event
-from processors.stt.__main__ import Settings, SpeechEngine, serve_utterances
-from tests.processors.stt.engines import POISON, Length, Together
+from bus import Bus, StartError, connect
+from bus.messages import (
+    Dead,
+    Message,
+    Partial,
+    Snapshot,
+    Source,
+    Speaking,
+    SpeechOptions,
+    Transcript,
+    Utterance,
+    parse_event,
+)
+from processors.stt.__main__ import Settings, serve_utterances
+from processors.stt.core import Model
+from processors.stt.scheduler import SpeechEngine
+from tests.processors.stt.engines import POISON, Gated, Length, Together
+from tests.processors.stt.sounds import sentences
 from tests.support import wait_until
 
 ROOT = Path(__file__).parents[3]
 MICRO = ROOT / "models/whisper-micro"
 
 
-def utterance(index: int, *, job: str = "j", pcm: bytes = b"") -> Utterance:
+def utterance(
+    index: int, *, job: str = "j", pcm: bytes = b"", source: Source = "live", generation: int = 1, model: str = ""
+) -> Utterance:
     pcm = pcm or bytes(2 * (1_600 + index))
     start = index * 32_000
-    return Utterance(job=job, index=index, start=start, end=start + len(pcm) // 2, pcm=pcm)
+    options = SpeechOptions(model=model or None)
+    return Utterance(
+        job=job,
+        generation=generation,
+        source=source,
+        index=index,
+        start=start,
+        end=start + len(pcm) // 2,
+        pcm=pcm,
+        options=options,
+    )
 
 
 def last(count: int, *, job: str = "j") -> Utterance:
@@ -68,25 +95,25 @@ async def transcripts(bus: Bus, job: str = "j") -> list[Transcript]:
     return [message for message in await events(bus, job) if isinstance(message, Transcript)]
 
 
-async def wait_for_transcripts(bus: Bus, count: int) -> None:
+async def wait_for_transcripts(bus: Bus, count: int, job: str = "j") -> None:
     async def there() -> bool:
-        return len(await transcripts(bus)) >= count
+        return len(await transcripts(bus, job)) >= count
 
     await wait_until(there, description=f"{count} transcripts")
 
 
-async def wait_until_settled(bus: Bus) -> None:
-    """Wait until each utterance is acked."""
+async def wait_until_settled(bus: Bus, *sources: Source) -> None:
+    """Wait until each utterance of these sources is acked; none named: of what is live."""
 
     async def settled() -> bool:
-        info = await bus.js.consumer_info("SPEECH", "stt")
-        return not info.num_pending and not info.num_ack_pending
+        infos = [await bus.js.consumer_info("SPEECH", f"stt-{source}") for source in sources or ("live",)]
+        return not any(info.num_pending or info.num_ack_pending for info in infos)
 
     await wait_until(settled, description="every utterance acked")
 
 
 async def test_each_utterance_becomes_one_transcript_and_the_last_none(bus: Bus, nats_url: str) -> None:
-    async with working(nats_url, Length(), workers=4):
+    async with working(nats_url, Length(workers=4)):
         for message in (*map(utterance, range(20)), last(20)):
             await bus.publish(message)
         await wait_for_transcripts(bus, 20)
@@ -112,9 +139,9 @@ async def test_an_utterance_delivered_twice_is_one_transcript(bus: Bus, nats_url
 async def test_workers_share_the_queue(bus: Bus, nats_url: str) -> None:
     engines = [Length(seconds=0.05) for _ in range(3)]
     async with (
-        working(nats_url, engines[0]),
-        working(nats_url, engines[1]),
-        working(nats_url, engines[2]),
+        working(nats_url, engines[0], batch_size=1),
+        working(nats_url, engines[1], batch_size=1),
+        working(nats_url, engines[2], batch_size=1),
     ):
         for index in range(30):
             await bus.publish(utterance(index))
@@ -125,11 +152,47 @@ async def test_workers_share_the_queue(bus: Bus, nats_url: str) -> None:
 
 
 async def test_a_process_runs_as_many_inferences_as_it_has_workers(bus: Bus, nats_url: str) -> None:
-    for index in range(4):
+    for index in range(2):
         await bus.publish(utterance(index))
-    async with working(nats_url, Together(), workers=2, attempts=1):
-        await wait_for_transcripts(bus, 4)
-    assert [t.error for t in await transcripts(bus)] == [None] * 4
+    async with working(nats_url, Together(), attempts=1):
+        await wait_for_transcripts(bus, 2)
+    assert [t.error for t in await transcripts(bus)] == [None] * 2
+
+
+async def test_what_is_still_being_said_is_told_until_it_has_ended(bus: Bus, nats_url: str) -> None:
+    asked: list[str] = []
+    told: list[Partial] = []
+
+    async def answer(msg: Msg) -> None:
+        job = msg.subject.split(".")[1]
+        asked.append(job)
+        await msg.respond(Snapshot(job=job, index=1, start=0, end=8_000, pcm=bytes(16_000)).encode())
+
+    def speaking(job: str) -> Speaking:
+        return Speaking(job=job, index=1, start=0, end=8_000)
+
+    await bus.nc.subscribe(Snapshot.pattern(), cb=answer)
+    engine = Gated()
+    engine.let(2)
+    async with bus.listening(Partial, "*", told.append), working(nats_url, engine):
+        await bus.publish(utterance(0))
+        await wait_for_transcripts(bus, 1)  # by now it listens too
+        await bus.publish(speaking("j"))
+        await wait_until(lambda: told, description="an interim result")
+        await bus.publish(utterance(0, job="k"))
+        await wait_until(lambda: engine.begun == 3, description="the engine is busy")
+        await bus.publish(speaking("j"))
+        await bus.publish(utterance(1))  # what was said is complete
+        await wait_until(lambda: engine.queued == 4, description="its final waits")
+        await bus.publish(speaking("k"))
+        engine.let_all()
+        await wait_until(lambda: len(told) == 2, description="the other job's interim result")
+        await wait_for_transcripts(bus, 2)
+    assert asked == ["j", "k"]
+    assert [(p.job, p.index, p.end, p.text, p.stable) for p in told] == [
+        ("j", 1, 8_000, "8000 samples", 0),
+        ("k", 1, 8_000, "8000 samples", 0),
+    ]
 
 
 async def test_an_engine_that_stumbles_is_asked_again(bus: Bus, nats_url: str) -> None:
@@ -151,7 +214,7 @@ async def test_a_poison_utterance_takes_its_index_with_the_reason(bus: Bus, nats
     assert {index: t.error for index, t in made.items()} == {0: None, 1: "RuntimeError: cannot hear this", 2: None}
     assert (made[1].text, made[1].start, made[1].end) == ("", 32_000, 33_600)
     dead = [message for message in await events(bus) if isinstance(message, Dead)]
-    assert [(d.stream, d.seq, d.at) for d in dead] == [("SPEECH", 2, "speech.j")]
+    assert [(d.stream, d.seq, d.at) for d in dead] == [("SPEECH", 2, "speech.j.1.live")]
 
 
 async def test_an_utterance_that_no_attempt_can_transcribe_says_so_at_once(bus: Bus, nats_url: str) -> None:
@@ -160,18 +223,18 @@ async def test_an_utterance_that_no_attempt_can_transcribe_says_so_at_once(bus: 
     async with working(nats_url, engine, attempts=3):
         await wait_for_transcripts(bus, 1)
         await wait_until_settled(bus)
-    assert engine.calls == 1
+    assert (engine.asked, engine.calls) == (1, 0)
     assert [(t.text, t.error) for t in await transcripts(bus)] == [("", "language 'la': unknown to length")]
 
 
 async def test_garbage_is_dead_lettered_and_stops_nobody(bus: Bus, nats_url: str) -> None:
-    await bus.js.publish("speech.j", b"\xc1 not msgpack")
+    await bus.js.publish("speech.j.1.live", b"\xc1 not msgpack")
     await bus.publish(utterance(0))
     async with working(nats_url, Length()):
         await wait_for_transcripts(bus, 1)
         await wait_until_settled(bus)
     dead = [message for message in await events(bus) if isinstance(message, Dead)]
-    assert [(d.seq, d.at) for d in dead] == [(1, "speech.j")]
+    assert [(d.seq, d.at) for d in dead] == [(1, "speech.j.1.live")]
     assert "not a Utterance" in dead[0].reason
 
 
@@ -196,7 +259,7 @@ async def test_an_utterance_in_hand_moves_to_another_worker(
 ) -> None:
     begun = tmp_path / "begun"
     await bus.publish(utterance(0))
-    module = ("-m", "tests.processors.stt.engines", str(begun))
+    module = ("-m", "tests.processors.stt.engines", str(begun), "1")
     async with process(*module, log=tmp_path / "log", NATS_URL=nats_url, STT_ACK_WAIT=ack_wait) as child:
         await wait_until(begun.exists, description="an inference in the other process")
         child.send_signal(signum)
@@ -209,17 +272,39 @@ async def test_an_utterance_in_hand_moves_to_another_worker(
     assert [(t.index, t.model, t.error) for t in await transcripts(bus)] == [(0, "length", None)]
 
 
+async def test_a_worker_killed_in_the_middle_of_a_batch_leaves_each_index_to_be_made_once(
+    bus: Bus, nats_url: str, tmp_path: Path
+) -> None:
+    begun = tmp_path / "begun"
+    for index in range(12):
+        await bus.publish(utterance(index))
+    module = ("-m", "tests.processors.stt.engines", str(begun), "2")
+    async with process(*module, log=tmp_path / "log", NATS_URL=nats_url, STT_ACK_WAIT="1") as child:
+        await wait_until(begun.exists, description="a batch in the other process")
+        await wait_for_transcripts(bus, 1)
+        child.send_signal(signal.SIGKILL)
+        await child.wait()
+    engine = Length()
+    async with working(nats_url, engine, ack_wait=1):
+        await wait_for_transcripts(bus, 12)
+        await wait_until_settled(bus)
+    made = sorted(await transcripts(bus), key=lambda made: made.index)
+    assert [(t.index, t.text, t.error) for t in made] == [(i, f"{1_600 + i} samples", None) for i in range(12)]
+    assert [t.model for t in made] == ["stuck"] + ["length"] * 11
+
+
 async def test_the_process_loads_its_model_says_so_and_transcribes(bus: Bus, nats_url: str, tmp_path: Path) -> None:
-    log = tmp_path / "log"
+    log, said = tmp_path / "log", sentences("standup")[1]
     env = {"NATS_URL": nats_url, "STT_MODEL": str(MICRO), "STT_DEVICE": "cpu", "STT_THREADS": "1"}
     async with process("-m", "processors.stt", log=log, **env) as child:
         await wait_until(lambda: bus.present("stt", 0.2), description="the worker is announced", timeout=60)
-        await bus.publish(utterance(0, pcm=bytes(32_000)))
+        await bus.publish(utterance(0, pcm=said.pcm))
         await wait_for_transcripts(bus, 1)
         child.terminate()
         assert await child.wait() == 0, log.read_text()
     (made,) = await transcripts(bus)
     assert (made.model, made.error, len(made.model_hash)) == ("whisper-micro", None, 16)
+    assert (made.text, made.language) == (said.text, "en")
     assert made.elapsed > 0
 
 
@@ -264,3 +349,48 @@ async def test_the_process_can_be_stopped_while_it_waits_for_a_download(nats_url
             child.terminate()
             assert await child.wait() == 0, log.read_text()
         finished.set()
+
+
+class Other(Length):
+    model = Model("whisper-micro", "1" * 16)
+
+
+async def test_a_job_has_the_model_that_it_asks_for_and_is_told_of_one_that_there_is_not(
+    bus: Bus, nats_url: str
+) -> None:
+    other, asked = Other(), list[str]()
+
+    def load(name: str) -> SpeechEngine:
+        asked.append(name)
+        return other
+
+    async with connect(nats_url, name="stt") as working_bus:
+        settings = Settings(models=f"{MICRO} , large-v3,", batch_size=1)
+        task = asyncio.create_task(serve_utterances(working_bus, Length(), settings, load))
+        for index, model in enumerate(("", "whisper-micro", "large-v4", "length")):
+            await bus.publish(utterance(index, model=model))
+        await wait_for_transcripts(bus, 4)
+        await wait_until_settled(bus)
+        working_bus.stopping.set()
+        await task
+    made = sorted(await transcripts(bus), key=lambda each: each.index)
+    assert [each.model for each in made] == ["length", "whisper-micro", "large-v4", "length"]
+    accepted = "null (the worker's own), length, whisper-micro, large-v3"
+    assert [each.error for each in made] == [None, None, f"model 'large-v4': not offered; accepted: {accepted}", None]
+    assert (asked, other.calls) == ([str(MICRO)], 1)
+
+
+async def test_a_model_that_cannot_be_loaded_fails_after_the_last_attempt(bus: Bus, nats_url: str) -> None:
+    def load(_name: str) -> SpeechEngine:
+        raise StartError("STT_MODEL='large-v3': no network")
+
+    async with connect(nats_url, name="stt") as working_bus:
+        settings = Settings(models="large-v3", attempts=2)
+        task = asyncio.create_task(serve_utterances(working_bus, Length(), settings, load))
+        await bus.publish(utterance(0, model="large-v3"))
+        await wait_for_transcripts(bus, 1)
+        working_bus.stopping.set()
+        await task
+    (made,) = await transcripts(bus)
+    assert (made.model, made.error) == ("large-v3", "Unavailable: model 'large-v3' cannot be loaded: no network")
+    assert [each.worker for each in await events(bus) if isinstance(each, Dead)] == ["stt-live"]

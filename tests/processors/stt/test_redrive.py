@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import signal
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from bus import Bus
 from bus.dead import letters, redrive
-from bus.messages import SpeechOptions, Transcript
+from bus.messages import Transcript
 from processors.stt.core import Heard
-from tests.processors.stt.engines import POISON, Length
+from tests.processors.stt.engines import POISON, Length, Sound
 from tests.processors.stt.test_main import process, transcripts, utterance, wait_for_transcripts, working
 from tests.support import wait_until
 
@@ -27,8 +29,8 @@ async def none_dead(bus: Bus) -> bool:
 class Cured(Length):
     """Hears POISON too."""
 
-    def transcribe(self, pcm: bytes, options: SpeechOptions) -> Heard:
-        return super().transcribe(bytes(len(pcm)), options)
+    def decode(self, sounds: Sequence[Sound]) -> list[Heard]:
+        return super().decode([replace(sound, pcm=bytes(len(sound.pcm))) for sound in sounds])
 
 
 @pytest.fixture
@@ -84,7 +86,7 @@ async def test_a_worker_killed_over_it_leaves_the_failed_one_to_the_next(
 ) -> None:
     begun = tmp_path / "begun"
     await redrive(bus, "j", "SPEECH", 2)
-    module = ("-m", "tests.processors.stt.engines", str(begun))
+    module = ("-m", "tests.processors.stt.engines", str(begun), "1")
     async with process(*module, log=tmp_path / "log", NATS_URL=nats_url, STT_ACK_WAIT="1") as child:
         await wait_until(begun.exists, description="an inference in the other process")
         child.send_signal(signal.SIGKILL)
@@ -102,5 +104,5 @@ async def test_new_speech_does_not_wait_behind_what_is_tried_again(bus: Bus, nat
     await bus.publish(utterance(3))
     async with working(nats_url, Length(seconds=0.1), attempts=3):
         await wait_for_transcripts(bus, 4)
-        info = await bus.js.consumer_info("EVENTS", "stt-redrive")
+        info = await bus.js.consumer_info("EVENTS", "stt-live-redrive")
         assert (info.num_pending or 0) + (info.num_ack_pending or 0) >= 15

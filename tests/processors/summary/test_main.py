@@ -281,7 +281,7 @@ async def test_two_workers_share_the_jobs(bus: Bus, store: JobStore, start: Star
 
 async def test_an_erased_job_is_left_alone(bus: Bus, store: JobStore, start: Start) -> None:
     await store.create("m1", JobOptions())
-    await store.advance("m1", "deleted")
+    await store.erasures.erase("m1", settled=True, sweep_after=60)
     worker = await start()
     await publish(bus, [*meeting("m1"), *meeting("m2")])
     await finished(bus, store, "m2")
@@ -293,9 +293,8 @@ async def test_an_erased_job_is_left_alone(bus: Bus, store: JobStore, start: Sta
     await wait_until(settled, description="both jobs are settled")
     assert not worker.done()
     assert await events(bus, "m1", Completed) == []
-    job = await store.get("m1")
-    assert job is not None
-    assert job.segments == []
+    assert await store.get("m1") is None
+    assert await store.erasures.get("m1") is not None
 
 
 def test_a_bad_store_url_stops_the_start(monkeypatch: pytest.MonkeyPatch) -> None:

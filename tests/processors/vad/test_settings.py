@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -112,3 +114,11 @@ def test_settings_that_contradict_each_other_stop_the_start(
 def test_a_hangover_alone_is_no_contradiction(monkeypatch: pytest.MonkeyPatch, hangover_ms: str) -> None:
     monkeypatch.setenv("VAD_HANGOVER_MS", hangover_ms)
     assert load(Settings).hangover_ms == int(hangover_ms)
+
+
+def test_a_replay_is_cut_by_the_longest_pause_and_by_the_cuts_that_are_there() -> None:
+    live, again = (ADAPTIVE.plan(JobOptions(), replay=replay) for replay in (False, True))
+    assert again == replace(live, partials=False, hangover=None)
+    assert again.parameters.hangover_ms == 900
+    upload = JobOptions(source="upload")
+    assert ADAPTIVE.plan(upload, replay=True) == ADAPTIVE.plan(upload)

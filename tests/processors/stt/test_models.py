@@ -12,7 +12,8 @@ from huggingface_hub import constants
 
 from bus import StartError
 from processors.stt.core import Model
-from processors.stt.engine import Engine, choose_compute_type, choose_device, find_model, hash_model
+from processors.stt.engine import Engine
+from processors.stt.models import choose_compute_type, choose_device, find_model, hash_model, offered
 
 ROOT = Path(__file__).parents[3]
 MICRO = ROOT / "models/whisper-micro"
@@ -156,3 +157,26 @@ def test_a_compute_type_of_another_device_is_refused(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(ctranslate2, "get_supported_compute_types", lambda _device: {"float32", "int8"})
     with pytest.raises(StartError, match=r"STT_COMPUTE_TYPE='float16'.*accepted here: auto, float32, int8"):
         choose_compute_type("float16", "cpu")
+
+
+def test_what_is_offered_has_the_name_that_transcripts_have(tmp_path: Path) -> None:
+    (tmp_path / "here").symlink_to(MICRO)
+    names = ["small", "someone/whisper-ct2", str(tmp_path / "here")]
+    assert offered(names) == {
+        "small": "small",
+        "someone/whisper-ct2": "someone/whisper-ct2",
+        "whisper-micro": str(tmp_path / "here"),
+    }
+    assert offered([]) == {}
+    assert offered(["small", "small"]) == {"small": "small"}
+
+
+def test_a_bad_offer_stops_the_start(tmp_path: Path) -> None:
+    with pytest.raises(StartError, match=r"^STT_MODELS='smal': there is no such model; accepted: "):
+        offered(["small", "smal"])
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        shutil.copytree(MICRO, tmp_path / name / "whisper")
+    paths = [str(tmp_path / name / "whisper") for name in ("one", "two")]
+    with pytest.raises(StartError, match=r"^STT_MODELS: .* have the same name; accepted: one of each name$"):
+        offered(paths)

@@ -1,0 +1,195 @@
+"""Segmentation of stored audio whose output is its only state.
+
+The last utterance of a generation says where segmentation stands: whoever takes over reads the audio from there on and
+decides what the former owner would have decided. Each utterance is stored only if the one before it is still the last,
+so that an owner that lost its lease without knowing finds out at its next write.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import aclosing
+from functools import partial
+from typing import NamedTuple
+
+import structlog
+
+from bus import WIDTH, Bus, Conflict, ContractError, Fenced
+from bus.audio import audio_subject, decode_audio
+from bus.claim import decoded_utterance, last_utterance
+from bus.intake import Gap, Intake
+from bus.messages import Source, SpeechOptions, Utterance, dead_letter
+from bus.stream import Raw
+from processors.vad.core import FRAME, WARM_UP, Segment, Segmenter
+from processors.vad.settings import Plan
+from processors.vad.webrtc import detector
+
+log = structlog.get_logger()
+
+
+class Counted(NamedTuple):
+    """What a generation has: utterances, and samples of audio."""
+
+    segments: int
+    samples: int
+
+
+class Checkpointed:
+    """One generation of one job in the hands of its owner.
+
+    Those that do more than that say so in `_begin`, `_on_read`, `_on_taken`, `_on_stored` and `_publish`.
+    """
+
+    live = True
+    """Whether reading goes on behind what is stored now."""
+
+    def __init__(
+        self, bus: Bus, job: str, source: Source, generation: int, options: SpeechOptions, plan: Plan, epoch: int
+    ) -> None:
+        self._bus = bus
+        self._job = job
+        self._source: Source = source
+        self._generation = generation
+        self._options = SpeechOptions(**options.model_dump())
+        self._plan = plan
+        self._epoch = epoch
+        self._index = 0
+        self._last_seq = 0
+        self._before = bytearray()
+        self._segmenter: Segmenter | None = None
+
+    async def segment(self) -> Counted:
+        """Segment the audio from where its generation stands to its end; raises Fenced where another one does."""
+        done, self._last_seq = await last_utterance(self._bus, self._job, self._source, self._generation)
+        if done and done.last:
+            return Counted(done.index, done.end)
+        self._begin(done)
+        seq = done.audio_seq if done else 1
+        while True:
+            try:
+                return await self._read(seq)
+            except Gap as gap:
+                log.error("audio is gone", job=self._job, expected=self._intake.expected, goes_on_at=gap.sample)
+                self._intake.skip(gap)
+                await self._publish(self._skip(gap.sample))
+                seq = gap.seq
+
+    def _begin(self, done: Utterance | None) -> None:
+        """Stand behind the last utterance."""
+        self._index = done.index + 1 if done else 0
+        self._start, self._continues = (done.end, done.continues) if done else (0, False)
+        # A new detector is warmed with the sound before the checkpoint, which is therefore read first.
+        self._intake = Intake(self._start)
+
+    def _on_read(self, raw: Raw) -> None:
+        """A message was read."""
+
+    async def _on_taken(self) -> None:
+        """A frame was dealt with."""
+
+    async def _on_stored(self, segment: Segment) -> None:
+        """An utterance was stored."""
+
+    async def _read(self, seq: int) -> Counted:
+        reading = self._bus.read("AUDIO", audio_subject(self._job), after=seq - 1, live=self.live)
+        async with aclosing(reading) as stored:
+            async for raw in stored:
+                self._on_read(raw)
+                try:
+                    frame = decode_audio(raw.data)
+                except ContractError as exc:
+                    await self._bus.create(dead_letter("AUDIO", raw.seq, raw.subject, str(exc)))
+                    continue
+                segments = self._hear(self._intake.take(raw.seq, frame))
+                if self._segmenter is not None and self._intake.cuts(frame):
+                    segments += self._segmenter.cut(frame.start)
+                await self._publish(segments)
+                if frame.last:
+                    return await self._finish(frame.end)
+                await self._on_taken()
+        if self._intake.gap is not None:
+            raise self._intake.gap
+        return await self._finish(self._intake.expected)
+
+    def _hear(self, pcm: bytes) -> list[Segment]:
+        """Take the sound that follows; what lies before the checkpoint only warms the detector up."""
+        if self._segmenter is None:
+            self._before += pcm
+            over = (self._intake.expected - self._start) * WIDTH
+            if over < 0:
+                return []
+            split = len(self._before) - over
+            self._segmenter = self._new_segmenter(bytes(self._before[:split]))
+            pcm = bytes(self._before[split:])
+        return self._segmenter.feed(pcm)
+
+    def _skip(self, to: int) -> list[Segment]:
+        if self._segmenter is not None:
+            return self._segmenter.skip(to)
+        self._before.clear()
+        if to >= self._start:
+            self._start, self._continues = to, False
+            self._segmenter = self._new_segmenter(b"")
+        return []
+
+    def _new_segmenter(self, before: bytes) -> Segmenter:
+        return Segmenter(
+            partial(detector, self._plan.aggressiveness),
+            self._plan.parameters,
+            start=self._start,
+            continues=self._continues,
+            before=before,
+        )
+
+    async def _publish(self, segments: Sequence[Segment]) -> None:
+        for segment in segments:
+            await self._append(
+                Utterance(
+                    job=self._job,
+                    generation=self._generation,
+                    source=self._source,
+                    index=self._index,
+                    start=segment.start,
+                    end=segment.end,
+                    pcm=segment.pcm,
+                    continues=segment.continues,
+                    audio_seq=self._intake.sequence_of(segment.end - WARM_UP * FRAME),
+                    epoch=self._epoch,
+                    options=self._options,
+                )
+            )
+            self._index += 1
+            await self._on_stored(segment)
+        if self._segmenter is not None:
+            self._intake.forget(self._segmenter.floor - WARM_UP * FRAME)
+
+    async def _append(self, utterance: Utterance) -> None:
+        while True:
+            try:
+                self._last_seq = await self._bus.append(utterance, self._last_seq)
+                return
+            except Conflict as conflict:
+                found = conflict.found
+            if found is None:  # what we wrote has outlived its retention
+                self._last_seq = 0
+            elif decoded_utterance(found) is None:
+                self._last_seq = found.seq  # not a writer's, but garbage, which readers of speech dead-letter
+            else:
+                raise Fenced(f"{found.subject} has another writer")
+
+    async def _finish(self, end: int) -> Counted:
+        if self._segmenter is not None:
+            await self._publish(self._segmenter.finish())
+        await self._append(
+            Utterance(
+                job=self._job,
+                generation=self._generation,
+                source=self._source,
+                index=self._index,
+                start=end,
+                end=end,
+                last=True,
+                epoch=self._epoch,
+            )
+        )
+        return Counted(self._index, end)

@@ -1,0 +1,67 @@
+"""The committed samples as the segmenter cuts them, as they are and made hard to hear."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from functools import partial
+
+import numpy as np
+
+from audio import RATE
+from processors.vad.core import Parameters, Segment, Segmenter
+from processors.vad.webrtc import detector
+from tests.processors.stt.sounds import SAMPLES, noisy, sound
+
+SPOKEN = ("standup", "meeting", "korean", "quiet", "noisy", "monologue")
+
+
+def louder(decibels: float, pcm: bytes) -> bytes:
+    samples = np.frombuffer(pcm, "<i2") * 10 ** (decibels / 20)
+    return np.rint(samples).clip(-32_768, 32_767).astype("<i2").tobytes()
+
+
+def with_noise(decibels: float, pcm: bytes) -> bytes:
+    return noisy(pcm, decibels, np.random.default_rng(5))
+
+
+def on_the_telephone(pcm: bytes) -> bytes:
+    spectrum = np.fft.rfft(np.frombuffer(pcm, "<i2").astype(np.float64))
+    frequencies = np.fft.rfftfreq(len(pcm) // 2, 1 / RATE)
+    spectrum[(frequencies < 300) | (frequencies > 3_400)] = 0
+    return np.rint(np.fft.irfft(spectrum, len(pcm) // 2)).clip(-32_768, 32_767).astype("<i2").tobytes()
+
+
+def in_a_hall(pcm: bytes) -> bytes:
+    """With the sound coming back from all sides for 0.6 s."""
+    count = round(0.6 * RATE)
+    echo = np.random.default_rng(3).standard_normal(count) * np.exp(-6.9 * np.arange(count) / count)
+    echo[0] = 3
+    samples = np.frombuffer(pcm, "<i2") / np.sqrt(np.square(echo).sum())
+    size = len(samples) + count
+    wet = np.fft.irfft(np.fft.rfft(samples, size) * np.fft.rfft(echo, size), size)[: len(samples)]
+    return np.rint(wet).clip(-32_768, 32_767).astype("<i2").tobytes()
+
+
+HARDSHIPS: dict[str, Callable[[bytes], bytes]] = {
+    "as it is": bytes,
+    "20 dB softer": partial(louder, -20),
+    "30 dB softer": partial(louder, -30),
+    "noise 10 dB below": partial(with_noise, 10),
+    "noise 5 dB below": partial(with_noise, 5),
+    "noise as loud": partial(with_noise, 0),
+    "on the telephone": on_the_telephone,
+    "in a hall": in_a_hall,
+}
+
+
+def segments_with_speech(name: str, hardship: str) -> list[Segment]:
+    """What the segmenter, with its usual settings, makes of a sample, where at least a third of a sentence is in it."""
+    segmenter = Segmenter(partial(detector, 2), Parameters())
+    said = json.loads((SAMPLES / f"{name}.json").read_text("utf-8"))["sentences"]
+    cut = segmenter.feed(HARDSHIPS[hardship](sound(name))) + segmenter.finish()
+    return [
+        segment
+        for segment in cut
+        if any(min(s["end"], segment.end) - max(s["start"], segment.start) > (s["end"] - s["start"]) / 3 for s in said)
+    ]

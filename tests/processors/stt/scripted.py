@@ -1,0 +1,96 @@
+"""A model that says what a test wants it to say, and tells what it was asked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from bus.messages import SpeechOptions
+from processors.stt.core import Decoding
+from processors.stt.decoder import Sound
+from processors.stt.tokens import AlignedWord
+from processors.stt.whisper import FULL_WINDOW, Features, Prompt, Search
+
+BEGIN = 1_000
+"""The first timestamp."""
+
+
+def at(seconds: float) -> int:
+    """The timestamp token of a time."""
+    return BEGIN + round(seconds * 50)
+
+
+def decoded(*tokens: int, log_probability: float = -0.2, ratio: float = 1.0, no_speech: float = 0.0) -> Decoding:
+    return Decoding(log_probability, ratio, no_speech, tokens)
+
+
+def sound(
+    name: int, seconds: float, options: SpeechOptions | None = None, *, shortest: int = 500, draft: bool = False
+) -> Sound:
+    """Its features say which sound it is, and at which frame: the model here knows nothing else of it."""
+    frames = round(seconds * 100)
+    features = np.stack([np.full(frames, name), np.arange(frames)]).astype(np.float32)
+    return Sound(features, options or SpeechOptions(), shortest=shortest, draft=draft)
+
+
+@dataclass(frozen=True)
+class Window:
+    """What the model hears: a sound from a frame on, in a window of so many frames."""
+
+    sound: int
+    start: int
+    frames: int
+
+
+Answer = Callable[[Window, Search], Decoding]
+
+
+class Scripted:
+    """In place of `Whisper`. Each token of text is a word, a tenth of a second long."""
+
+    timestamp_begin = BEGIN
+
+    def __init__(
+        self, answer: Answer, languages: Mapping[int, Mapping[str, float]] | None = None, *, multilingual: bool = True
+    ) -> None:
+        self.multilingual = multilingual
+        self._answer = answer
+        self._languages = languages or {}
+        self.encoded: list[list[Window]] = []
+        self.detected: list[list[int]] = []
+        self.generated: list[tuple[list[Window], list[Prompt], Search, int]] = []
+        self.aligned: list[tuple[list[Window], str, str]] = []
+
+    def encode(self, windows: Sequence[Features], frames: int) -> list[Window]:
+        assert frames <= FULL_WINDOW
+        found = [Window(int(window[0, 0]), int(window[1, 0]), frames) for window in windows]
+        self.encoded.append(found)
+        return found
+
+    def pick(self, encoded: list[Window], rows: Sequence[int]) -> list[Window]:
+        return [encoded[row] for row in rows]
+
+    def detect(self, encoded: list[Window]) -> list[Mapping[str, float]]:
+        self.detected.append([window.sound for window in encoded])
+        return [self._languages.get(window.sound, {"en": 0.9, "ko": 0.1}) for window in encoded]
+
+    def generate(
+        self, encoded: list[Window], prompts: Sequence[Prompt], search: Search, most_tokens: int
+    ) -> list[Decoding]:
+        self.generated.append((list(encoded), list(prompts), search, most_tokens))
+        return [self._answer(window, search) for window in encoded]
+
+    def align(
+        self, encoded: list[Window], language: str, task: str, tokens: Sequence[Sequence[int]], frames: Sequence[int]
+    ) -> list[list[AlignedWord]]:
+        assert all(tokens)  # the real one cannot align nothing
+        assert len(encoded) == len(tokens) == len(frames)
+        self.aligned.append((list(encoded), language, task))
+        return [
+            [AlignedWord(f" w{token}", 1, n / 10, (n + 1) / 10, 0.9) for n, token in enumerate(row)] for row in tokens
+        ]
+
+    def text(self, tokens: Sequence[int]) -> str:
+        return "".join(f" w{token}" for token in tokens)

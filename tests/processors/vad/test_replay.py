@@ -1,0 +1,249 @@
+"""Stored audio, segmented once more: the same cuts, at a pace, by several owners, beside other generations."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from asyncio.subprocess import Process
+from collections.abc import AsyncIterator
+
+import pytest
+
+from bus import Bus, connect
+from bus.messages import Closed, JobOptions, Opened, Progress, Replay, Replayed, Speaking, Utterance, VadOptions
+from processors.vad.__main__ import main
+from processors.vad.replay import Replaying
+from processors.vad.settings import Settings
+from tests.processors.vad.test_live import ADAPTIVE, VOICE_END, call
+from tests.processors.vad.test_main import assert_as_calm, calm, frames, send
+from tests.support import wait_until
+
+
+@pytest.fixture
+async def segmenter(nats_url: str) -> AsyncIterator[Bus]:
+    """A running segmenter's own connection."""
+    async with connect(nats_url) as bus:
+        running = asyncio.create_task(main(bus, Settings()))
+        yield bus
+        bus.stopping.set()
+        await running
+
+
+async def generation(bus: Bus, number: int, job: str = "a") -> list[Utterance]:
+    stored = await bus.history("SPEECH", Utterance.pattern(job, generation=str(number)))
+    return [Utterance.decode(raw.data) for raw in stored]
+
+
+def cuts(found: list[Utterance]) -> list[tuple[int, int, int, bool, bytes, bool]]:
+    return [(one.index, one.start, one.end, one.continues, one.pcm, one.last) for one in found]
+
+
+async def replayed(bus: Bus, number: int = 2, job: str = "a") -> Replayed:
+    subject = Replayed.pattern(job, generation=str(number))
+    await wait_until(lambda: bus.last_raw(subject), description=f"generation {number} is segmented", timeout=60)
+    found = await bus.last(Replayed, subject)
+    assert found is not None
+    return found.value
+
+
+async def replay(bus: Bus, settings: Settings, asked: Replay, epoch: int = 1) -> Replayed:
+    (found,) = await Replaying(bus, settings, asked, epoch).run()
+    assert isinstance(found, Replayed)
+    return found
+
+
+async def test_a_stored_meeting_is_segmented_as_it_was(bus: Bus, segmenter: Bus, meeting: bytes) -> None:
+    told: list[object] = []
+    await bus.create(Opened(job="a"))
+    await send(bus, "a", frames(meeting))
+    await wait_until(lambda: bus.last_raw("events.a.segmented"), description="the job is segmented")
+    async with bus.listening(Progress, "a", told.append), bus.listening(Speaking, "a", told.append):
+        asked = Replay(job="a", generation=2, options=JobOptions(language="ko", model="m", prompt="names"))
+        await bus.create(asked)
+        found = await replayed(bus)
+        await bus.nc.flush()
+    assert cuts(await generation(bus, 2)) == cuts(await generation(bus, 1))
+    await assert_as_calm_generation(bus, 2, meeting)
+    assert found == Replayed(job="a", generation=2, segments=len(calm(meeting)), samples=len(meeting) // 2)
+    *said, _ = await generation(bus, 2)
+    assert {(one.source, one.options.language, one.options.model, one.options.prompt) for one in said} == {
+        ("replay", "ko", "m", "names")
+    }
+    assert told == []
+    assert await bus.last_raw(Closed.pattern("a"))  # which is its client's
+    assert len(await bus.history("EVENTS", "events.a.segmented")) == 1
+    assert await bus.last_raw(Opened.pattern("a")) is not None
+
+
+async def assert_as_calm_generation(bus: Bus, number: int, pcm: bytes) -> None:
+    *found, last = await generation(bus, number)
+    assert [(one.start, one.end) for one in found] == calm(pcm)
+    assert (last.last, last.end) == (True, len(pcm) // 2)
+
+
+async def test_other_options_cut_it_otherwise_and_leave_the_first_as_it_was(
+    bus: Bus, segmenter: Bus, meeting: bytes
+) -> None:
+    await bus.create(Opened(job="a"))
+    await send(bus, "a", frames(meeting))
+    options = JobOptions(vad=VadOptions(hangover_ms=300))
+    await bus.create(Replay(job="a", generation=2, options=options))
+    await replayed(bus)
+    *found, _ = await generation(bus, 2)
+    assert [(one.start, one.end) for one in found] == calm(meeting, hangover_ms=300)
+    await wait_until(lambda: bus.last_raw("events.a.segmented"), description="the job is segmented")
+    await bus.js.purge_stream("SPEECH", subject=Utterance.pattern("a", generation="2"))
+    await assert_as_calm(bus, "a", meeting)
+
+
+async def test_a_meeting_whose_pauses_were_judged_is_cut_where_it_was(bus: Bus, segmenter: Bus, meeting: bytes) -> None:
+    """What was understood then is known no more: the cuts among the audio say it."""
+    async with call(bus, ADAPTIVE) as one:
+        for round_ in range(3):
+            await one.say(meeting[: 2 * VOICE_END])
+            await one.silence(210)
+            await one.understand("We begin.", index=round_)
+            await one.silence(210)
+            await one.utterances(round_ + 1)
+        await one.say(meeting[: 2 * VOICE_END])
+        await one.silence(750)  # it would end with 600 ms of it: in the middle of a sentence 900 are waited for
+        await one.say(meeting[16_000 : 2 * VOICE_END])
+        await one.end()
+    first, stored = await generation(bus, 1), await bus.history("AUDIO", "audio.a")
+    assert len(await one.cuts()) >= 3
+    asked = Replay(job="a", generation=2, options=ADAPTIVE)
+    await bus.create(asked)
+    await replayed(bus)
+    assert cuts(await generation(bus, 2)) == cuts(first)
+    assert await bus.history("AUDIO", "audio.a") == stored  # nothing is judged anew
+    # Whoever takes over from any utterance on goes on the same way.
+    whole = await generation(bus, 2)
+    for known in range(len(whole)):
+        await bus.js.purge_stream("SPEECH", subject=Utterance.pattern("a", generation="2"))
+        last = 0
+        for utterance in whole[:known]:
+            last = await bus.append(utterance, last)
+        await replay(bus, Settings(), asked)
+        assert cuts(await generation(bus, 2)) == cuts(first)
+
+
+async def test_two_generations_at_once(bus: Bus, segmenter: Bus, meeting: bytes) -> None:
+    await send(bus, "a", frames(meeting))
+    for number, hangover in ((2, 600), (3, 300)):
+        options = JobOptions(vad=VadOptions(hangover_ms=hangover))
+        await bus.create(Replay(job="a", generation=number, speed=20, options=options))
+    found = await asyncio.gather(replayed(bus, 2), replayed(bus, 3))
+    assert [one.segments for one in found] == [len(calm(meeting)), len(calm(meeting, hangover_ms=300))]
+    for number, hangover in ((2, 600), (3, 300)):
+        *said, _ = await generation(bus, number)
+        assert [(one.start, one.end) for one in said] == calm(meeting, hangover_ms=hangover)
+
+
+async def spawn(url: str) -> Process:
+    env = {**os.environ, "NATS_URL": url, "VAD_ACK_WAIT": "1"}
+    return await asyncio.create_subprocess_exec(sys.executable, "-m", "processors.vad", env=env)
+
+
+async def test_a_worker_that_is_killed_in_the_middle_is_replaced_and_nothing_changes(
+    bus: Bus, nats_url: str, meeting: bytes
+) -> None:
+    await send(bus, "a", frames(meeting))
+    process = await spawn(nats_url)
+    await bus.create(Replay(job="a", generation=2, speed=6))
+
+    async def begun() -> bool:
+        return len(await generation(bus, 2)) >= 3
+
+    await wait_until(begun, description="some utterances")
+    process.send_signal(signal.SIGKILL)
+    await process.wait()
+    before = await generation(bus, 2)
+    assert not any(one.last for one in before)
+    process = await spawn(nats_url)
+    await replayed(bus)
+    process.terminate()
+    assert await process.wait() == 0
+    await assert_as_calm_generation(bus, 2, meeting)
+    found = await generation(bus, 2)
+    assert found[: len(before)] == before
+    assert len({one.epoch for one in found}) == 2
+
+
+async def test_a_pace_is_kept_and_none_is_as_fast_as_it_is_taken(
+    bus: Bus, meeting: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pcm = meeting[: 2 * 160_000]
+    await send(bus, "a", frames(pcm))
+    waited: list[float] = []
+    now = 0.0
+    sleep = asyncio.sleep
+
+    async def skip(seconds: float) -> None:
+        """The time that is waited for passes at once."""
+        nonlocal now
+        waited.append(seconds)
+        now += seconds
+        await sleep(0)
+
+    class Clock:
+        def time(self) -> float:
+            return now
+
+    fast = Replaying(bus, Settings(), Replay(job="a", generation=2), 1)
+    slow = Replaying(bus, Settings(), Replay(job="a", generation=3, speed=2), 1)
+    monkeypatch.setattr("processors.vad.replay.asyncio", _Asyncio(skip, Clock))
+    await fast.run()
+    assert set(waited) == {0}
+    waited.clear()
+    await slow.run()
+    assert sum(waited) == pytest.approx(5.0, abs=0.05)  # ten seconds of sound, but for its first frame
+    assert cuts(await generation(bus, 2)) == cuts(await generation(bus, 3))
+
+
+class _Asyncio:
+    def __init__(self, sleep: object, loop: object) -> None:
+        self.sleep = sleep
+        self.get_running_loop = loop
+
+
+async def test_where_no_end_is_stored_it_ends_with_what_is_there(bus: Bus, meeting: bytes) -> None:
+    await send(bus, "a", frames(meeting)[:600], finish=False)
+    found = await replay(bus, Settings(), Replay(job="a", generation=2))
+    assert found.samples == 600 * 480
+    *said, _ = await generation(bus, 2)
+    assert [(one.start, one.end) for one in said] == calm(meeting[: 600 * 960])
+
+
+async def test_sound_that_is_gone_is_passed_over_also_close_to_the_end(bus: Bus, meeting: bytes) -> None:
+    await send(bus, "a", frames(meeting)[:600], finish=False)
+    for seq in range(590, 593):
+        await bus.js.delete_msg("AUDIO", seq)
+    found = await replay(bus, Settings(), Replay(job="a", generation=2))
+    assert found.samples == 600 * 480
+    assert all(one.pcm == meeting[2 * one.start : 2 * one.end] for one in await generation(bus, 2))
+
+
+async def test_one_that_is_done_is_only_reported(bus: Bus, meeting: bytes) -> None:
+    await send(bus, "a", frames(meeting)[:300])
+    asked = Replay(job="a", generation=2)
+    first = await replay(bus, Settings(), asked)
+    before = await generation(bus, 2)
+    await bus.js.purge_stream("AUDIO", subject="audio.a")
+    assert await replay(bus, Settings(), asked, 2) == first
+    assert await generation(bus, 2) == before
+
+
+async def test_a_job_that_is_erased_meanwhile_ends(bus: Bus, meeting: bytes) -> None:
+    await send(bus, "a", frames(meeting))
+    running = asyncio.create_task(replay(bus, Settings(), Replay(job="a", generation=2, speed=10)))
+
+    async def begun() -> bool:
+        return bool(await generation(bus, 2))
+
+    await wait_until(begun, description="an utterance")
+    for stream, subject in (("AUDIO", "audio.a"), ("SPEECH", "speech.a.>"), ("EVENTS", "events.a.>")):
+        await bus.js.purge_stream(stream, subject=subject)
+    found = await running
+    assert found.samples <= len(meeting) // 2
