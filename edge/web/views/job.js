@@ -88,7 +88,7 @@ export class JobView {
           "div",
           { class: "aside" },
           record.state === "completed" ? summaryCard(record.summary, title) : null,
-          insights(record.insights),
+          insights(record.extra?.insights),
         ),
         h(
           "section",

@@ -388,7 +388,7 @@ async def test_what_other_processors_found_is_shown(page: Page, server: Server, 
         "interruptions": None,
         "topics": [],
     }
-    server.answers[f"GET /api/v1/jobs/{JOB}"] = [(200, record(insights=found))]
+    server.answers[f"GET /api/v1/jobs/{JOB}"] = [(200, record(extra={"insights": found}))]
     await page.goto(f"{page.url}jobs/{JOB}")
     insights = page.get_by_role("region", name="Insights")
     await expect(insights.get_by_role("heading", level=3)).to_have_text(["Keywords", "Speakers"])
