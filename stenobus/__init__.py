@@ -3,10 +3,12 @@
     import asyncio
     import stenobus
 
+
     async def main() -> None:
         async for event in stenobus.subscribe("transcript", "completed", url="nats://127.0.0.1:4222"):
             if event.kind == "transcript":
                 print(event.seq, event.message.job, event.message.text)
+
 
     asyncio.run(main())
 

@@ -32,6 +32,12 @@ def program(name: str) -> str:
     return found
 
 
+def node() -> str:
+    """The program itself: what is found under its name may be a script that starts it and takes its signals."""
+    argv = [program("node"), "-p", "process.execPath"]
+    return subprocess.run(argv, capture_output=True, text=True, check=True).stdout.strip()
+
+
 @pytest.fixture(scope="module")
 def example(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of the example with what it depends on, as its lock file says."""
@@ -72,7 +78,7 @@ class Reader:
 
 @asynccontextmanager
 async def reading(example: Path, *options: str) -> AsyncIterator[Reader]:
-    argv = [program("node"), "read.mjs", "--json", *options]
+    argv = [node(), "read.mjs", "--json", *options]
     process = await asyncio.create_subprocess_exec(*argv, cwd=example, stdout=-1, stderr=-1)
     try:
         yield Reader(process)
