@@ -33,7 +33,7 @@ from bench.trace import timelines, utterances
 from bus import RATE, WIDTH, StartError, connect
 from bus.messages import Utterance
 from bus.run import load
-from processors.stt.__main__ import Settings
+from processors.stt.__main__ import Settings, load_engine
 from processors.stt.engine import Engine
 from tools.system import MODEL, ROOT, SystemFailed, running_system
 
@@ -71,7 +71,7 @@ async def measure(pcm: bytes, model: str, runs: int) -> Measured:
     measured = Measured()
     loop = asyncio.get_running_loop()
     with tempfile.TemporaryDirectory(prefix="stenobus-latency-") as folder, ThreadPoolExecutor(1) as pool:
-        engine = await loop.run_in_executor(pool, load_engine, model)
+        engine = await loop.run_in_executor(pool, load_engine, load(Settings), model)
         async with running_system(Path(folder), STT_MODEL=model) as system, connect(system.bus_url) as bus:
             for run in range(runs):
                 print(f"run {run + 1} of {runs}: {len(pcm) / WIDTH / RATE:.0f} s", file=sys.stderr)
@@ -82,20 +82,6 @@ async def measure(pcm: bytes, model: str, runs: int) -> Measured:
                 measured.alone += await loop.run_in_executor(pool, infer_alone, engine, ended.values())
                 measured.left_out += len(spoken) - len(ended)
     return measured
-
-
-def load_engine(model: str) -> Engine:
-    """The speech engine with the settings that the system gives it. Raises StartError."""
-    stt = load(Settings)
-    return Engine(
-        model,
-        device=stt.device,
-        compute_type=stt.compute_type,
-        workers=stt.workers,
-        threads=stt.threads,
-        beam_size=stt.beam_size,
-        shortest_window=stt.shortest_window,
-    )
 
 
 def infer_alone(engine: Engine, spoken: Iterable[Utterance]) -> list[float]:

@@ -32,6 +32,7 @@ class Reader(Bus):
         try:
             async with asyncio.timeout(self._within):
                 await self._open()
+                self.trouble = None
                 found = await self.until_done(self._has_streams, "JetStream does not answer")
         except (nats.errors.Error, TimeoutError) as exc:
             raise ConnectionError(f"cannot reach NATS at {self.url}: {self._why()}") from exc
@@ -40,21 +41,6 @@ class Reader(Bus):
                 f"NATS at {self.url} has no stream EVENTS: it is no Stenobus bus, or none of its parts has run yet"
             )
         self.connected.set()
-
-    async def _open(self) -> None:
-        await self.nc.connect(
-            self.url,
-            name=self.name,
-            inbox_prefix=f"_INBOX_{self.name}",
-            max_reconnect_attempts=-1,
-            reconnect_time_wait=0.25,  # type: ignore[arg-type] # the annotation says int, the code sleeps it
-            ping_interval=10,
-            max_outstanding_pings=2,
-            error_cb=self._on_error,
-            disconnected_cb=self._on_disconnected,
-            reconnected_cb=self._on_reconnected,
-        )
-        self.trouble = None
 
     async def _on_error(self, exc: Exception) -> None:
         # Before it is connected `connect` says why; of a line that breaks, the attempts that follow do.

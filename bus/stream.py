@@ -81,6 +81,13 @@ class Bus:
 
     async def connect(self) -> None:
         """Connect and set the streams up; waits, with backoff, for as long as the server is away."""
+        await self._open()
+        await self.until_done(lambda: set_up(self.js, self._streams), "streams cannot be set up")
+        self.trouble = None
+        self.connected.set()
+        log.info("bus connected", url=self.url)
+
+    async def _open(self) -> None:
         await self.nc.connect(
             self.url,
             name=self.name,
@@ -93,10 +100,6 @@ class Bus:
             disconnected_cb=self._on_disconnected,
             reconnected_cb=self._on_reconnected,
         )
-        await self.until_done(lambda: set_up(self.js, self._streams), "streams cannot be set up")
-        self.trouble = None
-        self.connected.set()
-        log.info("bus connected", url=self.url)
 
     async def close(self) -> None:
         """Send what is buffered and disconnect."""

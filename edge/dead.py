@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from typing import Any
 
 from pydantic import BaseModel, Field, ValidationError
@@ -13,6 +10,7 @@ from starlette.responses import JSONResponse
 
 from bus.dead import Expired, Hopeless, Letter, UnknownLetter, letters, redrive
 from bus.messages import JobId
+from edge.lookup import answering
 from edge.problem import Problem
 from edge.services import Services
 
@@ -30,7 +28,7 @@ async def listing(request: Request) -> JSONResponse:
     except ValidationError as exc:
         error = exc.errors(include_url=False)[0]
         raise Problem(422, f"{error['loc'][0]}={error['input']!r}: {error['msg']}") from exc
-    async with _answering(services):
+    async with answering(services):
         found = await letters(services.bus, query.job or "*", limit=query.limit)
     return JSONResponse({"dead": [_json(letter) for letter in found]})
 
@@ -43,7 +41,7 @@ async def retry(request: Request) -> JSONResponse:
     services: Services = request.app.state.services
     path = request.path_params
     try:
-        async with _answering(services):
+        async with answering(services):
             asked = await redrive(services.bus, path["job_id"], path["stream"], path["seq"])
     except UnknownLetter as exc:
         raise Problem(404, str(exc)) from exc
@@ -52,17 +50,6 @@ async def retry(request: Request) -> JSONResponse:
     except Expired as exc:
         raise Problem(410, str(exc)) from exc
     return JSONResponse({"job_id": asked.job, "stream": asked.stream, "seq": asked.seq, "worker": asked.worker}, 202)
-
-
-@asynccontextmanager
-async def _answering(services: Services) -> AsyncIterator[None]:
-    """Refuse where the bus does not answer in time."""
-    try:
-        async with asyncio.timeout(services.settings.answer_within):
-            yield
-    except TimeoutError as exc:
-        reason = services.bus.trouble or "the bus does not answer"
-        raise Problem(503, reason, retry_after=services.settings.retry_after) from exc
 
 
 def _json(letter: Letter) -> dict[str, Any]:

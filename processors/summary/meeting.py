@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from bus.messages import JobOptions, Message, Opened, Segmented, Summary, Transcript
@@ -50,15 +49,6 @@ def unreadable(subject: str, reason: str) -> Transcript | None:
     if found is None:
         return None
     return Transcript(job=found[1], index=int(found[2]), start=0, end=0, text="", error=reason)
-
-
-def language_of(transcripts: Iterable[Transcript]) -> str | None:
-    """The language that was spoken for the longest time; None where no transcript names one."""
-    spoken: defaultdict[str, int] = defaultdict(int)
-    for transcript in transcripts:
-        if transcript.language and transcript.text.strip():
-            spoken[transcript.language] += transcript.end - transcript.start
-    return max(spoken, key=lambda code: spoken[code], default=None)
 
 
 def empty(job: str, transcripts: Sequence[Transcript], title: str | None) -> Summary:

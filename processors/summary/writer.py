@@ -14,6 +14,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from bus.messages import JobOptions, Summary, Transcript
 from processors.summary import core, extractive, meeting
 from processors.summary.engine import Busy, CutOff, Engine, EngineError, Unreachable, check_host
+from store.digest import language_of
 from store.job import transcript_text
 
 log = structlog.get_logger()
@@ -48,7 +49,7 @@ class Writer:
 
     async def write(self, job: str, options: JobOptions, transcripts: Sequence[Transcript]) -> Summary:
         """Summarise a job, whoever it takes, soon after `deadline` at the latest; `transcripts` in order of index."""
-        language = meeting.language_of(transcripts)
+        language = language_of(transcripts)
         text = transcript_text(transcripts)
         if not text:
             return meeting.empty(job, transcripts, options.title)

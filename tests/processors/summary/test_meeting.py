@@ -3,7 +3,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bus.messages import Closed, JobOptions, Message, Opened, Segmented, Transcript
-from processors.summary.meeting import Meeting, empty, language_of, unasked, unreadable
+from processors.summary.meeting import Meeting, empty, unasked, unreadable
+from store.digest import language_of
 
 
 def said(index: int, text: str = "text", **fields: object) -> Transcript:
