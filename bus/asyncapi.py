@@ -17,7 +17,7 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from bus import messages, socket
-from bus.audio import audio_subject
+from bus.audio import audio_subject, feed_subject
 from bus.messages import ALL, Message, Source
 from bus.topology import CONTRACT
 
@@ -93,6 +93,18 @@ _FRAME = {
     "contentType": _BYTES,
     "payload": {"type": "string", "format": "binary", "minLength": 16},
     "x-header": HEADER,
+}
+
+_STORED_FRAME = _FRAME | {
+    "summary": "An audio frame just after it was stored; some may be missed, which the headers show.",
+    "headers": {
+        "type": "object",
+        "properties": {
+            "Nats-Sequence": {"type": "string", "description": "Where stream AUDIO has it."},
+            "Nats-Last-Sequence": {"type": "string", "description": "Where the job's message before it is; 0: none."},
+        },
+        "required": ["Nats-Sequence", "Nats-Last-Sequence"],
+    },
 }
 
 _EXTRA = {
@@ -171,6 +183,7 @@ class _Flow:
 def _flows() -> list[_Flow]:
     return [
         _Flow("AudioFrame", audio_subject("{job}"), "AUDIO", "edge; what asks for a cut also by vad", _FRAME),
+        _Flow("StoredFrame", feed_subject("{job}"), None, "stream AUDIO, which republishes", _STORED_FRAME),
         *(
             _Flow(
                 *(cls.__name__, cls.SUBJECT, cls.STREAM, WRITERS[cls], _described(cls)),

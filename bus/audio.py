@@ -49,6 +49,11 @@ def audio_subject(job: str) -> str:
     return f"audio.{job}"
 
 
+def feed_subject(job: str) -> str:
+    """Where the stream tells what it has stored of a job's audio."""
+    return f"feed.{job}"
+
+
 def encode_audio(frame: AudioFrame) -> bytes:
     """Header and samples in one bytes object."""
     flags = (_LAST if frame.last else 0) | (_CUT if frame.cut else 0)

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import json
-from contextlib import suppress
 from typing import Self
 
-import nats.errors
 import structlog
-from nats.aio.msg import Msg
 
 from bus.audio import AudioFrame, audio_subject, encode_audio
 from bus.claim import Claim, end_audio
 from bus.stream import ACK_TIMEOUT, Bus
 from bus.window import Window
+from bus.wire import Wire
 
 log = structlog.get_logger()
 
@@ -26,27 +24,28 @@ class AudioPublisher:
 
     def __init__(self, bus: Bus) -> None:
         self._bus = bus
-        self._tracks: dict[str, AudioTrack] = {}
+        self._wire = Wire(bus)
+        self._tracks: dict[bytes, AudioTrack] = {}
         self._count = 0
 
     async def __aenter__(self) -> Self:
-        self._inbox = self._bus.nc.new_inbox()
-        self._subscription = await self._bus.nc.subscribe(f"{self._inbox}.>", cb=self._on_ack)
+        await self._wire.__aenter__()
+        self._inbox = self._wire.new_inbox()
+        self._wire.subscribe(f"{self._inbox}.>", self._on_ack)
+        self._wire.reconnected.add(self._reconnected)
         self._resending = asyncio.create_task(self._resend())
-        self._bus.reconnected.add(self._reconnected)
         return self
 
-    async def __aexit__(self, *_: object) -> None:
-        self._bus.reconnected.discard(self._reconnected)
+    async def __aexit__(self, *exc: object) -> None:
         self._resending.cancel()
-        if not self._bus.nc.is_closed:
-            await self._subscription.unsubscribe()
+        await self._wire.__aexit__(*exc)
 
     def track(self, job: str, claim: Claim = Claim(), *, generation: int = 1) -> AudioTrack:  # noqa: B008 - frozen
         """Begin to publish a job's audio where it was claimed; the track must be forgotten at its end."""
         self._count += 1
-        key = str(self._count)
-        track = AudioTrack(self._bus, job, generation, f"{self._inbox}.{key}", claim)
+        key = b"%d" % self._count
+        line = b"PUB %b %b.%b." % (audio_subject(job).encode(), self._inbox.encode(), key)
+        track = AudioTrack(self._bus, self._wire, job, generation, key, line, claim)
         self._tracks[key] = track
         return track
 
@@ -58,18 +57,18 @@ class AudioPublisher:
         """Whether some audio has been on its way for so long without an answer that is good."""
         return any(track.waiting > seconds for track in self._tracks.values())
 
-    async def _on_ack(self, msg: Msg) -> None:
-        _, key, token = msg.subject.rsplit(".", 2)
+    def _on_ack(self, subject: bytes, _headers: bytes, answer: bytes) -> None:
+        _, key, token = subject.rsplit(b".", 2)
         track = self._tracks.get(key)
         if track is not None:
             # An ack without data is the server's "no responders": no stream listens, or JetStream is starting.
-            track.answered(int(token), refused=not msg.data or b'"error"' in msg.data[:12], data=msg.data)
+            track.answered(int(token), refused=not answer or answer.startswith(b'{"error"'), data=answer)
 
     async def _resend(self) -> None:
         while True:
             await asyncio.sleep(_TICK)
             for track in list(self._tracks.values()):
-                await track.resend_if_due()
+                track.resend_if_due()
 
     def _reconnected(self) -> None:
         for track in self._tracks.values():
@@ -79,22 +78,22 @@ class AudioPublisher:
 class AudioTrack:
     """The audio of one job on its way. `stored`: all samples below it have been acknowledged by the stream."""
 
-    def __init__(self, bus: Bus, job: str, generation: int, inbox: str, claim: Claim) -> None:
+    def __init__(self, bus: Bus, wire: Wire, job: str, generation: int, key: bytes, line: bytes, claim: Claim) -> None:
         self.job = job
-        self.key = inbox.rsplit(".", 1)[1]
+        self.key = key
         self._bus = bus
+        self._wire = wire
         self._subject = audio_subject(job)
         self._generation = generation
-        self._inbox = inbox
+        self._line = line
         self._window = Window(claim.start)
         self._claim = claim
         self._last_ack = b""
         self._cut_at = -1
         self._cutting = False
         self._moved = asyncio.Event()
-        # Frames must reach the stream in order: a new one must not slip in between those that are sent again.
-        self._order = asyncio.Lock()
         self._turn = asyncio.Lock()  # whose sending, cut or end it is
+        self._clock = asyncio.get_running_loop().time
         self._quiet_since = 0.0  # since when there was neither progress nor another round
         self._moved_at = 0.0
         self._refusals = 0
@@ -113,17 +112,37 @@ class AudioTrack:
     def waiting(self) -> float:
         """Seconds for which nothing of what is under way has been stored."""
         idle = self._window.empty and not self._cutting
-        return 0.0 if idle else asyncio.get_running_loop().time() - self._moved_at
+        return 0.0 if idle else self._clock() - self._moved_at
 
     @property
     def refused(self) -> bool:
         """Whether something has to be sent again before anything advances."""
         return self._window.refused
 
+    @property
+    def full(self) -> bool:
+        """Whether as much is on its way as may be."""
+        return self._window.full
+
+    async def room(self) -> None:
+        """Wait while it is full."""
+        while self._window.full:
+            await self._wait()
+
     async def send(self, pcm: bytes) -> None:
-        """Publish the samples that follow; waits while the window is full. pcm: mono s16le at 16 kHz."""
+        """Publish the samples that follow, after a cut that is under way; waits while the window is full."""
         async with self._turn:
-            await self._push(AudioFrame(self._window.sent, pcm, False, self._generation))
+            await self.room()
+            self.push(pcm)
+
+    def push(self, pcm: bytes) -> None:
+        """Publish the samples that follow, full or not. pcm: mono s16le at 16 kHz. Not while a cut is under way."""
+        window = self._window
+        if window.empty:
+            self._quiet_since = self._moved_at = self._clock()
+        frame = AudioFrame(window.sent, pcm, False, self._generation)
+        payload = encode_audio(frame)
+        self._publish(window.push(frame.end, payload), payload)
 
     async def cut(self) -> None:
         """Ask that the open segment end where the audio stands; returns once that is stored, perhaps more than once."""
@@ -134,7 +153,7 @@ class AudioTrack:
             at = self._window.sent
             if at == self._cut_at:
                 return  # no sound came since
-            self._cutting, self._moved_at = True, asyncio.get_running_loop().time()
+            self._cutting, self._moved_at = True, self._clock()
             try:
                 await self._bus.store(
                     self._subject, encode_audio(AudioFrame(at, b"", False, self._generation, cut=True))
@@ -165,34 +184,25 @@ class AudioTrack:
         elif self._window.ack(token):
             self._refusals = 0
             self._last_ack = data
-            self._quiet_since = self._moved_at = asyncio.get_running_loop().time()
-            self._moved.set()
+            self._quiet_since = self._moved_at = self._clock()
+            if not self._moved.is_set():
+                self._moved.set()
 
     def lost(self) -> None:
         """The connection was lost: whatever was under way may not have arrived."""
         self._window.lose()
 
-    async def resend_if_due(self) -> None:
+    def resend_if_due(self) -> None:
         """Send again from the watermark after a refusal (with backoff) or after silence."""
         if self._window.empty:
             return
-        quiet = asyncio.get_running_loop().time() - self._quiet_since
+        quiet = self._clock() - self._quiet_since
         backoff = min(_TICK * 2**self._refusals, ACK_TIMEOUT)
-        if quiet < (backoff if self._window.refused else ACK_TIMEOUT) or not self._bus.nc.is_connected:
+        if quiet < (backoff if self._window.refused else ACK_TIMEOUT) or not self._wire.ready:
             return
-        async with self._order:
-            self._quiet_since = asyncio.get_running_loop().time()
-            for token, payload in self._window.resend():
-                await self._publish(token, payload)
-
-    async def _push(self, frame: AudioFrame) -> None:
-        while self._window.full:
-            await self._wait()
-        async with self._order:
-            if self._window.empty:
-                self._quiet_since = self._moved_at = asyncio.get_running_loop().time()
-            payload = encode_audio(frame)
-            await self._publish(self._window.push(frame.end, payload), payload)
+        self._quiet_since = self._clock()
+        for token, payload in self._window.resend():
+            self._publish(token, payload)
 
     async def drained(self) -> None:
         """Wait until everything is stored."""
@@ -203,6 +213,6 @@ class AudioTrack:
         self._moved.clear()
         await self._moved.wait()
 
-    async def _publish(self, token: int, payload: bytes) -> None:
-        with suppress(nats.errors.Error):  # it stays in the window and is sent again
-            await self._bus.nc.publish(self._subject, payload, reply=f"{self._inbox}.{token}")
+    def _publish(self, token: int, payload: bytes) -> None:
+        # While the line is away this is dropped: it stays in the window, and is sent again.
+        self._wire.publish(b"%b%d" % (self._line, token), payload)

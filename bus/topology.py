@@ -6,14 +6,16 @@ from dataclasses import replace
 
 import structlog
 from nats.js import JetStreamContext
-from nats.js.api import DiscardPolicy, RetentionPolicy, StorageType, StreamConfig
+from nats.js.api import DiscardPolicy, RePublish, RetentionPolicy, StorageType, StreamConfig
 from nats.js.errors import NotFoundError
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from bus.audio import audio_subject, feed_subject
+
 log = structlog.get_logger()
 
-CONTRACT = 3
+CONTRACT = 4
 """Counts up when the streams' configuration changes; an older process leaves a newer stream alone."""
 
 _METADATA_KEY = "stenobus.contract"
@@ -52,6 +54,8 @@ def configurations(settings: StreamSettings) -> list[StreamConfig]:
             max_age=audio_age,
             max_bytes=settings.audio_max_bytes,
             max_msg_size=65_536,
+            # What is stored is told on `feed.<job>`, for readers that are many: see `feed.py` beside this file.
+            republish=RePublish(src=audio_subject("*"), dest=feed_subject("{{wildcard(1)}}")),
         ),
         replace(base, name="SPEECH", subjects=["speech.>"], max_age=audio_age),
         # Roll-up: a message may take the place of all that its subject has, in one step.

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import AsyncExitStack
 
 from bus import Bus, Message, lease, run
+from bus.feed import Feed
 from bus.messages import Opened, Partial, Replay, Snapshot
 from processors.vad.replay import Replaying
 from processors.vad.segmentation import Segmentation
@@ -14,14 +16,15 @@ from processors.vad.settings import Settings
 class Owner:
     """The jobs that this worker owns."""
 
-    def __init__(self, bus: Bus, settings: Settings) -> None:
+    def __init__(self, bus: Bus, feed: Feed, settings: Settings) -> None:
         self._bus = bus
+        self._feed = feed
         self._settings = settings
         self._jobs: dict[str, Segmentation] = {}
 
     async def own(self, opened: Opened, epoch: int) -> list[Message]:
         """Segment one job from where it stands to its end."""
-        job = self._jobs[opened.job] = Segmentation(self._bus, self._settings, opened, epoch)
+        job = self._jobs[opened.job] = Segmentation(self._bus, self._feed, self._settings, opened, epoch)
         try:
             return await job.run()
         finally:
@@ -46,8 +49,10 @@ class Owner:
 
 async def main(bus: Bus, settings: Settings) -> None:
     """Own jobs as they are opened."""
-    owner = Owner(bus, settings)
-    async with bus.answering(Snapshot.pattern(), owner.snapshot), bus.listening(Partial, "*", owner.understood):
+    async with AsyncExitStack() as stack:
+        owner = Owner(bus, await stack.enter_async_context(Feed(bus)), settings)
+        await stack.enter_async_context(bus.answering(Snapshot.pattern(), owner.snapshot))
+        await stack.enter_async_context(bus.listening(Partial, "*", owner.understood))
         await bus.announce("vad")
         async with asyncio.TaskGroup() as leases:
             leases.create_task(lease(bus, Opened, owner.own, durable="vad", ack_wait=settings.ack_wait))

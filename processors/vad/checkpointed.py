@@ -7,19 +7,19 @@ so that an owner that lost its lease without knowing finds out at its next write
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from functools import partial
 from typing import NamedTuple
 
 import structlog
 
-from bus import WIDTH, Bus, Conflict, ContractError, Fenced
+from bus import RATE, WIDTH, Bus, Conflict, ContractError, Fenced
 from bus.audio import audio_subject, decode_audio
 from bus.claim import decoded_utterance, last_utterance
+from bus.feed import Entry
 from bus.intake import Gap, Intake
 from bus.messages import Source, SpeechOptions, Utterance, dead_letter
-from bus.stream import Raw
 from processors.vad.core import FRAME, WARM_UP, Segment, Segmenter
 from processors.vad.settings import Plan
 from processors.vad.webrtc import detector
@@ -40,9 +40,6 @@ class Checkpointed:
     Those that do more than that say so in `_begin`, `_on_read`, `_on_taken`, `_on_stored` and `_publish`.
     """
 
-    live = True
-    """Whether reading goes on behind what is stored now."""
-
     def __init__(
         self, bus: Bus, job: str, source: Source, generation: int, options: SpeechOptions, plan: Plan, epoch: int
     ) -> None:
@@ -57,6 +54,7 @@ class Checkpointed:
         self._last_seq = 0
         self._before = bytearray()
         self._segmenter: Segmenter | None = None
+        self._forget_at = 0
 
     async def segment(self) -> Counted:
         """Segment the audio from where its generation stands to its end; raises Fenced where another one does."""
@@ -81,32 +79,41 @@ class Checkpointed:
         # A new detector is warmed with the sound before the checkpoint, which is therefore read first.
         self._intake = Intake(self._start)
 
-    def _on_read(self, raw: Raw) -> None:
+    def _entries(self, after: int) -> AsyncGenerator[list[Entry], None]:
+        """The audio messages behind a sequence, some at a time; where they end, the audio is taken to end."""
+        raise NotImplementedError
+
+    def _on_read(self, seq: int) -> None:
         """A message was read."""
 
     async def _on_taken(self) -> None:
         """A frame was dealt with."""
+        if self._segmenter is not None and self._segmenter.heard >= self._forget_at:
+            self._forget_at = self._segmenter.heard + RATE
+            self._intake.forget(self._segmenter.floor - WARM_UP * FRAME)
 
     async def _on_stored(self, segment: Segment) -> None:
         """An utterance was stored."""
 
     async def _read(self, seq: int) -> Counted:
-        reading = self._bus.read("AUDIO", audio_subject(self._job), after=seq - 1, live=self.live)
-        async with aclosing(reading) as stored:
-            async for raw in stored:
-                self._on_read(raw)
-                try:
-                    frame = decode_audio(raw.data)
-                except ContractError as exc:
-                    await self._bus.create(dead_letter("AUDIO", raw.seq, raw.subject, str(exc)))
-                    continue
-                segments = self._hear(self._intake.take(raw.seq, frame))
-                if self._segmenter is not None and self._intake.cuts(frame):
-                    segments += self._segmenter.cut(frame.start)
-                await self._publish(segments)
-                if frame.last:
-                    return await self._finish(frame.end)
-                await self._on_taken()
+        async with aclosing(self._entries(seq - 1)) as stored:
+            async for entries in stored:
+                for entry in entries:
+                    self._on_read(entry.seq)
+                    try:
+                        frame = decode_audio(entry.data)
+                    except ContractError as exc:
+                        subject = audio_subject(self._job)
+                        await self._bus.create(dead_letter("AUDIO", entry.seq, subject, str(exc)))
+                        continue
+                    segments = self._hear(self._intake.take(entry.seq, frame))
+                    if frame.cut and self._segmenter is not None and self._intake.cuts(frame):
+                        segments += self._segmenter.cut(frame.start)
+                    if segments:
+                        await self._publish(segments)
+                    if frame.last:
+                        return await self._finish(frame.end)
+                    await self._on_taken()
         if self._intake.gap is not None:
             raise self._intake.gap
         return await self._finish(self._intake.expected)
@@ -160,8 +167,6 @@ class Checkpointed:
             )
             self._index += 1
             await self._on_stored(segment)
-        if self._segmenter is not None:
-            self._intake.forget(self._segmenter.floor - WARM_UP * FRAME)
 
     async def _append(self, utterance: Utterance) -> None:
         while True:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncGenerator
 
 from bus import RATE, Bus, Message
+from bus.feed import Entry, read_stored
 from bus.messages import Replay, Replayed, Utterance
 from processors.vad.checkpointed import Checkpointed
 from processors.vad.settings import Settings
@@ -12,8 +14,6 @@ from processors.vad.settings import Settings
 
 class Replaying(Checkpointed):
     """One generation of a stored job in the hands of its owner; the cuts among the audio are made as they were."""
-
-    live = False
 
     def __init__(self, bus: Bus, settings: Settings, replay: Replay, epoch: int) -> None:
         plan = settings.plan(replay.options, replay=True)
@@ -29,11 +29,15 @@ class Replaying(Checkpointed):
             Replayed(job=self._job, generation=self._generation, segments=counted.segments, samples=counted.samples)
         ]
 
+    def _entries(self, after: int) -> AsyncGenerator[list[Entry], None]:
+        return read_stored(self._bus, self._job, after)
+
     def _begin(self, done: Utterance | None) -> None:
         super()._begin(done)
         self._paused_at = self._start
 
     async def _on_taken(self) -> None:
+        await super()._on_taken()
         heard = self._intake.expected
         if self._speed is not None:
             await self._keep_pace(heard, self._speed)

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 
 import structlog
 
 from bus import Bus, ContractError, Message
 from bus.claim import cut_audio
+from bus.feed import Entry, Feed
 from bus.messages import Opened, Partial, Progress, Segmented, Snapshot, Speaking, Utterance
-from bus.stream import Raw
 from processors.vad.abandoned import Heard, end_when_abandoned, ensure_closed
 from processors.vad.checkpointed import Checkpointed, Counted
 from processors.vad.core import Segment, Speech
@@ -26,10 +26,11 @@ _PROGRESS_SAMPLES = 16_000
 class Segmentation(Checkpointed):
     """One job in the hands of its owner, while it is sent and for the first time."""
 
-    def __init__(self, bus: Bus, settings: Settings, opened: Opened, epoch: int) -> None:
+    def __init__(self, bus: Bus, feed: Feed, settings: Settings, opened: Opened, epoch: int) -> None:
         options = opened.options
         plan = settings.plan(options)
         super().__init__(bus, opened.job, options.source, 1, options, plan, epoch)
+        self._feed = feed
         self._abandoned = settings.abandoned
         self._telling = Telling(again=plan.partials, pauses=plan.hangover is not None)
         self._endpointing = Endpointing(plan.hangover) if plan.hangover else None
@@ -40,6 +41,7 @@ class Segmentation(Checkpointed):
         self._progress_at = 0
         self._read_seq = 0
         self._read_at = 0.0
+        self._clock = asyncio.get_running_loop().time
 
     async def run(self) -> list[Message]:
         """Segment the job to its end and see it closed; returns the event that says how many utterances there are."""
@@ -59,18 +61,24 @@ class Segmentation(Checkpointed):
     def _begin(self, done: Utterance | None) -> None:
         super()._begin(done)
         self._open = self._index
-        self._read_at = asyncio.get_running_loop().time()
+        self._read_at = self._clock()
         self._watching = asyncio.create_task(
             end_when_abandoned(self._bus, self._job, self._abandoned, self._heard),
         )
 
+    def _entries(self, after: int) -> AsyncGenerator[list[Entry], None]:
+        return self._feed.follow(self._job, after=after)
+
     def _heard(self) -> Heard:
         return Heard(self._intake.expected, self._read_seq, self._read_at)
 
-    def _on_read(self, raw: Raw) -> None:
-        self._read_seq, self._read_at = raw.seq, asyncio.get_running_loop().time()
+    def _on_read(self, seq: int) -> None:
+        self._read_seq, self._read_at = seq, self._clock()
 
     async def _on_taken(self) -> None:
+        await super()._on_taken()
+        if self._segmenter is not None and self._segmenter.heard - self._progress_at >= _PROGRESS_SAMPLES:
+            await self._tell()
         await self._speak()
 
     async def _on_stored(self, segment: Segment) -> None:
@@ -80,8 +88,6 @@ class Segmentation(Checkpointed):
     async def _publish(self, segments: Sequence[Segment]) -> None:
         self._open += len(segments)
         await super()._publish(segments)
-        if self._segmenter is not None and self._segmenter.heard - self._progress_at >= _PROGRESS_SAMPLES:
-            await self._tell()
 
     async def _tell(self) -> None:
         assert self._segmenter is not None  # noqa: S101 - callers have one
@@ -142,8 +148,10 @@ class Segmentation(Checkpointed):
 
         The cut is stored among the audio and made when it is read there, so that everyone who reads it makes it too.
         """
+        if self._endpointing is None:
+            return
         speech, busy = self._speech, self._marking is not None and not self._marking.done()
-        if self._endpointing is None or speech is None or busy or not self._endpointing.ends(self._open, speech):
+        if speech is None or busy or not self._endpointing.ends(self._open, speech):
             return
         pause = self._open, speech.voiced_end
 

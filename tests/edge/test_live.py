@@ -15,6 +15,7 @@ import pytest
 from audio import decode
 from bus import Bus, connect
 from bus.audio import decode_audio
+from bus.feed import Feed
 from bus.messages import JobOptions, Opened, Partial, Snapshot, Speaking, Transcript, Utterance
 from processors.vad.__main__ import main
 from processors.vad.segmentation import Segmentation
@@ -84,7 +85,8 @@ async def test_finalize_ends_the_open_segment_at_once_and_the_meeting_goes_on(
     frames = [decode_audio(raw.data) for raw in await worker.history("AUDIO", f"audio.{job}")]
     assert [frame.start for frame in frames if frame.cut] == [4 * SECOND // 2, 7 * SECOND // 2]
     await worker.js.purge_stream("SPEECH", subject=Utterance.pattern(job))
-    await Segmentation(worker, Settings(), Opened(job=job), found[0].epoch).run()
+    async with Feed(worker) as feed:
+        await Segmentation(worker, feed, Settings(), Opened(job=job), found[0].epoch).run()
     assert await utterances(worker, job, 4) == found
 
 

@@ -8,6 +8,7 @@ import pytest
 
 from bus import Bus
 from bus.audio import AudioFrame, encode_audio
+from bus.feed import Feed
 from bus.messages import Closed, Opened, Utterance
 from processors.vad.core import Parameters, Segmenter
 from processors.vad.segmentation import Segmentation
@@ -36,7 +37,8 @@ async def store(bus: Bus, pcm: bytes, asked: Asked) -> None:
 
 async def segmented(bus: Bus) -> list[Utterance]:
     """What an owner makes of the job from where it stands."""
-    await Segmentation(bus, Settings(max_ms=5_000), Opened(job="a"), 1).run()
+    async with Feed(bus) as feed:
+        await Segmentation(bus, feed, Settings(max_ms=5_000), Opened(job="a"), 1).run()
     return [Utterance.decode(raw.data) for raw in await bus.history("SPEECH", Utterance.pattern("a"))]
 
 

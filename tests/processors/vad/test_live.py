@@ -10,6 +10,7 @@ import pytest
 
 from bus import AudioPublisher, AudioTrack, Bus, connect
 from bus.audio import AudioFrame, decode_audio
+from bus.feed import Feed
 from bus.messages import Closed, JobOptions, Opened, Partial, Segmented, Snapshot, Speaking, Utterance, VadOptions
 from processors.vad.__main__ import main
 from processors.vad.segmentation import Segmentation
@@ -219,7 +220,8 @@ async def test_what_is_stored_is_cut_in_the_same_places_again(bus: Bus, segmente
         for utterance in found[:known]:
             last = await bus.append(utterance, last)
         # Nobody understands anything this time, and it is read as quickly as can be.
-        await Segmentation(bus, Settings(), Opened(job="a", options=ADAPTIVE), found[0].epoch).run()
+        async with Feed(bus) as feed:
+            await Segmentation(bus, feed, Settings(), Opened(job="a", options=ADAPTIVE), found[0].epoch).run()
         assert await one.utterances() == found
 
 

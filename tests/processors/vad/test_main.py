@@ -14,6 +14,7 @@ import pytest
 
 from bus import AudioPublisher, Bus, Fenced, Message, connect
 from bus.claim import Claim, end_audio
+from bus.feed import Feed
 from bus.messages import Closed, JobOptions, Opened, Segmented, Utterance, VadOptions
 from compose.servers import Server
 from processors.vad.__main__ import main
@@ -46,7 +47,8 @@ async def send(bus: Bus, job: str, chunks: Sequence[bytes], *, finish: bool = Tr
 
 
 async def own(bus: Bus, settings: Settings, opened: Opened, epoch: int) -> list[Message]:
-    return await Segmentation(bus, settings, opened, epoch).run()
+    async with Feed(bus) as feed:
+        return await Segmentation(bus, feed, settings, opened, epoch).run()
 
 
 async def utterances(bus: Bus, job: str) -> list[Utterance]:

@@ -1,0 +1,169 @@
+"""The connection by hand, against real servers: with and without passwords, over TLS, killed and started again."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import psutil
+import pytest
+import trustme
+
+from bus import Bus, connect
+from bus.wire import FLUSH, Wire
+from compose.servers import Server, nats_server
+from tests.support import connected_client, wait_until
+
+Heard = list[tuple[bytes, bytes, bytes]]
+
+
+@asynccontextmanager
+async def secured(folder: Path, url: str, *args: str) -> AsyncIterator[Bus]:
+    """A bus on a server with further arguments, at `url` with PORT in it."""
+    server = nats_server(folder / "nats")
+    server = replace(server, argv=[*server.argv, *args])
+    await server.start()
+    try:
+        async with connect(url.replace("PORT", str(server.port))) as bus:
+            yield bus
+    finally:
+        await server.kill()
+
+
+async def echoes(bus: Bus) -> None:
+    """What is published comes to who subscribes."""
+    heard: Heard = []
+    async with Wire(bus) as wire:
+        wire.subscribe("here.*", lambda *message: heard.append(message))
+        await wire.flushed()
+        await bus.nc.publish("here.a", b"sound")
+        await wait_until(lambda: heard, description="the message")
+    assert heard == [(b"here.a", b"", b"sound")]
+
+
+async def test_messages_of_every_size_come_whole_and_in_order(bus: Bus) -> None:
+    chance = random.Random(5)  # noqa: S311
+    payloads = [chance.randbytes(chance.choice([0, 1, 960, 60_000])) for _ in range(300)]
+    heard: Heard = []
+    async with Wire(bus) as wire:
+        wire.subscribe("here", lambda *message: heard.append(message))
+        await wire.flushed()
+        for number, payload in enumerate(payloads):
+            headers = {"Number": str(number)} if number % 3 == 0 else None
+            await bus.nc.publish("here", payload, headers=headers)
+        await wait_until(lambda: len(heard) == len(payloads), description="all of them")
+    assert [payload for _, _, payload in heard] == payloads
+    for number, (subject, headers, _) in enumerate(heard):
+        assert subject == b"here"
+        assert headers == (b"NATS/1.0\r\nNumber: %d\r\n\r\n" % number if number % 3 == 0 else b"")
+
+
+async def test_what_it_publishes_arrives_with_its_reply_subject(bus: Bus) -> None:
+    async with Wire(bus) as wire, connected_client(bus.url) as (client, _):
+        subscription = await client.subscribe("there")
+        await client.flush()
+        for payload in (b"", b"\r\nPING\r\n", bytes(60_000)):
+            wire.publish(b"PUB there back.1", payload)
+            message = await subscription.next_msg(5)
+            assert (message.data, message.reply) == (payload, "back.1")
+
+
+async def test_without_a_listener_the_answer_has_no_payload(bus: Bus) -> None:
+    heard: Heard = []
+    async with Wire(bus) as wire:
+        inbox = wire.new_inbox()
+        wire.subscribe(f"{inbox}.*", lambda *message: heard.append(message))
+        wire.publish(f"PUB nobody.listens {inbox}.1".encode(), b"?")
+        await wait_until(lambda: heard, description="the answer")
+    ((_, headers, payload),) = heard
+    assert headers.startswith(b"NATS/1.0 503")
+    assert payload == b""
+
+
+async def test_a_subscription_ends(bus: Bus) -> None:
+    heard: Heard = []
+    async with Wire(bus) as wire:
+        sid = wire.subscribe("here", lambda *message: heard.append(message))
+        wire.subscribe("end", lambda *message: heard.append(message))
+        wire.unsubscribe(sid)
+        await wire.flushed()
+        await bus.nc.publish("here", b"1")
+        await bus.nc.publish("end", b"2")
+        await wait_until(lambda: heard, description="the second one")
+    assert [payload for _, _, payload in heard] == [b"2"]
+
+
+async def test_many_messages_are_few_writes(bus: Bus, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bus.wire.FLUSH", 60)
+    async with Wire(bus) as wire, connected_client(bus.url) as (client, _):
+        subscription = await client.subscribe("there")
+        await client.flush()
+        for _ in range(3):
+            wire.publish(b"PUB there back", b"first")  # after a quiet time: at once
+        for _ in range(3):
+            assert (await subscription.next_msg(5)).data == b"first"
+        wire.publish(b"PUB there back", b"later")
+        with pytest.raises(TimeoutError):
+            await subscription.next_msg(20 * FLUSH)
+        await wire.flushed()  # does not wait for its turn
+        assert (await subscription.next_msg(5)).data == b"later"
+
+
+async def test_after_a_crash_of_the_server_it_comes_back_by_itself(nats_server: Server) -> None:
+    heard: Heard = []
+    back = asyncio.Event()
+    async with connect(nats_server.url) as bus, Wire(bus) as wire:
+        wire.subscribe("here", lambda *message: heard.append(message))
+        wire.reconnected.add(back.set)
+        for _ in range(2):
+            await nats_server.kill()
+            await wait_until(lambda: not wire.ready, description="the loss is noticed")
+            wire.publish(b"PUB here back", b"into nothing")
+            back.clear()
+            await nats_server.start()
+            async with asyncio.timeout(20):
+                await back.wait()
+            heard.clear()
+            await wire.flushed()
+            wire.publish(b"PUB elsewhere back", b"")
+            await bus.nc.flush()
+            await bus.nc.publish("here", b"again")
+            await wait_until(lambda: heard, description="the subscription is there again")
+            assert [payload for _, _, payload in heard] == [b"again"]
+
+
+async def test_a_server_that_stands_still_is_given_up(nats_server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bus.wire._PING_EVERY", 0.3)
+    async with connect(nats_server.url) as bus, Wire(bus) as wire:
+        assert nats_server.child
+        process = nats_server.child.pid
+        psutil.Process(process).suspend()
+        try:
+            await wait_until(lambda: not wire.ready, description="it is given up")
+        finally:
+            psutil.Process(process).resume()
+        await wait_until(lambda: wire.ready, description="the line is back")
+
+
+async def test_name_and_password_of_the_address_are_said(tmp_path: Path) -> None:
+    async with secured(tmp_path, "nats://ana:secret@127.0.0.1:PORT", "--user", "ana", "--pass", "secret") as bus:
+        await echoes(bus)
+
+
+async def test_a_token_of_the_address_is_said(tmp_path: Path) -> None:
+    async with secured(tmp_path, "nats://t0ken@127.0.0.1:PORT", "--auth", "t0ken") as bus:
+        await echoes(bus)
+
+
+async def test_a_server_that_demands_tls_gets_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+    authority.issue_cert("localhost").private_key_and_cert_chain_pem.write_to_path(str(tmp_path / "server.pem"))
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "ca.pem"))
+    files = ("--tlscert", str(tmp_path / "server.pem"), "--tlskey", str(tmp_path / "server.pem"))
+    async with secured(tmp_path, "tls://localhost:PORT", "--tls", *files) as bus:
+        await echoes(bus)
