@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncGenerator
+from collections.abc import Callable, Coroutine
 from contextlib import aclosing
-from typing import NamedTuple, Self
+from typing import Self
 
 from bus.audio import audio_subject, feed_subject
+from bus.messages import Message
 from bus.stream import Bus
 from bus.wire import Wire
 
@@ -23,15 +24,13 @@ MOST_WAITING = 512
 
 _QUIET = 4.0
 _QUIETEST = 32.0
-_BATCH = 256
 _AT_ONCE = 16
 
+Work = Coroutine[None, None, bool]
+"""What has to be done before the next message; True: and that is the end."""
 
-class Entry(NamedTuple):
-    """A message as it is stored."""
-
-    seq: int
-    data: bytes
+Hear = Callable[[int, bytes], Work | None]
+"""Takes a message, its sequence and its payload. Most need no waiting, and so no task switch: None."""
 
 
 class Feed:
@@ -53,33 +52,46 @@ class Feed:
         self._watching.cancel()
         await self._wire.__aexit__(*exc)
 
-    async def follow(self, job: str, *, after: int = 0) -> AsyncGenerator[list[Entry], None]:
-        """Yield the audio messages of a job behind sequence `after`, some at a time: each once, in order, no gap."""
-        subject, position = audio_subject(job), after
-        follower = _Follower()
-        sid = self._wire.subscribe(feed_subject(job), follower.hear)
+    async def follow(self, job: str, hear: Hear, *, after: int = 0) -> None:
+        """Have `hear` take each audio message of a job behind sequence `after`: once, in order, no gap.
+
+        Ends with the first work that returns True, or raises what `hear` or its work raises.
+        """
+        subject = audio_subject(job)
+        follower = _Follower(hear, after)
+        sid = self._wire.subscribe(feed_subject(job), follower.on_message)
         self._followers.add(follower)
         try:
             await self._wire.flushed()
             while True:
                 if follower.missed:
                     follower.begin_again()
-                    async with self._reading, aclosing(read_stored(self._bus, job, position)) as stored:
-                        async for entries in stored:
-                            position = entries[-1].seq
-                            yield entries
-                entries = follower.take(position)
-                if entries:
-                    position = entries[-1].seq
-                    yield entries
-                elif not follower.missed:
+                    if await self._catch_up(follower, subject):
+                        return
+                if await follower.work():
+                    return
+                if not follower.missed:
                     await follower.something()
-                    if follower.quiet and not follower.waiting:
-                        last = await self._bus.last_raw(subject)
-                        follower.missed |= last is not None and last.seq > position
+                    if follower.quiet and (last := await self._bus.last_raw(subject)) is not None:
+                        follower.missed |= last.seq > follower.position
         finally:
             self._followers.discard(follower)
             self._wire.unsubscribe(sid)
+            follower.close()
+
+    def tell(self, message: Message) -> None:
+        """Publish something that no stream keeps; at once, and lost where the line is away."""
+        self._wire.publish(b"PUB %b" % message.subject.encode(), message.encode())
+
+    async def _catch_up(self, follower: _Follower, subject: str) -> bool:
+        """Read what the stream has now; whether that was the end."""
+        stored = self._bus.read("AUDIO", subject, after=follower.position, live=False)
+        async with self._reading, aclosing(stored):
+            async for raw in stored:
+                work = follower.take(raw.seq, raw.data)
+                if work is not None and await work:
+                    return True
+        return False
 
     def _reconnected(self) -> None:
         for follower in self._followers:
@@ -93,29 +105,21 @@ class Feed:
                 follower.grow_quiet(1)
 
 
-async def read_stored(bus: Bus, job: str, after: int) -> AsyncGenerator[list[Entry], None]:
-    """Yield the audio messages of a job that the stream has now behind sequence `after`, some at a time, in order."""
-    entries: list[Entry] = []
-    async with aclosing(bus.read("AUDIO", audio_subject(job), after=after, live=False)) as stored:
-        async for raw in stored:
-            entries.append(Entry(raw.seq, raw.data))
-            if len(entries) == _BATCH:
-                yield entries
-                entries = []
-    if entries:
-        yield entries
-
-
 class _Follower:
     """One job's messages on their way to who follows it."""
 
-    def __init__(self) -> None:
+    def __init__(self, hear: Hear, position: int) -> None:
+        self.position = position
+        """Sequence of the last message that was taken."""
         self.missed = True
         """Whether the stream has to be read."""
         self.quiet = False
         """Whether it has been so quiet that the last message may have been missed."""
+        self._hear = hear
+        self._work: Work | None = None
+        self._error: Exception | None = None
         self._messages: deque[tuple[bytes, bytes]] = deque()
-        self._awake: asyncio.Future[None] | None = None
+        self._awake: asyncio.Future[None] | None = None  # there while nothing is being done
         self._silence, self._patience = 0.0, _QUIET
 
     @property
@@ -123,13 +127,20 @@ class _Follower:
         """Messages that wait to be taken."""
         return len(self._messages)
 
-    def hear(self, _subject: bytes, headers: bytes, data: bytes) -> None:
-        """Take a message from the feed."""
-        if len(self._messages) < MOST_WAITING:
-            self._messages.append((headers, data))
-        else:
-            self.missed = True
-        self._wake()
+    def on_message(self, _subject: bytes, headers: bytes, data: bytes) -> None:
+        """Take a message from the feed: at once if nothing is being done that must be done first."""
+        if self._awake is None or self._awake.done():
+            if len(self._messages) < MOST_WAITING:
+                self._messages.append((headers, data))
+            else:
+                self.missed = True
+            return
+        try:
+            self._work = self._join(headers, data)
+        except Exception as exc:  # noqa: BLE001 - of this job; the connection is that of all
+            self._error = exc
+        if self._work is not None or self._error is not None or self.missed:
+            self._wake()
 
     def miss(self) -> None:
         """Something may have been missed."""
@@ -138,32 +149,29 @@ class _Follower:
 
     def begin_again(self) -> None:
         """The stream is about to be read: what waits will be found there."""
-        self.missed, self.quiet = False, False
+        self.missed = False
         self._messages.clear()
 
-    def take(self, position: int) -> list[Entry]:
-        """What follows on the message with sequence `position`, up to where something is missing."""
-        entries: list[Entry] = []
-        messages = self._messages
-        while messages:
-            headers, data = messages.popleft()
-            seq = _number(headers, _SEQUENCE)
-            if seq <= position:
-                continue
-            if _number(headers, _LAST) > position:
-                self.missed = True
-                break
-            entries.append(Entry(seq, data))
-            position = seq
-        if entries:
-            self._silence, self._patience = 0.0, _QUIET
-        return entries
+    def take(self, seq: int, data: bytes) -> Work | None:
+        """Take the message that is next."""
+        self.position = seq
+        return self._hear(seq, data)
+
+    async def work(self) -> bool:
+        """Do what is to be done, and take what came meanwhile, up to where something is missing; True: at the end."""
+        while True:
+            if self._error is not None:
+                raise self._error
+            work, self._work = self._work, None
+            if work is not None and await work:
+                return True
+            if not self._messages or self.missed:
+                return False
+            self._work = self._join(*self._messages.popleft())
 
     async def something(self) -> None:
-        """Wait for a message, or for a reason to look after one."""
+        """Wait for work, or for a reason to look after some."""
         self.quiet = False
-        if self._messages or self.missed:
-            return
         self._awake = asyncio.get_running_loop().create_future()
         try:
             await self._awake
@@ -173,10 +181,26 @@ class _Follower:
     def grow_quiet(self, seconds: float) -> None:
         """So much time has passed."""
         self._silence += seconds
-        if self._silence >= self._patience and self._awake is not None:
+        if self._silence >= self._patience:
             self._silence, self._patience = 0.0, min(self._patience * 2, _QUIETEST)
             self.quiet = True
             self._wake()
+
+    def close(self) -> None:
+        """Forget what was not done."""
+        if self._work is not None:
+            self._work.close()
+
+    def _join(self, headers: bytes, data: bytes) -> Work | None:
+        """Take a message if it follows on the last one."""
+        seq = _number(headers, _SEQUENCE)
+        if seq <= self.position:
+            return None
+        if _number(headers, _LAST) > self.position:
+            self.missed = True
+            return None
+        self._silence, self._patience = 0.0, _QUIET
+        return self.take(seq, data)
 
     def _wake(self) -> None:
         if self._awake is not None and not self._awake.done():

@@ -81,7 +81,7 @@ class Wire:
         return self._bus.nc.new_inbox()
 
     def publish(self, line: bytes, payload: bytes) -> None:
-        """Send a message; `line` is its `PUB <subject> <reply>` without the length."""
+        """Send a message; `line` is its `PUB <subject>` or `PUB <subject> <reply>`, without the length."""
         if self._line is None:
             return
         self._outgoing.append(b"%b %d\r\n%b\r\n" % (line, len(payload), payload))

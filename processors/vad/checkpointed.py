@@ -7,17 +7,16 @@ so that an owner that lost its lease without knowing finds out at its next write
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Sequence
-from contextlib import aclosing
+from collections.abc import Sequence
 from functools import partial
 from typing import NamedTuple
 
 import structlog
 
-from bus import RATE, WIDTH, Bus, Conflict, ContractError, Fenced
+from bus import WIDTH, Bus, Conflict, ContractError, Fenced
 from bus.audio import audio_subject, decode_audio
 from bus.claim import decoded_utterance, last_utterance
-from bus.feed import Entry
+from bus.feed import Work
 from bus.intake import Gap, Intake
 from bus.messages import Source, SpeechOptions, Utterance, dead_letter
 from processors.vad.core import FRAME, WARM_UP, Segment, Segmenter
@@ -37,7 +36,7 @@ class Counted(NamedTuple):
 class Checkpointed:
     """One generation of one job in the hands of its owner.
 
-    Those that do more than that say so in `_begin`, `_on_read`, `_on_taken`, `_on_stored` and `_publish`.
+    How it is read is for those to say who inherit this; what more they do, in the other methods they share with it.
     """
 
     def __init__(
@@ -54,7 +53,6 @@ class Checkpointed:
         self._last_seq = 0
         self._before = bytearray()
         self._segmenter: Segmenter | None = None
-        self._forget_at = 0
 
     async def segment(self) -> Counted:
         """Segment the audio from where its generation stands to its end; raises Fenced where another one does."""
@@ -62,15 +60,20 @@ class Checkpointed:
         if done and done.last:
             return Counted(done.index, done.end)
         self._begin(done)
-        seq = done.audio_seq if done else 1
+        after = done.audio_seq - 1 if done else 0
         while True:
             try:
-                return await self._read(seq)
+                await self._read(after)
+                if self._intake.gap is not None:
+                    raise self._intake.gap
+                return await self._finish(self._intake.expected)
             except Gap as gap:
                 log.error("audio is gone", job=self._job, expected=self._intake.expected, goes_on_at=gap.sample)
                 self._intake.skip(gap)
-                await self._publish(self._skip(gap.sample))
-                seq = gap.seq
+                segments = self._skip(gap.sample)
+                self._on_cut(segments)
+                await self._publish(segments)
+                after = gap.seq - 1
 
     def _begin(self, done: Utterance | None) -> None:
         """Stand behind the last utterance."""
@@ -79,44 +82,47 @@ class Checkpointed:
         # A new detector is warmed with the sound before the checkpoint, which is therefore read first.
         self._intake = Intake(self._start)
 
-    def _entries(self, after: int) -> AsyncGenerator[list[Entry], None]:
-        """The audio messages behind a sequence, some at a time; where they end, the audio is taken to end."""
+    async def _read(self, after: int) -> None:
+        """Have `_take` take the audio messages behind a sequence, to the end of the audio or of what there is."""
         raise NotImplementedError
 
-    def _on_read(self, seq: int) -> None:
-        """A message was read."""
+    def _take(self, seq: int, data: bytes) -> Work | None:
+        """Take a stored message, as far as nothing has to be waited for; gives the rest."""
+        try:
+            frame = decode_audio(data)
+        except ContractError as exc:
+            return self._bury(seq, str(exc))
+        segments = self._hear(self._intake.take(seq, frame))
+        if frame.cut and self._segmenter is not None and self._intake.cuts(frame):
+            segments += self._segmenter.cut(frame.start)
+        if segments or frame.last:
+            self._on_cut(segments)
+            return self._store(segments, frame.last)
+        self._on_taken()
+        return None
 
-    async def _on_taken(self) -> None:
-        """A frame was dealt with."""
-        if self._segmenter is not None and self._segmenter.heard >= self._forget_at:
-            self._forget_at = self._segmenter.heard + RATE
+    def _on_cut(self, segments: Sequence[Segment]) -> None:
+        """Segments have ended, and are about to be stored."""
+
+    def _on_taken(self) -> None:
+        """A message was dealt with."""
+
+    def _forget(self) -> None:
+        """Let go what cannot be asked for any more; to be called now and then."""
+        if self._segmenter is not None:
             self._intake.forget(self._segmenter.floor - WARM_UP * FRAME)
 
-    async def _on_stored(self, segment: Segment) -> None:
+    def _on_stored(self, segment: Segment) -> None:
         """An utterance was stored."""
 
-    async def _read(self, seq: int) -> Counted:
-        async with aclosing(self._entries(seq - 1)) as stored:
-            async for entries in stored:
-                for entry in entries:
-                    self._on_read(entry.seq)
-                    try:
-                        frame = decode_audio(entry.data)
-                    except ContractError as exc:
-                        subject = audio_subject(self._job)
-                        await self._bus.create(dead_letter("AUDIO", entry.seq, subject, str(exc)))
-                        continue
-                    segments = self._hear(self._intake.take(entry.seq, frame))
-                    if frame.cut and self._segmenter is not None and self._intake.cuts(frame):
-                        segments += self._segmenter.cut(frame.start)
-                    if segments:
-                        await self._publish(segments)
-                    if frame.last:
-                        return await self._finish(frame.end)
-                    await self._on_taken()
-        if self._intake.gap is not None:
-            raise self._intake.gap
-        return await self._finish(self._intake.expected)
+    async def _bury(self, seq: int, reason: str) -> bool:
+        await self._bus.create(dead_letter("AUDIO", seq, audio_subject(self._job), reason))
+        return False
+
+    async def _store(self, segments: list[Segment], last: bool) -> bool:
+        await self._publish(segments)
+        self._on_taken()
+        return last
 
     def _hear(self, pcm: bytes) -> list[Segment]:
         """Take the sound that follows; what lies before the checkpoint only warms the detector up."""
@@ -166,7 +172,7 @@ class Checkpointed:
                 )
             )
             self._index += 1
-            await self._on_stored(segment)
+            self._on_stored(segment)
 
     async def _append(self, utterance: Utterance) -> None:
         while True:
@@ -184,7 +190,9 @@ class Checkpointed:
 
     async def _finish(self, end: int) -> Counted:
         if self._segmenter is not None:
-            await self._publish(self._segmenter.finish())
+            segments = self._segmenter.finish()
+            self._on_cut(segments)
+            await self._publish(segments)
         await self._append(
             Utterance(
                 job=self._job,

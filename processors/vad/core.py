@@ -138,6 +138,7 @@ class Segmenter:
         self._sound = bytearray(_whole(before))
         self._origin = start - len(before) // WIDTH  # sample that `_sound` begins with
         self._marks: deque[_Mark] = deque()  # from `floor` on
+        self._forget_at = start  # when to look again for what can be dropped
         self._passed = 0  # marks that have been met since the last beginning, or lie before it
         self._begin(start, continues)
 
@@ -172,10 +173,13 @@ class Segmenter:
     def feed(self, pcm: bytes) -> list[Segment]:
         """Take the next samples, any number; returns the segments that ended. Raises ValueError for half a sample."""
         self._sound += _whole(pcm)
-        if self._cold and self.heard - self._at < COLD_START * FRAME:
+        heard = self.heard
+        if self._cold and heard - self._at < COLD_START * FRAME:
             return []
-        segments = self._decide()
-        self._forget()
+        # Mostly one frame comes at a time, and need not be copied out of the sound again.
+        segments = self._decide(pcm if len(pcm) == FRAME * WIDTH else None)
+        if heard >= self._forget_at:
+            self._forget()
         return segments
 
     def cut(self, at: int) -> list[Segment]:
@@ -242,8 +246,8 @@ class Segmenter:
             run = run + 1 if self._detector(self._pcm(at, at + FRAME)) else 0
         return run
 
-    def _decide(self) -> list[Segment]:
-        """Decide every whole frame there is."""
+    def _decide(self, newest: bytes | None = None) -> list[Segment]:
+        """Decide every whole frame there is. newest: the last `FRAME` samples."""
         segments: list[Segment] = []
         heard = self.heard
         if self._cold:
@@ -251,7 +255,7 @@ class Segmenter:
             self._cold = False
         while True:
             end = self._at + FRAME
-            if (mark := self._next_mark(end)) is not None:
+            if self._marks and (mark := self._next_mark(end)) is not None:
                 if self._open and self._voiced_end <= mark.at:
                     segments += self._close(mark.place)
                 else:
@@ -259,7 +263,8 @@ class Segmenter:
                 continue
             if end > heard:
                 return segments
-            voiced = self._detector(self._pcm(self._at, end))
+            frame = newest if newest is not None and end == heard else self._pcm(self._at, end)
+            voiced = self._detector(frame)
             self._at = end
             if voiced:
                 self._hear_voice()
@@ -313,6 +318,7 @@ class Segmenter:
 
     def _forget(self) -> None:
         """Drop what can be neither in a segment nor in a warm-up any more; seldom, because it moves what remains."""
+        self._forget_at = self.heard + WARM_UP * FRAME // 2
         spare = self.floor - WARM_UP * FRAME - self._origin
         if spare >= WARM_UP * FRAME:
             del self._sound[: spare * WIDTH]

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
+from contextlib import aclosing
 
 from bus import RATE, Bus, Message
-from bus.feed import Entry, read_stored
+from bus.audio import audio_subject
 from bus.messages import Replay, Replayed, Utterance
 from processors.vad.checkpointed import Checkpointed
 from processors.vad.settings import Settings
@@ -29,20 +29,25 @@ class Replaying(Checkpointed):
             Replayed(job=self._job, generation=self._generation, segments=counted.segments, samples=counted.samples)
         ]
 
-    def _entries(self, after: int) -> AsyncGenerator[list[Entry], None]:
-        return read_stored(self._bus, self._job, after)
+    async def _read(self, after: int) -> None:
+        async with aclosing(self._bus.read("AUDIO", audio_subject(self._job), after=after, live=False)) as stored:
+            async for raw in stored:
+                work = self._take(raw.seq, raw.data)
+                if work is not None and await work:
+                    return
+                await self._pause()
 
     def _begin(self, done: Utterance | None) -> None:
         super()._begin(done)
         self._paused_at = self._start
 
-    async def _on_taken(self) -> None:
-        await super()._on_taken()
+    async def _pause(self) -> None:
         heard = self._intake.expected
         if self._speed is not None:
             await self._keep_pace(heard, self._speed)
-        elif heard - self._paused_at >= RATE:
+        if heard - self._paused_at >= RATE:
             self._paused_at = heard
+            self._forget()
             await asyncio.sleep(0)  # what is stored comes without a pause, and jobs that are live want their turn
 
     async def _keep_pace(self, heard: int, speed: float) -> None:

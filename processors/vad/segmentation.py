@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import Callable, Sequence
 
 import structlog
 
 from bus import Bus, ContractError, Message
 from bus.claim import cut_audio
-from bus.feed import Entry, Feed
+from bus.feed import Feed, Work
 from bus.messages import Opened, Partial, Progress, Segmented, Snapshot, Speaking, Utterance
 from processors.vad.abandoned import Heard, end_when_abandoned, ensure_closed
 from processors.vad.checkpointed import Checkpointed, Counted
@@ -66,33 +66,36 @@ class Segmentation(Checkpointed):
             end_when_abandoned(self._bus, self._job, self._abandoned, self._heard),
         )
 
-    def _entries(self, after: int) -> AsyncGenerator[list[Entry], None]:
-        return self._feed.follow(self._job, after=after)
+    async def _read(self, after: int) -> None:
+        await self._feed.follow(self._job, self._take, after=after)
 
     def _heard(self) -> Heard:
         return Heard(self._intake.expected, self._read_seq, self._read_at)
 
-    def _on_read(self, seq: int) -> None:
+    def _take(self, seq: int, data: bytes) -> Work | None:
+        work = super()._take(seq, data)
         self._read_seq, self._read_at = seq, self._clock()
+        return work
 
-    async def _on_taken(self) -> None:
-        await super()._on_taken()
-        if self._segmenter is not None and self._segmenter.heard - self._progress_at >= _PROGRESS_SAMPLES:
-            await self._tell()
-        await self._speak()
+    def _on_taken(self) -> None:
+        if self._segmenter is None:
+            return
+        if self._intake.expected - self._progress_at >= _PROGRESS_SAMPLES:
+            self._tell()
+            self._forget()
+        self._speak(self._segmenter.speech)
 
-    async def _on_stored(self, segment: Segment) -> None:
-        self._published_start = segment.start
-        await self._tell()
-
-    async def _publish(self, segments: Sequence[Segment]) -> None:
+    def _on_cut(self, segments: Sequence[Segment]) -> None:
         self._open += len(segments)
-        await super()._publish(segments)
 
-    async def _tell(self) -> None:
+    def _on_stored(self, segment: Segment) -> None:
+        self._published_start = segment.start
+        self._tell()
+
+    def _tell(self) -> None:
         assert self._segmenter is not None  # noqa: S101 - callers have one
         self._progress_at = self._segmenter.heard
-        await self._bus.publish(
+        self._feed.tell(
             Progress(
                 job=self._job,
                 heard=self._segmenter.heard,
@@ -126,12 +129,11 @@ class Segmentation(Checkpointed):
     def _speech(self) -> Speech | None:
         return None if self._segmenter is None else self._segmenter.speech
 
-    async def _speak(self) -> None:
+    def _speak(self, speech: Speech | None) -> None:
         """Tell what is open, to whom it may concern."""
-        speech = self._speech
         for first in self._telling.due(self._open, speech):
             assert speech is not None  # noqa: S101 - else nothing is due
-            await self._bus.publish(
+            self._feed.tell(
                 Speaking(
                     job=self._job,
                     index=self._open,
@@ -141,17 +143,16 @@ class Segmentation(Checkpointed):
                     partials=not first,  # what has just opened is too short to be understood
                 )
             )
-        self._look_for_the_end()
+        if self._endpointing is not None:
+            self._look_for_the_end()
 
     def _look_for_the_end(self) -> None:
         """Have what is open cut if the pause that there is ends it.
 
         The cut is stored among the audio and made when it is read there, so that everyone who reads it makes it too.
         """
-        if self._endpointing is None:
-            return
         speech, busy = self._speech, self._marking is not None and not self._marking.done()
-        if speech is None or busy or not self._endpointing.ends(self._open, speech):
+        if self._endpointing is None or speech is None or busy or not self._endpointing.ends(self._open, speech):
             return
         pause = self._open, speech.voiced_end
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import AsyncIterator, Callable
-from contextlib import aclosing, asynccontextmanager
+from contextlib import asynccontextmanager
 
 import pytest
 
 from bus import Bus, connect
-from bus.feed import Feed, _Follower, read_stored
+from bus.feed import Feed, Work, _Follower
 from compose.servers import Server
 from tests.support import wait_until
 
@@ -25,12 +25,16 @@ async def following(feed: Feed, job: str, *, after: int = 0) -> AsyncIterator[li
     """The numbers that a follower of a job has been given so far."""
     heard: list[int] = []
 
-    async def follow() -> None:
-        async with aclosing(feed.follow(job, after=after)) as batches:
-            async for entries in batches:
-                heard.extend(int(entry.data) for entry in entries)
+    def hear(_seq: int, data: bytes) -> Work | None:
+        heard.append(int(data))
+        return work(heard[-1]) if heard[-1] % 7 == 3 else None
 
-    task = asyncio.create_task(follow())
+    async def work(number: int) -> bool:
+        await asyncio.sleep(0.001)
+        assert heard[-1] == number, "nothing is heard while there is work"
+        return False
+
+    task = asyncio.create_task(feed.follow(job, hear, after=after))
     try:
         yield heard
     finally:
@@ -69,13 +73,13 @@ async def test_jobs_do_not_mix(bus: Bus) -> None:
 
 def losing(monkeypatch: pytest.MonkeyPatch, lost: Callable[[int], bool]) -> None:
     """The feed loses messages, by their numbers."""
-    hear = _Follower.hear
+    on_message = _Follower.on_message
 
     def sometimes(self: _Follower, subject: bytes, headers: bytes, data: bytes) -> None:
         if not lost(int(data)):
-            hear(self, subject, headers, data)
+            on_message(self, subject, headers, data)
 
-    monkeypatch.setattr(_Follower, "hear", sometimes)
+    monkeypatch.setattr(_Follower, "on_message", sometimes)
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -111,16 +115,64 @@ async def test_a_crash_of_the_server_loses_and_repeats_nothing(nats_server: Serv
 async def test_a_slow_reader_is_given_all_and_holds_little(bus: Bus, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("bus.feed.MOST_WAITING", 10)
     heard: list[int] = []
-    async with Feed(bus) as feed, aclosing(feed.follow("a")) as batches:
+    ready, go_on = asyncio.Event(), asyncio.Event()
+
+    def hear(_seq: int, data: bytes) -> Work | None:
+        heard.append(int(data))
+        return work() if heard[-1] in (0, 499) else None
+
+    async def work() -> bool:
+        ready.set()
+        await go_on.wait()
+        return heard[-1] == 499
+
+    async with Feed(bus) as feed:
+        following = asyncio.create_task(feed.follow("a", hear))
         await store(bus, "a", range(1))
-        heard += [int(entry.data) for entry in await anext(batches)]
+        await ready.wait()
         await store(bus, "a", range(1, 500))
         (follower,) = feed._followers
         await wait_until(lambda: follower.missed, description="more than it holds")
-        assert follower.waiting == 10
-        while len(heard) < 500:
-            heard += [int(entry.data) for entry in await anext(batches)]
+        assert (heard, follower.waiting) == ([0], 10)
+        go_on.set()
+        async with asyncio.timeout(20):
+            await following
     assert heard == list(range(500))
+
+
+async def test_following_ends_when_the_work_says_so(bus: Bus) -> None:
+    heard: list[int] = []
+
+    def hear(_seq: int, data: bytes) -> Work | None:
+        heard.append(int(data))
+        return end() if heard[-1] == 3 else None
+
+    async def end() -> bool:
+        return True
+
+    async with Feed(bus) as feed, asyncio.timeout(20):
+        following = asyncio.create_task(feed.follow("a", hear))
+        await wait_until(lambda: feed._followers, description="it follows")
+        await store(bus, "a", range(6))
+        await following
+        assert heard == [0, 1, 2, 3]
+        assert not feed._followers
+        await feed.follow("a", hear, after=3)  # what is stored already ends it too
+        assert heard == [0, 1, 2, 3, 3]
+
+
+async def test_what_the_listener_raises_is_raised_where_it_follows(bus: Bus) -> None:
+    def hear(_seq: int, data: bytes) -> Work | None:
+        raise ValueError(data.decode())
+
+    async with Feed(bus) as feed, following(feed, "b") as other, asyncio.timeout(20):
+        failing = asyncio.create_task(feed.follow("a", hear))
+        await wait_until(lambda: len(feed._followers) == 2, description="both follow")
+        await store(bus, "a", range(1))
+        with pytest.raises(ValueError, match="0"):
+            await failing
+        await store(bus, "b", range(3))
+        await all_of(other, 3)
 
 
 async def test_audio_that_is_removed_does_not_stop_it(bus: Bus) -> None:
@@ -132,36 +184,35 @@ async def test_audio_that_is_removed_does_not_stop_it(bus: Bus) -> None:
         await all_of(heard, 8)
 
 
-async def test_what_is_stored_now_is_read_to_its_end(bus: Bus) -> None:
-    await store(bus, "a", range(600))
-    for after in (0, 599, 600):
-        batches = [entries async for entries in read_stored(bus, "a", after)]
-        assert [int(entry.data) for entries in batches for entry in entries] == list(range(after, 600))
-
-
 def told(seq: int, last: int) -> bytes:
     return b"NATS/1.0\r\nNats-Stream: AUDIO\r\nNats-Sequence: %d\r\nNats-Last-Sequence: %d\r\n\r\n" % (seq, last)
 
 
+def follower(heard: list[int], position: int) -> _Follower:
+    new = _Follower(lambda seq, _data: heard.append(seq), position)
+    new.begin_again()
+    return new
+
+
 async def test_repeats_are_dropped_and_a_hole_stops_what_follows() -> None:
-    follower = _Follower()
-    follower.begin_again()
+    heard: list[int] = []
+    one = follower(heard, 3)
     for seq, last in ((3, 1), (5, 3), (5, 3), (9, 7), (10, 9)):
-        follower.hear(b"", told(seq, last), b"%d" % seq)
-    assert [entry.seq for entry in follower.take(3)] == [5]
-    assert follower.missed
+        one.on_message(b"", told(seq, last), b"")
+    assert not await one.work()
+    assert (heard, one.missed) == ([5], True)
 
 
 async def test_what_was_before_may_be_gone() -> None:
-    follower = _Follower()
-    follower.begin_again()
-    follower.hear(b"", told(8, 0), b"")
-    assert [entry.seq for entry in follower.take(3)] == [8]
-    assert not follower.missed
+    heard: list[int] = []
+    one = follower(heard, 3)
+    one.on_message(b"", told(8, 0), b"")
+    assert not await one.work()
+    assert (heard, one.missed) == ([8], False)
 
 
-def test_a_feed_without_sequences_is_an_error() -> None:
-    follower = _Follower()
-    follower.hear(b"", b"NATS/1.0\r\nOther: 1\r\n\r\n", b"")
+async def test_a_feed_without_sequences_is_an_error() -> None:
+    one = follower([], 0)
+    one.on_message(b"", b"NATS/1.0\r\nOther: 1\r\n\r\n", b"")
     with pytest.raises(ValueError, match="Nats-Sequence"):
-        follower.take(0)
+        await one.work()

@@ -57,9 +57,9 @@ async def test_messages_of_every_size_come_whole_and_in_order(bus: Bus) -> None:
             await bus.nc.publish("here", payload, headers=headers)
         await wait_until(lambda: len(heard) == len(payloads), description="all of them")
     assert [payload for _, _, payload in heard] == payloads
-    for number, (subject, headers, _) in enumerate(heard):
+    for number, (subject, lines, _) in enumerate(heard):
         assert subject == b"here"
-        assert headers == (b"NATS/1.0\r\nNumber: %d\r\n\r\n" % number if number % 3 == 0 else b"")
+        assert lines == (b"NATS/1.0\r\nNumber: %d\r\n\r\n" % number if number % 3 == 0 else b"")
 
 
 async def test_what_it_publishes_arrives_with_its_reply_subject(bus: Bus) -> None:
