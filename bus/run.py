@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import signal
 import sys
@@ -68,6 +69,7 @@ def run(
         process, settings, streams = load(ProcessSettings), load(cls), load(StreamSettings)
         _configure_logging(process.log_level)
         bus = Bus(process.nats_url, name=name, streams=streams)
+        gc.freeze()  # what was imported stays, and need not be looked at again whenever garbage is collected
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(_run(bus, main(bus, settings), wait=wait))
     except StartError as exc:

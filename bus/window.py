@@ -8,7 +8,6 @@ Each sending of a frame has its own token; an ack of an earlier sending says not
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass
 
 MOST_FRAMES = 32
 """Frames of one job that may be on their way: one second of 30 ms frames."""
@@ -17,16 +16,11 @@ MOST_BYTES = 32_768
 """Bytes in these frames; the last one may reach beyond."""
 
 
-@dataclass(slots=True)
-class _Frame:
-    token: int
-    end: int
-    payload: bytes
-    stored: bool = False
-
-
 class Window:
-    """Unacknowledged frames of one job, in order, bounded in number and size."""
+    """Unacknowledged frames of one job, in order, bounded in number and size.
+
+    Tokens of one round are consecutive, so that a frame's place follows from its token, and no object is made for it.
+    """
 
     def __init__(self, start: int, most_frames: int = MOST_FRAMES, most_bytes: int = MOST_BYTES) -> None:
         self.stored = start
@@ -38,44 +32,47 @@ class Window:
         self._most_frames = most_frames
         self._most_bytes = most_bytes
         self._bytes = 0
-        self._frames: deque[_Frame] = deque()
-        self._next_token = 0
+        self._ends: deque[int] = deque()
+        self._payloads: deque[bytes] = deque()
+        self._first = 0  # token of the oldest frame
+        self._next = 0
+        self._early: set[int] = set()  # tokens of frames that are stored behind one that is not
 
     @property
     def full(self) -> bool:
         """Whether `push` must wait."""
-        return len(self._frames) >= self._most_frames or self._bytes >= self._most_bytes
+        return len(self._ends) >= self._most_frames or self._bytes >= self._most_bytes
 
     @property
     def empty(self) -> bool:
         """Whether all that was pushed is stored."""
-        return not self._frames
+        return not self._ends
 
     def push(self, end: int, payload: bytes) -> int:
         """Take a frame that ends before sample `end`; returns the token to publish it with."""
         self.sent = end
-        frame = _Frame(self._token(), end, payload)
-        self._frames.append(frame)
+        self._ends.append(end)
+        self._payloads.append(payload)
         self._bytes += len(payload)
-        return frame.token
+        self._next += 1
+        return self._next - 1
 
     def ack(self, token: int) -> bool:
         """A sending was stored; whether the watermark moved."""
-        frame = self._find(token)
-        if frame is None or self.refused:
+        if self.refused or not self._first <= token < self._next:
             return False
-        frame.stored = True
-        moved = False
-        while self._frames and self._frames[0].stored:
-            frame = self._frames.popleft()
-            self.stored = frame.end
-            self._bytes -= len(frame.payload)
-            moved = True
-        return moved
+        if token != self._first:
+            self._early.add(token)
+            return False
+        self._forget_first()
+        while self._early and self._first in self._early:
+            self._early.remove(self._first)
+            self._forget_first()
+        return True
 
     def refuse(self, token: int) -> None:
         """A sending was refused; one of a past round is no news."""
-        if self._find(token) is not None:
+        if self._first <= token < self._next:
             self.refused = True
 
     def lose(self) -> None:
@@ -85,16 +82,11 @@ class Window:
     def resend(self) -> list[tuple[int, bytes]]:
         """All (token, payload) from the watermark on, with new tokens, to be published in this order."""
         self.refused = False
-        for frame in self._frames:
-            frame.token, frame.stored = self._token(), False
-        return [(frame.token, frame.payload) for frame in self._frames]
+        self._early.clear()
+        self._first, self._next = self._next, self._next + len(self._ends)
+        return list(enumerate(self._payloads, self._first))
 
-    def _token(self) -> int:
-        self._next_token += 1
-        return self._next_token - 1
-
-    def _find(self, token: int) -> _Frame | None:
-        # Tokens of the current round are consecutive, so that the position follows from the token.
-        if not self._frames or not 0 <= token - self._frames[0].token < len(self._frames):
-            return None
-        return self._frames[token - self._frames[0].token]
+    def _forget_first(self) -> None:
+        self.stored = self._ends.popleft()
+        self._bytes -= len(self._payloads.popleft())
+        self._first += 1
