@@ -81,7 +81,7 @@ class Feed:
 
     def tell(self, message: Message) -> None:
         """Publish something that no stream keeps; at once, and lost where the line is away."""
-        self._wire.publish(b"PUB %b" % message.subject.encode(), message.encode())
+        self._wire.tell(message.subject, message.encode())
 
     async def _catch_up(self, follower: _Follower, subject: str) -> bool:
         """Read what the stream has now; whether that was the end."""

@@ -8,8 +8,9 @@ from typing import Self
 
 import structlog
 
-from bus.audio import AudioFrame, audio_subject, encode_audio
+from bus.audio import AudioFrame, audio_subject, encode_audio, encode_samples
 from bus.claim import Claim, end_audio
+from bus.messages import WIDTH
 from bus.stream import ACK_TIMEOUT, Bus
 from bus.window import Window
 from bus.wire import Wire
@@ -138,11 +139,11 @@ class AudioTrack:
     def push(self, pcm: bytes) -> None:
         """Publish the samples that follow, full or not. pcm: mono s16le at 16 kHz. Not while a cut is under way."""
         window = self._window
-        if window.empty:
+        if window.stored == window.sent:
             self._quiet_since = self._moved_at = self._clock()
-        frame = AudioFrame(window.sent, pcm, False, self._generation)
-        payload = encode_audio(frame)
-        self._publish(window.push(frame.end, payload), payload)
+        payload = encode_samples(window.sent, pcm, self._generation)
+        # While the line is away this is dropped: it stays in the window, and is sent again.
+        self._wire.publish(self._line, window.push(window.sent + len(pcm) // WIDTH, payload), payload)
 
     async def cut(self) -> None:
         """Ask that the open segment end where the audio stands; returns once that is stored, perhaps more than once."""
@@ -202,7 +203,7 @@ class AudioTrack:
             return
         self._quiet_since = self._clock()
         for token, payload in self._window.resend():
-            self._publish(token, payload)
+            self._wire.publish(self._line, token, payload)
 
     async def drained(self) -> None:
         """Wait until everything is stored."""
@@ -212,7 +213,3 @@ class AudioTrack:
     async def _wait(self) -> None:
         self._moved.clear()
         await self._moved.wait()
-
-    def _publish(self, token: int, payload: bytes) -> None:
-        # While the line is away this is dropped: it stays in the window, and is sent again.
-        self._wire.publish(b"%b%d" % (self._line, token), payload)

@@ -18,7 +18,10 @@ from nats.aio.subscription import Subscription
 
 EXPIRES = 30.0
 HEARTBEAT = 2.0
-_SILENCE = 2.5 * HEARTBEAT
+SLOW_HEARTBEAT = 10.0
+"""For readers of which there are many that wait for long: each heartbeat is a message like any other."""
+
+_BEATS_MISSED = 2.5
 _MAX_BYTES = 16 * 2**20
 
 _ENDED = ("Batch Completed", "Message Size Exceeds MaxBytes")
@@ -32,8 +35,9 @@ class Gone(Exception):
 class Pull:
     """One pull request at a time on one consumer."""
 
-    def __init__(self, nc: Client) -> None:
+    def __init__(self, nc: Client, heartbeat: float = HEARTBEAT) -> None:
         self._nc = nc
+        self._heartbeat = heartbeat
         self._inbox = nc.new_inbox()
         self._queue: deque[Msg | None] = deque()
         self._arrived = asyncio.Event()
@@ -84,7 +88,7 @@ class Pull:
                 await self._ask(batch())
             self._arrived.clear()
             try:
-                async with asyncio.timeout(_SILENCE):
+                async with asyncio.timeout(_BEATS_MISSED * self._heartbeat):
                     await self._arrived.wait()
             except TimeoutError as exc:
                 raise Gone("no heartbeat") from exc
@@ -96,7 +100,7 @@ class Pull:
             "batch": batch,
             "max_bytes": _MAX_BYTES,
             "expires": int(EXPIRES * 1e9),
-            "idle_heartbeat": int(HEARTBEAT * 1e9),
+            "idle_heartbeat": int(self._heartbeat * 1e9),
         }
         await self._nc.publish(self._ask_subject, json.dumps(request).encode(), reply=f"{self._inbox}.{self._asked}")
 

@@ -22,7 +22,7 @@ from nats.micro import add_service
 from nats.micro.service import ServiceConfig
 
 from bus.messages import ContractError, Message
-from bus.pull import Gone, Pull
+from bus.pull import HEARTBEAT, SLOW_HEARTBEAT, Gone, Pull
 from bus.topology import StreamSettings, set_up
 
 log = structlog.get_logger()
@@ -242,7 +242,7 @@ class Bus:
 
         Each message once, with no gap, also across a restart of the server. Without `live` it ends at the present.
         """
-        pull, position = Pull(self.nc), after
+        pull, position = Pull(self.nc, SLOW_HEARTBEAT if live else HEARTBEAT), after
         self.reconnected.add(pull.interrupt)
         try:
             while True:

@@ -80,18 +80,19 @@ class Wire:
         """A subject prefix for replies to this program alone."""
         return self._bus.nc.new_inbox()
 
-    def publish(self, line: bytes, payload: bytes) -> None:
-        """Send a message; `line` is its `PUB <subject>` or `PUB <subject> <reply>`, without the length."""
-        if self._line is None:
-            return
-        self._outgoing.append(b"%b %d\r\n%b\r\n" % (line, len(payload), payload))
-        if not self._scheduled:
-            self._scheduled = True
-            wait = self._flushed_at + FLUSH - self._loop.time()
-            if wait > 0:
-                self._loop.call_later(wait, self._flush)
-            else:
-                self._loop.call_soon(self._flush)
+    def publish(self, line: bytes, token: int, payload: bytes) -> None:
+        """Send a message; `line`: `PUB <subject> <reply>` as far as it comes before the token that ends the reply."""
+        if self._line is not None:
+            self._outgoing.append(b"%b%d %d\r\n%b\r\n" % (line, token, len(payload), payload))
+            if not self._scheduled:
+                self._schedule()
+
+    def tell(self, subject: str, payload: bytes) -> None:
+        """Send a message that nobody answers."""
+        if self._line is not None:
+            self._outgoing.append(b"PUB %b %d\r\n%b\r\n" % (subject.encode(), len(payload), payload))
+            if not self._scheduled:
+                self._schedule()
 
     def subscribe(self, subject: str, take: Take) -> bytes:
         """Call `take` with what is published on a subject from now on; returns the subscription's id."""
@@ -114,6 +115,14 @@ class Wire:
             self._flush()
             with suppress(ConnectionError):
                 await self._line.ping()
+
+    def _schedule(self) -> None:
+        self._scheduled = True
+        wait = self._flushed_at + FLUSH - self._loop.time()
+        if wait > 0:
+            self._loop.call_later(wait, self._flush)
+        else:
+            self._loop.call_soon(self._flush)
 
     def _flush(self) -> None:
         self._scheduled = False

@@ -67,7 +67,7 @@ async def test_what_it_publishes_arrives_with_its_reply_subject(bus: Bus) -> Non
         subscription = await client.subscribe("there")
         await client.flush()
         for payload in (b"", b"\r\nPING\r\n", bytes(60_000)):
-            wire.publish(b"PUB there back.1", payload)
+            wire.publish(b"PUB there back.", 1, payload)
             message = await subscription.next_msg(5)
             assert (message.data, message.reply) == (payload, "back.1")
 
@@ -77,7 +77,7 @@ async def test_without_a_listener_the_answer_has_no_payload(bus: Bus) -> None:
     async with Wire(bus) as wire:
         inbox = wire.new_inbox()
         wire.subscribe(f"{inbox}.*", lambda *message: heard.append(message))
-        wire.publish(f"PUB nobody.listens {inbox}.1".encode(), b"?")
+        wire.publish(f"PUB nobody.listens {inbox}.".encode(), 1, b"?")
         await wait_until(lambda: heard, description="the answer")
     ((_, headers, payload),) = heard
     assert headers.startswith(b"NATS/1.0 503")
@@ -103,10 +103,10 @@ async def test_many_messages_are_few_writes(bus: Bus, monkeypatch: pytest.Monkey
         subscription = await client.subscribe("there")
         await client.flush()
         for _ in range(3):
-            wire.publish(b"PUB there back", b"first")  # after a quiet time: at once
+            wire.tell("there", b"first")  # after a quiet time: at once
         for _ in range(3):
             assert (await subscription.next_msg(5)).data == b"first"
-        wire.publish(b"PUB there back", b"later")
+        wire.tell("there", b"later")
         with pytest.raises(TimeoutError):
             await subscription.next_msg(20 * FLUSH)
         await wire.flushed()  # does not wait for its turn
@@ -122,14 +122,14 @@ async def test_after_a_crash_of_the_server_it_comes_back_by_itself(nats_server: 
         for _ in range(2):
             await nats_server.kill()
             await wait_until(lambda: not wire.ready, description="the loss is noticed")
-            wire.publish(b"PUB here back", b"into nothing")
+            wire.tell("here", b"into nothing")
             back.clear()
             await nats_server.start()
             async with asyncio.timeout(20):
                 await back.wait()
             heard.clear()
             await wire.flushed()
-            wire.publish(b"PUB elsewhere back", b"")
+            wire.tell("elsewhere", b"")
             await bus.nc.flush()
             await bus.nc.publish("here", b"again")
             await wait_until(lambda: heard, description="the subscription is there again")
