@@ -7,6 +7,7 @@ segments that the segmenter cuts; what is at least the threshold is transcribed.
 import argparse
 from functools import partial
 
+from audio import to_float32
 from processors.stt.guards import SPEECH, speech_strength
 from processors.stt.speech import SpeechDetector
 from processors.vad.core import Parameters, Segmenter
@@ -24,7 +25,7 @@ def main() -> None:
     speech = SpeechDetector()
 
     def strengths(sounds: list[bytes]) -> list[float]:
-        return sorted(speech_strength(speech.probability(pcm)) for pcm in sounds)
+        return sorted(speech_strength(speech.probability(to_float32(pcm))) for pcm in sounds)
 
     without: list[float] = []
     for name in names():

@@ -90,7 +90,7 @@ class Engine:
         """
         self._check_languages(options)
         sound = to_float32(pcm)
-        speech = self._detector.strength(pcm)
+        speech = self._detector.strength(sound)
         if len(sound) < _LEAST_SOUND * RATE or speech < SPEECH:
             nothing = Heard((), options.language or "", 0.0, 1.0 - speech, {"speech": round(speech, 3)})
             return self._told(nothing, options)

@@ -10,7 +10,6 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
-from audio import to_float32
 from bus import StartError
 from processors.stt.guards import CERTAIN_SPEECH, SMOOTHING, has_speech, speech_strength
 
@@ -41,6 +40,7 @@ _BLOCK = 16
 _FAINTEST = np.float32(1e-6)
 """Below a step of 16 bits by far: what has not even that is silence and stays so."""
 
+_AS_IT_IS = np.float32(1)
 _STATE = (1, 1, 128)
 _FILE = "assets/silero_vad_v6.onnx"
 
@@ -60,24 +60,21 @@ class SpeechDetector:
             str(find_network()), sess_options=options, providers=["CPUExecutionProvider"]
         )
 
-    def probability(self, pcm: bytes) -> NDArray[np.float32]:
-        """How likely speech is in each chunk of mono s16le at 16 kHz; the last chunk is filled up with silence.
+    def probability(self, sound: NDArray[np.float32]) -> NDArray[np.float32]:
+        """How likely speech is in each chunk of mono sound at 16 kHz; the last chunk is filled up with silence.
 
         A vector for `has_speech`; how loud the sound is hardly matters. Each call begins anew: the same sound gives
-        the same figures. Raises AudioError on half a sample.
+        the same figures.
         """
-        padded = _padded(to_float32(pcm))
-        found = self._whole(padded * _amplitude(LEVEL))
+        padded = _padded(sound)
+        found = self._whole(padded, _amplitude(LEVEL))
         return found if has_speech(found) else np.maximum(found, self._whole(_softly(padded)))
 
-    def strength(self, pcm: bytes) -> float:
-        """The `speech_strength` of a sound, or less but at least CERTAIN_SPEECH: it is heard no further than that.
-
-        Raises AudioError on half a sample.
-        """
-        padded = _padded(to_float32(pcm))
+    def strength(self, sound: NDArray[np.float32]) -> float:
+        """The `speech_strength` of a sound, or less but at least CERTAIN_SPEECH: it is heard no further than that."""
+        padded = _padded(sound)
         parts: list[NDArray[np.float32]] = []
-        for part in self._hear(padded * _amplitude(LEVEL)):
+        for part in self._hear(padded, _amplitude(LEVEL)):
             parts.append(part)
             recent = np.concatenate([*(before[-SMOOTHING:] for before in parts[-2:-1]), part])
             if (certain := speech_strength(recent)) >= CERTAIN_SPEECH and len(recent) >= SMOOTHING:
@@ -85,17 +82,17 @@ class SpeechDetector:
         found = np.concatenate(parts) if parts else np.empty(0, np.float32)
         return speech_strength(found if has_speech(found) else np.maximum(found, self._whole(_softly(padded))))
 
-    def _whole(self, padded: NDArray[np.float32]) -> NDArray[np.float32]:
-        return np.concatenate([np.empty(0, np.float32), *self._hear(padded)])
+    def _whole(self, padded: NDArray[np.float32], amplitude: np.float32 = _AS_IT_IS) -> NDArray[np.float32]:
+        return np.concatenate([np.empty(0, np.float32), *self._hear(padded, amplitude)])
 
-    def _hear(self, padded: NDArray[np.float32]) -> Iterator[NDArray[np.float32]]:
+    def _hear(self, padded: NDArray[np.float32], amplitude: np.float32) -> Iterator[NDArray[np.float32]]:
         """Probabilities for the chunks, _BLOCK at a time, of a sound that has silence of CONTEXT samples before it."""
         if len(padded) < CONTEXT + CHUNK:
             return
         chunks = np.lib.stride_tricks.sliding_window_view(padded, CONTEXT + CHUNK)[::CHUNK]
         h = c = np.zeros(_STATE, np.float32)
         for at in range(0, len(chunks), _BLOCK):
-            heard = np.ascontiguousarray(chunks[at : at + _BLOCK])
+            heard = chunks[at : at + _BLOCK] * amplitude  # the copy is made here: what is not heard is not copied
             found, h, c = self._session.run(None, {"input": heard, "h": h, "c": c})
             yield np.asarray(found, np.float32).reshape(len(heard))
 
@@ -105,7 +102,9 @@ def _padded(sound: NDArray[np.float32]) -> NDArray[np.float32]:
     count = -(-len(sound) // CHUNK)
     padded = np.zeros(CONTEXT + count * CHUNK, np.float32)
     padded[CONTEXT : CONTEXT + len(sound)] = sound
-    return padded / max(_loudness(padded[CONTEXT:]), _FAINTEST) if count else padded
+    if count:
+        padded /= max(_loudness(padded[CONTEXT:]), _FAINTEST)
+    return padded
 
 
 def _softly(padded: NDArray[np.float32]) -> NDArray[np.float32]:
