@@ -11,6 +11,7 @@ from audio import RATE
 from client.api import Job, Options, create_job, get_job, in_turn, socket_url
 from client.connection import Message, converse
 from client.errors import JobClosedError, ServerError, TakenOverError, UnavailableError, UnreachableError
+from client.pace import LIVE_MS, UPLOAD_MS
 from client.retell import ROUNDING, retell
 from client.retry import GIVE_UP_AFTER, Outage, Reconnecting
 from client.sound import Sound
@@ -23,7 +24,7 @@ async def capture(
     source: AsyncIterable[bytes],
     options: Options | None = None,
     *,
-    frame_ms: int = 30,
+    frame_ms: int | None = None,
     fast: bool = False,
     stop: asyncio.Event | None = None,
     keepalive: float = 10.0,
@@ -32,10 +33,11 @@ async def capture(
 ) -> AsyncGenerator[Message, None]:
     """Send `source` (chunks of mono 16 kHz s16le of any size) as a new job; yield every message until the end.
 
-    Sound goes out in frames of `frame_ms` in real time, or with `fast` as quickly as the server takes it. A connection
-    that breaks is opened again, to each of `servers` in turn, and goes on where the server has the sound; up to a
-    minute of it is kept meanwhile. Each segment is yielded once. `on_reconnect` is told before each attempt. Setting
-    `stop` ends the sound early; the rest of the transcript and the summary still come.
+    Sound goes out in real time in frames of `frame_ms`, 10 to 1,000 (None: LIVE_MS), or with `fast` as quickly as the
+    server takes it (None: UPLOAD_MS). A connection that breaks is opened again, to each of `servers` in turn, and goes
+    on where the server has the sound; up to a minute of it is kept meanwhile. Each segment is yielded once.
+    `on_reconnect` is told before each attempt. Setting `stop` ends the sound early; the rest of the transcript and the
+    summary still come.
 
     Raises UnreachableError when nobody answers, or after `give_up_after` seconds without a connection and without
     progress; ServerError when a server refuses, or sound could not be delivered; and whatever `source` raises: sound
@@ -44,7 +46,7 @@ async def capture(
     chunks = aiter(source)
     head = await anext(chunks, b"")
     first, job = await in_turn(servers, lambda server: create_job(server, options or Options()))
-    sound = Sound(frame_ms, paced=not fast)
+    sound = Sound(frame_ms or (UPLOAD_MS if fast else LIVE_MS), paced=not fast)
     reading = asyncio.create_task(sound.read(head, chunks, stop or asyncio.Event()))
     lifeline = _Lifeline(job, [*servers[first:], *servers[:first]], Outage(give_up_after), on_reconnect)
     try:

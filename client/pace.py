@@ -6,6 +6,17 @@ from collections.abc import Iterator
 
 from audio import RATE, WIDTH
 
+LIVE_MS = 30
+"""Length of a message with live sound: a longer one holds up all that is told of it by half of what it is longer."""
+
+UPLOAD_MS = 480
+"""Length of a message with sound that is there already, as whole live frames.
+
+What a message costs the servers hardly depends on its length: against 30 ms this halves what the edge, nats-server and
+the segmenter take for a minute of sound. One second would take a fifth less again, but an edge whose bus is away then
+holds 300 kB of each connection in place of 60.
+"""
+
 
 def frame_bytes(frame_ms: int) -> int:
     """Bytes of a frame of mono 16 kHz s16le; 30 ms are 960."""
@@ -21,9 +32,10 @@ def take_frames(buffer: bytearray, size: int) -> Iterator[bytes]:
 
 
 def take_rest(buffer: bytearray) -> bytes:
-    """Take the whole samples that are left at the end of the sound; half a sample, from a pipe cut off, is dropped."""
-    rest = bytes(buffer[: len(buffer) - len(buffer) % WIDTH])
-    buffer.clear()
+    """Take all whole samples off the front of `buffer`; half a sample, as of a pipe that was cut off, is left."""
+    whole = len(buffer) - len(buffer) % WIDTH
+    rest = bytes(buffer[:whole])
+    del buffer[:whole]
     return rest
 
 

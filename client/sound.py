@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 
 from audio import WIDTH
-from client.pace import delay, frame_bytes, take_frames, take_rest
+from client.pace import UPLOAD_MS, delay, frame_bytes, take_frames, take_rest
 from client.tail import Tail
 
 
@@ -25,6 +25,8 @@ class Sound:
         """Why the source broke, if it did."""
         self._frame_ms = frame_ms
         self._size = frame_bytes(frame_ms)
+        # What has piled up without a connection goes out as an upload does, from all clients of a server at once.
+        self._most = max(self._size, frame_bytes(UPLOAD_MS)) if paced else self._size
         self._news = asyncio.Event()
         self._room = asyncio.Event()
 
@@ -50,12 +52,12 @@ class Sound:
     async def next_frame(self) -> bytes:
         """The next frame for the connection, as soon as there is one; nothing when the sound has been sent to its end.
 
-        Only the last frame is shorter than the others.
+        Only the last frame is shorter than asked for; paced, one is longer if more sound has piled up.
         """
         while self.tail.unsent * WIDTH < self._size and not self.over:
             self._news.clear()
             await self._news.wait()
-        return self.tail.take(self._size // WIDTH)
+        return self.tail.take(self._most // WIDTH)
 
     def ack(self, samples: int) -> None:
         """The server has all below that sample for good; raises ServerError for sound that was never sent."""
@@ -66,16 +68,18 @@ class Sound:
         clock = asyncio.get_running_loop().time
         start, index = clock(), 0
         buffer = bytearray(head)
-        ended = False
-        while not ended:
-            for frame in take_frames(buffer, self._size):
-                if self.paced:
+        while True:
+            if self.paced:
+                for frame in take_frames(buffer, self._size):
                     await asyncio.sleep(delay(clock(), start, index, self._frame_ms))
-                await self._keep(frame)
-                index += 1
+                    await self._keep(frame)
+                    index += 1
+            else:
+                await self._keep(take_rest(buffer))
             chunk = await anext(chunks, None)
-            ended = chunk is None
-            buffer += chunk or b""
+            if chunk is None:
+                break
+            buffer += chunk
         await self._keep(take_rest(buffer))
 
     async def _keep(self, pcm: bytes) -> None:

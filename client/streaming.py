@@ -23,6 +23,7 @@ from client.capture import capture
 from client.connection import Message
 from client.errors import ClientError
 from client.microphone import devices, microphone
+from client.pace import LIVE_MS, UPLOAD_MS
 from client.retry import GIVE_UP_AFTER, Reconnecting
 from client.shell import LOCAL, AsJson, Servers, print_json, say, told
 from client.source import in_thread, pcm
@@ -55,7 +56,16 @@ def stream(
     prompt: Annotated[str | None, typer.Option(help="Text that sets vocabulary and style.")] = None,
     task: Annotated[Task, typer.Option(help="Write down as spoken, or in English.")] = Task.TRANSCRIBE,
     no_summary: Annotated[bool, typer.Option("--no-summary", help="Only the transcript.")] = False,
-    frame_ms: Annotated[int, typer.Option(min=10, max=1_000, help="Length of a frame on the wire.")] = 30,
+    frame_ms: Annotated[
+        int | None,
+        typer.Option(
+            min=10,
+            max=1_000,
+            help="Milliseconds of sound in a message: fewer tell sooner, more cost the server less. "
+            f"Default: {LIVE_MS}, with --fast {UPLOAD_MS}.",
+            show_default=False,
+        ),
+    ] = None,
     give_up_after: Annotated[
         float, typer.Option(min=0, metavar="SECONDS", help="How long to try without a connection that gets anywhere.")
     ] = GIVE_UP_AFTER,

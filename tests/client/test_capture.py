@@ -33,7 +33,7 @@ async def test_a_whole_meeting(server: ScriptedServer) -> None:
     assert messages[-1]["summary"] == SUMMARY
     assert server.created == [{"language": "ko", "summary": False}]
     assert server.sound == SECOND
-    assert {len(frame) for frame in server.frames[:-1]} == {960}
+    assert [len(frame) for frame in server.frames] == [15_360, 15_360, 1_280]
     assert server.commands == ["stop"]
 
 
@@ -46,6 +46,18 @@ async def test_frames_have_the_length_asked_for(server: ScriptedServer, frame_ms
 async def test_in_real_time_the_same_is_sent(server: ScriptedServer) -> None:
     async for _ in capture([server.url], chunks([SECOND[:4_000]])):
         pass
+    assert server.sound == SECOND[:4_000]
+
+
+async def test_in_real_time_no_more_than_30_ms_are_waited_for(server: ScriptedServer) -> None:
+    async def sound() -> AsyncIterator[bytes]:
+        yield SECOND[:960]
+        await wait_until(lambda: server.frames, description="the first frame arrives before there is more")
+        yield SECOND[960:4_000]
+
+    async for _ in capture([server.url], sound()):
+        pass
+    assert server.frames[0] == SECOND[:960]
     assert server.sound == SECOND[:4_000]
 
 
@@ -140,7 +152,7 @@ async def test_a_source_that_breaks_ends_the_job_and_is_told(server: ScriptedSer
         async for _ in capture([server.url], broken(), fast=True):
             pass
     await wait_until(lambda: server.close_code, description="the server sees the client leave")
-    assert (server.close_code, server.commands, server.sound) == (1000, [], SECOND[: 33 * 960])
+    assert (server.close_code, server.commands, server.sound) == (1000, [], SECOND)
 
 
 async def test_a_source_that_cannot_be_read_makes_no_job(server: ScriptedServer) -> None:

@@ -23,10 +23,10 @@ def test_frames_do_not_depend_on_how_the_sound_came() -> None:
     assert {len(frame) for frame in expected[:-1]} == {64}
 
 
-def test_half_a_sample_at_the_end_is_dropped() -> None:
+def test_half_a_sample_is_left() -> None:
     buffer = bytearray(b"abcde")
     assert take_rest(buffer) == b"abcd"
-    assert not buffer
+    assert (bytes(buffer), take_rest(buffer)) == (b"e", b"")
 
 
 @pytest.mark.parametrize(

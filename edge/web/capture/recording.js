@@ -17,8 +17,11 @@ import { Kept } from "./kept.js";
 import { Line } from "./line.js";
 import { openMicrophone } from "./microphone.js";
 
-/** Samples in a message of an upload: 0.1 s. */
-const UPLOAD_FRAME = 1_600;
+/**
+ * Samples in a message at most: 0.48 s. Live sound goes out as it comes; a file, and what has piled up without a line,
+ * go in longer messages, because what a message costs the servers hardly depends on its length.
+ */
+const LONGEST_MESSAGE = 16 * FRAME;
 
 /** Samples after which live sound is written to the browser's storage. */
 const KEEP_EVERY = RATE / 5;
@@ -193,7 +196,7 @@ export class Recording extends EventTarget {
   }
 
   #connect() {
-    const conversation = new Conversation(this.sound, this.kind === "upload" ? UPLOAD_FRAME : FRAME);
+    const conversation = new Conversation(this.sound, LONGEST_MESSAGE);
     this.line = new Line(conversation, this.entry.path);
     this.line.addEventListener("message", ({ detail }) => this.#told(detail));
     this.line.addEventListener("state", () => this.#changed());

@@ -10,10 +10,10 @@ export const STOP = JSON.stringify({ command: "stop" });
 export const KEEPALIVE = JSON.stringify({ command: "keepalive" });
 
 export class Conversation {
-  /** sound: a Tail or an Upload; frame: samples in a message, at most one second. */
-  constructor(sound, frame) {
+  /** sound: a Tail or an Upload; most: samples in a message, at most one second. */
+  constructor(sound, most) {
     this.sound = sound;
-    this.frame = frame;
+    this.most = most;
     this.welcomed = false;
     this.finished = false;
     this.attempt = 0;
@@ -58,7 +58,7 @@ export class Conversation {
   /** What to send next: samples, a text, or null while there is nothing. */
   next() {
     if (!this.welcomed || this.saidStop) return null;
-    const pcm = this.sound.take(this.frame);
+    const pcm = this.sound.take(this.most);
     if (pcm || !this.sound.over) return pcm;
     this.saidStop = true;
     return STOP;

@@ -3,7 +3,7 @@
 /** Samples per second of all sound that is sent. */
 export const RATE = 16_000;
 
-/** Samples in a frame of live sound: 30 ms, 960 bytes. */
+/** Samples in a frame of live sound: 30 ms, 960 bytes, so that what is told of it comes soon. */
 export const FRAME = 480;
 
 /** Floats in -1..1 as 16-bit samples; what is beyond is clipped. */

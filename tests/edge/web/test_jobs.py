@@ -18,6 +18,7 @@ from playwright.async_api import Browser, FilePayload, Page, expect
 
 from tests.edge.web.meeting import SAMPLES, shown, spoken, wrong
 from tests.edge.web.window import finished, window
+from tests.edge.web.wire import Wire
 from tests.support import wait_until
 from tools.system import ROOT, System, running_system
 
@@ -99,6 +100,7 @@ async def playing(page: Page) -> bool:
 async def test_a_file_that_is_dropped_is_transcribed(system: System, chromium: Browser) -> None:
     content = base64.b64encode((SAMPLES / "standup.flac").read_bytes()).decode()
     async with window(chromium, system.url) as page:
+        wire = Wire(page)
         await page.evaluate(DROP, {"name": "standup.flac", "type": "audio/flac", "content": content})
         await expect(page.get_by_role("heading", name="standup")).to_be_visible()
         job = await finished(page)
@@ -106,6 +108,7 @@ async def test_a_file_that_is_dropped_is_transcribed(system: System, chromium: B
         found = await record(system, job)
         assert (found["title"], found["source"]) == ("standup", "upload")
         assert [segment["text"] for segment in found["segments"]] == await shown(page)
+        assert set(wire.lines[0].frames[:-1]) == {15_360}
 
 
 async def test_a_file_that_is_chosen_is_transcribed_with_the_options(system: System, chromium: Browser) -> None:

@@ -36,6 +36,14 @@ test("nothing is sent before the welcome, then all that there is", () => {
   equal(sent(conversation), [3]);
 });
 
+test("what has piled up goes out in long messages, what comes then at once", () => {
+  const conversation = new Conversation(begun(5).sound, 960);
+  welcome(conversation, 0);
+  equal([conversation.next().length, conversation.next().length, conversation.next().length], [960, 960, 480]);
+  conversation.sound.add(new Int16Array(480));
+  equal([conversation.next().length, conversation.next()], [480, null]);
+});
+
 test("a new connection goes on where the server has the sound", () => {
   const conversation = begun();
   welcome(conversation, 0);
