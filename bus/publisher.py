@@ -24,29 +24,30 @@ class AudioPublisher:
     """The audio of many jobs over one connection, with one inbox for all their acks; an async context manager."""
 
     def __init__(self, bus: Bus) -> None:
+        self.wire = Wire(bus)
+        """The connection, for others who have much to send or to hear."""
         self._bus = bus
-        self._wire = Wire(bus)
         self._tracks: dict[bytes, AudioTrack] = {}
         self._count = 0
 
     async def __aenter__(self) -> Self:
-        await self._wire.__aenter__()
-        self._inbox = self._wire.new_inbox()
-        self._wire.subscribe(f"{self._inbox}.>", self._on_ack)
-        self._wire.reconnected.add(self._reconnected)
+        await self.wire.__aenter__()
+        self._inbox = self.wire.new_inbox()
+        self.wire.subscribe(f"{self._inbox}.>", self._on_ack)
+        self.wire.reconnected.add(self._reconnected)
         self._resending = asyncio.create_task(self._resend())
         return self
 
     async def __aexit__(self, *exc: object) -> None:
         self._resending.cancel()
-        await self._wire.__aexit__(*exc)
+        await self.wire.__aexit__(*exc)
 
     def track(self, job: str, claim: Claim = Claim(), *, generation: int = 1) -> AudioTrack:  # noqa: B008 - frozen
         """Begin to publish a job's audio where it was claimed; the track must be forgotten at its end."""
         self._count += 1
         key = b"%d" % self._count
         line = b"PUB %b %b.%b." % (audio_subject(job).encode(), self._inbox.encode(), key)
-        track = AudioTrack(self._bus, self._wire, job, generation, key, line, claim)
+        track = AudioTrack(self._bus, self.wire, job, generation, key, line, claim)
         self._tracks[key] = track
         return track
 

@@ -134,7 +134,10 @@ class Wire:
     def _take(self, sid: bytes, subject: bytes, headers: bytes, payload: bytes) -> None:
         found = self._takes.get(sid)
         if found is not None:  # else it was under way when the subscription ended
-            found[1](subject, headers, payload)
+            try:
+                found[1](subject, headers, payload)
+            except Exception:  # what one subscriber cannot deal with is not to end the line of all
+                log.exception("message not dealt with", subject=subject.decode(errors="replace"))
 
     async def _keep_open(self, line: _Line) -> None:
         while True:

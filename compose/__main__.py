@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 
 from compose.lock import locked
-from compose.parts import discover
+from compose.parts import discover, processes
 from compose.ports import free_port, refused
 from compose.ready import wait_ready
 from compose.servers import StartError, nats_server, redis_server
@@ -21,14 +21,22 @@ from compose.system import CANNOT_START, Part, run
 ROOT = Path(__file__).absolute().parents[1]
 """The parts are the neighbours of this folder."""
 
+MOST_WORKERS = 64
+"""More edge processes than that on one machine are a slip of the hand."""
+
 
 def main() -> int:
     """Run until Ctrl-C or SIGTERM; returns the exit status: 0, or 2 when something cannot start."""
     args = _arguments()
     try:
-        port = _port(args.host, args.port)
+        port = _port(args.host, args.port, "--port")
+        edges = {"EDGE_HOST": args.host, "EDGE_PORT": str(port)}
+        if args.capture_port is not None:
+            edges["EDGE_CAPTURE_PORT"] = str(_port(args.host, args.capture_port, "--capture-port", taken=port))
+        if args.workers > 1:
+            edges["EDGE_REUSE_PORT"] = "1"
         with locked(args.data) as lock:
-            asyncio.run(_until_stopped(args.host, port, args.data, lock))
+            asyncio.run(_until_stopped(edges, args.workers, args.data, lock))
     except StartError as exc:
         say(str(exc))
         return CANNOT_START
@@ -43,11 +51,11 @@ def say(text: str) -> None:
     print(f"compose: {text}", file=sys.stderr, flush=True)
 
 
-async def _until_stopped(host: str, port: int, data: Path, lock: int) -> None:
+async def _until_stopped(edges: dict[str, str], workers: int, data: Path, lock: int) -> None:
     signals: asyncio.Queue[signal.Signals] = asyncio.Queue()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         asyncio.get_running_loop().add_signal_handler(number, signals.put_nowait, number)
-    system = asyncio.create_task(_system(host, port, data, lock))
+    system = asyncio.create_task(_system(edges, workers, data, lock))
     stopped = asyncio.create_task(signals.get())
     await asyncio.wait({system, stopped}, return_when=asyncio.FIRST_COMPLETED)
     if stopped.done():
@@ -57,7 +65,7 @@ async def _until_stopped(host: str, port: int, data: Path, lock: int) -> None:
         await system
 
 
-async def _system(host: str, port: int, data: Path, lock: int) -> None:
+async def _system(edges: dict[str, str], workers: int, data: Path, lock: int) -> None:
     logs = data / "logs"
     logs.mkdir(exist_ok=True)
     nats = nats_server(data / "nats", log=logs / "nats-server.log", keep_open=[lock])
@@ -66,11 +74,12 @@ async def _system(host: str, port: int, data: Path, lock: int) -> None:
         **os.environ,
         "NATS_URL": nats.url,
         "STORE_URL": redis.url,
-        "EDGE_HOST": host,
-        "EDGE_PORT": str(port),
+        **edges,
         "PYTHONPATH": os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]),
     }
-    parts = [Part(name, logs / f"{name}.log", env) for name in discover(ROOT)]
+    named = processes(discover(ROOT), workers)
+    parts = [Part(name, logs / f"{name}.log", env, module) for name, module in named.items()]
+    host, port = edges["EDGE_HOST"], int(edges["EDGE_PORT"])
 
     async def ready() -> None:
         await wait_ready(host, port, say)
@@ -80,13 +89,17 @@ async def _system(host: str, port: int, data: Path, lock: int) -> None:
     await run([nats, redis], parts, ready=ready, say=say)
 
 
-def _port(host: str, port: int) -> int:
-    """Return a port that the edge can listen on: `port`, or a free one for 0."""
+def _port(host: str, port: int, option: str, *, taken: int = 0) -> int:
+    """Return a port that the edge can listen on: `port`, or a free one for 0; not the one that is `taken`."""
+    if port and port == taken:
+        raise StartError(f"{option} {port} is --port, too; the sockets of captures are there anyway")
     if port and (refusal := refused(host, port)):
-        hint = "; choose another with --port (0 takes a free one)" if refusal.errno == errno.EADDRINUSE else ""
+        hint = f"; choose another with {option} (0 takes a free one)" if refusal.errno == errno.EADDRINUSE else ""
         raise StartError(f"cannot listen on {host} port {port}: {refusal.strerror}{hint}")
     try:
-        return port or free_port(host)
+        while not port or port == taken:
+            port = free_port(host)
+        return port
     except OSError as exc:
         raise StartError(f"cannot listen on {host}: {exc.strerror}") from exc
 
@@ -99,8 +112,27 @@ def _arguments() -> argparse.Namespace:
     )
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
     parser.add_argument("--port", type=_port_number, default=8000, help="0 takes a free one (default: %(default)s)")
+    parser.add_argument(
+        "--capture-port",
+        type=_port_number,
+        metavar="PORT",
+        help="a port for captures alone, at less CPU (0: a free one)",
+    )
+    parser.add_argument(
+        "--workers",
+        type=_workers,
+        default=1,
+        metavar="N",
+        help="edge processes, on the same ports (default: %(default)s)",
+    )
     parser.add_argument("--data", type=Path, default=Path("data"), help="folder of all data (default: ./%(default)s)")
     return parser.parse_args()
+
+
+def _workers(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or not 1 <= int(text) <= MOST_WORKERS:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of edge processes, 1 to {MOST_WORKERS}")
+    return int(text)
 
 
 def _port_number(text: str) -> int:

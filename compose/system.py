@@ -26,17 +26,20 @@ BACKOFF = Backoff()
 
 @dataclass
 class Part:
-    """One part of the system, `python -m NAME`, with `env` as its whole environment."""
+    """One process of a part: `python -m MODULE`, or NAME where there is none, with `env` as its whole environment."""
 
     name: str
     log: Path
     env: Mapping[str, str]
+    module: str = ""
     child: Child | None = None
 
     async def start(self) -> Child:
         """Start it and return at once: it waits by itself for what it needs."""
         # -P: the folder that one happens to stand in must not shadow the system's own.
-        self.child = await Child.spawn([sys.executable, "-u", "-P", "-m", self.name], self.log, env=self.env)
+        self.child = await Child.spawn(
+            [sys.executable, "-u", "-P", "-m", self.module or self.name], self.log, env=self.env
+        )
         return self.child
 
     async def stop(self, grace: float) -> None:

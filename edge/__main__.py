@@ -12,11 +12,10 @@ import uvicorn
 from bus import Bus, StartError, run
 from bus.run import load
 from edge.app import application
+from edge.listener import MAX_MESSAGE
 from edge.services import Settings
+from edge.shortcut import ShortcutProtocol
 from store.jobs import StoreSettings
-
-MAX_MESSAGE = 1_048_576
-"""Bytes in one WebSocket message that are read at all; the session refuses less than that with a better sentence."""
 
 RECEIVE_BUFFER = 32_768
 """Bytes of the kernel's receive buffer that are asked for, for each connection; Linux doubles them."""
@@ -31,9 +30,14 @@ class _Server(uvicorn.Server):
 
 async def main(bus: Bus, settings: Settings) -> None:
     """Listen until the bus is stopping; clients may come while the bus or the store is still away, and are told so."""
+    listening = _listen(settings.host, settings.port, "EDGE_PORT", reuse=settings.reuse_port)
+    capturing: socket.socket | None = None
+    if settings.capture_port is not None:
+        capturing = _listen(settings.host, settings.capture_port, "EDGE_CAPTURE_PORT", reuse=settings.reuse_port)
+        settings = settings.model_copy(update={"capture_port": capturing.getsockname()[1]})
     config = uvicorn.Config(
-        application(bus, settings, load(StoreSettings)),
-        ws="websockets-sansio",
+        application(bus, settings, load(StoreSettings), capturing),
+        ws=ShortcutProtocol,
         ws_max_size=MAX_MESSAGE,
         ws_per_message_deflate=False,  # speech does not compress; it costs CPU and up to 300 kB a connection
         # A client is not heard while its audio waits for the bus, so a missing pong must not end its connection.
@@ -44,7 +48,7 @@ async def main(bus: Bus, settings: Settings) -> None:
         timeout_graceful_shutdown=3,
     )
     server = _Server(config)
-    serving = asyncio.create_task(server.serve([_listen(settings.host, settings.port)]))
+    serving = asyncio.create_task(server.serve([listening]))
     stopping = asyncio.create_task(bus.stopping.wait())
     try:
         await asyncio.wait([serving, stopping], return_when=asyncio.FIRST_COMPLETED)
@@ -54,11 +58,15 @@ async def main(bus: Bus, settings: Settings) -> None:
     await serving
 
 
-def _listen(host: str, port: int) -> socket.socket:
+def _listen(host: str, port: int, variable: str, *, reuse: bool) -> socket.socket:
+    """Bind a port; with `reuse` together with other processes of the same user, among which the kernel deals out."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
-        listening = socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
+        listening = socket.create_server((host, port), family=family, reuse_port=reuse)
     except OSError as exc:
-        raise StartError(f"cannot listen on {host} port {port} (EDGE_HOST, EDGE_PORT): {exc.strerror}") from exc
+        raise StartError(f"cannot listen on {host} port {port} (EDGE_HOST, {variable}): {exc.strerror}") from exc
+    except ValueError as exc:
+        raise StartError(f"EDGE_REUSE_PORT: this system cannot share a port between processes ({exc})") from exc
     # Inherited by each connection. What the kernel holds for a connection that waits is also what arrives at once when
     # it is read again, so a small buffer bounds both; it still lets a distant client send at ten times real time.
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -13,8 +14,9 @@ from starlette.routing import Route, WebSocketRoute
 
 from bus import Bus
 from edge import dead, download, erase, events, jobs, listing, page, replay, sound
+from edge.asgi import CaptureSocket
 from edge.asyncapi import asyncapi
-from edge.capture import capture
+from edge.listener import listening
 from edge.problem import HANDLERS
 from edge.services import Services, Settings, services
 from store.jobs import StoreSettings
@@ -38,14 +40,23 @@ async def _job(request: Request) -> Response:
     return await (erase.delete(request) if request.method == "DELETE" else jobs.get(request))
 
 
-def application(bus: Bus, settings: Settings, store: StoreSettings) -> Starlette:
-    """The edge as an ASGI application; its lifespan opens the store and the publisher, not the bus."""
+def application(
+    bus: Bus, settings: Settings, store: StoreSettings, capture_socket: socket.socket | None = None
+) -> Starlette:
+    """The edge as an ASGI application; its lifespan opens the store and the publisher, not the bus.
+
+    `capture_socket` is bound: captures are served there, too, for as long.
+    """
+    capture = CaptureSocket()
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
-        async with services(bus, settings, store) as shared, erase.sweeping(shared):
-            app.state.services = shared
+        async with AsyncExitStack() as stack:
+            app.state.services = shared = await stack.enter_async_context(services(bus, settings, store))
             app.state.drawing = asyncio.Semaphore()
+            await stack.enter_async_context(erase.sweeping(shared))
+            if capture_socket is not None:
+                await stack.enter_async_context(listening(shared, capture_socket))
             yield
 
     return Starlette(

@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, MutableMapping
+import json
+from collections.abc import Callable
 from contextlib import aclosing, suppress
+from itertools import cycle
 from typing import Any, Literal
 
 import structlog
-from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from audio import AudioError, Converter
 from bus import ContractError, parse_event
 from bus.claim import AudioEnded, Claim, Superseded, check_claim
 from bus.messages import Closed, Completed, Progress
 from edge.admission import Left, Refusal, admit
+from edge.connection import Connection, Gone, Inlet, Said, Step
 from edge.holdings import Holder, Live
 from edge.services import Services
-from edge.session import Command, ProtocolError, Reply, Session
+from edge.session import ProtocolError, Reply, Session
 from store.job import Job
 
 log = structlog.get_logger()
@@ -29,45 +31,38 @@ client is told is durable has then reached the disk, and not only the page cache
 _PAUSE = 5.0
 """A tick this late means that the process stood still, or its machine did: others may have ended the job meanwhile."""
 
+_text = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+
 Ending = Literal["stop", "disconnect", "idle", "lost", "superseded", "ended"]
 """Why audio stops coming: the client said so; it left, broke the protocol, or fell silent; its line broke; another
 connection has the job; the job's audio has its end already."""
 
 _GOOD_BYE = (1000, 1001)
 
-Received = MutableMapping[str, Any]
-"""A message of the WebSocket, as ASGI has it."""
+_LAST_WORDS = 5.0
+"""Seconds in which a client is told why its connection ends; one that does not read is not waited for."""
 
 
-async def capture(websocket: WebSocket) -> None:
-    """`WS /api/v1/stream/{job_id}`: audio in, acks, transcript segments and the summary out."""
-    services: Services = websocket.app.state.services
-    await websocket.accept()
-    first = asyncio.create_task(websocket.receive())
-
-    def gone() -> bool:
-        return first.done() and first.result()["type"] == "websocket.disconnect"
-
+async def serve(connection: Connection, inlet: Inlet, services: Services, job_id: str, sample: str | None) -> None:
+    """Have a connection for as long as its capture lasts; `sample`: the first that the client says it still has."""
     try:
-        wanted, sample = websocket.path_params["job_id"], websocket.query_params.get("sample")
-        job, claim = await admit(services, wanted, sample, gone)
-    except (Refusal, Left) as exc:
-        first.cancel()
-        if isinstance(exc, Refusal):
-            await _last_words(websocket, exc.reply(), exc.close)
+        job, claim = await admit(services, job_id, sample, lambda: inlet.deserted)
+    except Refusal as refusal:
+        await _last_words(connection, refusal.reply(), refusal.close)
+        return
+    except Left:
         return
     with structlog.contextvars.bound_contextvars(job=job.job):
-        await Capture(websocket, services, job, claim, first).run()
+        await Capture(connection, inlet, services, job, claim).run()
 
 
 class Capture:
     """One connection that has its job."""
 
-    def __init__(
-        self, websocket: WebSocket, services: Services, job: Job, claim: Claim, first: Awaitable[Received]
-    ) -> None:
+    def __init__(self, connection: Connection, inlet: Inlet, services: Services, job: Job, claim: Claim) -> None:
         assert services.publisher is not None  # noqa: S101 - an admitted job has one
-        self._websocket = websocket
+        self._connection = connection
+        self._inlet = inlet
         self._services = services
         self._bus = services.bus
         self._job = job.job
@@ -77,10 +72,8 @@ class Capture:
         self._converter = Converter(job.options.encoding, job.options.sample_rate)
         self._track = services.publisher.track(job.job, claim)
         self._ending: asyncio.Future[Ending] = asyncio.get_running_loop().create_future()
-        self._heard_at = asyncio.get_running_loop().time()
         self._stored_at = 0.0
         self._doubtful = False
-        self._first = first
         self._interim = asyncio.Event()
         self._sending = asyncio.Lock()
 
@@ -88,19 +81,20 @@ class Capture:
         """Serve the connection to its end. The job ends well whatever becomes of the connection."""
         log.info("capture begins", sample=self._claim.start)
         holder = Holder(self._job, self._claim, lambda: self._end("superseded"), self._hear)
-        events, receiving = asyncio.create_task(self._tell_events()), asyncio.create_task(self._receive())
-        tasks = [events, receiving, *map(asyncio.create_task, (self._tell_regularly(), self._tell_interim()))]
+        events = asyncio.create_task(self._tell_events(self._session.welcome()))
+        tasks = [events, *map(asyncio.create_task, (self._tell_regularly(), self._tell_interim()))]
         self._bus.reconnected.add(self._doubt)
         try:
+            self._inlet.open(self._take)
             async with self._services.holdings.hold(holder):
                 ending = await self._ending
                 log.info("audio ends", reason=ending)
-                await self._after(ending, events, receiving)
+                await self._after(ending, events)
         finally:
             self._bus.reconnected.discard(self._doubt)
             for task in tasks:
                 task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            await asyncio.gather(*tasks, self._inlet.stop(), return_exceptions=True)
             self._publisher.forget(self._track)
 
     def _doubt(self) -> None:
@@ -110,8 +104,10 @@ class Capture:
     def _end(self, ending: Ending) -> None:
         if not self._ending.done():
             self._ending.set_result(ending)
+            if ending != "stop":  # after which a client is still heard, and told what it must not say
+                self._inlet.close()
 
-    async def _after(self, ending: Ending, events: asyncio.Task[None], receiving: asyncio.Task[None]) -> None:
+    async def _after(self, ending: Ending, events: asyncio.Task[None]) -> None:
         if ending == "lost":
             ending = await self._wait_for_return()
         if ending == "superseded":
@@ -128,7 +124,9 @@ class Capture:
                 await self._last_words("idle", f"no message for {self._services.settings.idle:g} s", 4008)
             if await self._close(ending) and ending == "stop":
                 # Until all is told, or the client is gone.
-                await asyncio.wait([events, receiving], return_when=asyncio.FIRST_COMPLETED)
+                gone = asyncio.create_task(self._inlet.gone.wait())
+                await asyncio.wait([events, gone], return_when=asyncio.FIRST_COMPLETED)
+                gone.cancel()
 
     async def _wait_for_return(self) -> Ending:
         """The line broke: give the client time to come back, to this edge or another."""
@@ -142,47 +140,57 @@ class Capture:
             return self._ending.result()
         return "lost" if self._bus.stopping.is_set() else "disconnect"
 
-    async def _receive(self) -> None:
-        """Take audio and commands until the client is gone."""
+    def _take(self, said: Said) -> Step | None:
         try:
-            message = await self._first
-            while True:
-                self._heard_at = asyncio.get_running_loop().time()
-                if message["type"] == "websocket.disconnect":
-                    self._end("disconnect" if message.get("code") in _GOOD_BYE else "lost")
-                    return
-                try:
-                    if await self._take(message) == "stop":
-                        self._end("stop")
-                except ProtocolError as error:
-                    if error.close is not None:
-                        await self._last_words(error.code, str(error), error.close)
-                        self._end("disconnect")
-                        return
-                    await self._send(error.reply())
-                message = await self._websocket.receive()
-        except Exception:
-            log.exception("capture failed")
-            await self._last_words("internal", "the server failed; what was acked is kept", 1011)
-            self._end("lost")
-
-    async def _take(self, message: Received) -> Command | None:
-        data = message.get("bytes")
-        if data is None:
-            command = self._session.command(message["text"])
-            if command == "finalize":
-                # What the converter still holds of the sound is less than a frame, and belongs to what follows.
-                await self._track.cut()
-            return command
-        self._session.check_audio(data)
-        try:
-            pcm = self._converter.push(data)
+            if isinstance(said, bytes):
+                self._session.check_audio(said)
+                pcm = self._converter.push(said)
+                if pcm:
+                    self._track.push(pcm)
+                    if self._track.full:
+                        # Nothing is read while this waits, and TCP makes the client wait too.
+                        return self._track.room()
+            elif isinstance(said, Gone):
+                self._end("disconnect" if said.code in _GOOD_BYE else "lost")
+            else:
+                return self._obey(said)
+        except ProtocolError as error:
+            return self._object(error)
         except AudioError as exc:
-            raise ProtocolError("not_audio", str(exc), 1008) from exc
-        if pcm:
-            # While the window is full this waits, nothing is received, and TCP makes the client wait too.
-            await self._track.send(pcm)
+            return self._object(ProtocolError("not_audio", str(exc), 1008))
+        except Exception:
+            log.exception("capture failed", job=self._job)
+            return self._fail()
         return None
+
+    def _obey(self, text: str) -> Step | None:
+        command = self._session.command(text)
+        if command == "finalize":
+            return self._cut()
+        if command == "stop":
+            self._end("stop")
+        return None
+
+    async def _cut(self) -> None:
+        # What the converter still holds of the sound is less than a frame, and belongs to what follows.
+        try:
+            await self._track.cut()
+        except Exception:
+            log.exception("capture failed", job=self._job)
+            await self._fail()
+
+    def _object(self, error: ProtocolError) -> Step:
+        return self._send(error.reply()) if error.close is None else self._dismiss(error, error.close)
+
+    async def _dismiss(self, error: ProtocolError, close: int) -> None:
+        self._inlet.close()
+        await self._last_words(error.code, str(error), close)
+        self._end("disconnect")
+
+    async def _fail(self) -> None:
+        self._inlet.close()
+        await self._last_words("internal", "the server failed; what was acked is kept", 1011)
+        self._end("lost")
 
     async def _close(self, reason: Literal["stop", "disconnect", "idle"]) -> bool:
         """No more audio: store what is left of it, then say so on the bus. False: the job is in other hands."""
@@ -199,9 +207,9 @@ class Capture:
         log.info("capture closed", reason=reason, samples=samples)
         return True
 
-    async def _tell_events(self) -> None:
+    async def _tell_events(self, welcome: Reply) -> None:
         """Tell what is published about the job; ends with the summary, and then closes the socket."""
-        await self._send(self._session.welcome())
+        await self._send(welcome)
         async with aclosing(self._bus.read("EVENTS", f"events.{self._job}.>")) as stored:
             async for raw in stored:
                 try:
@@ -215,8 +223,8 @@ class Capture:
                     await self._send(reply)
                 if isinstance(message, Completed):
                     break
-        with suppress(RuntimeError, WebSocketDisconnect):
-            await self._websocket.close(1000)
+                await self._send(self._session.status(self._track.sent, lag=False))
+        await self._connection.close(1000, "")
 
     async def _tell_all_is_stored(self) -> None:
         await asyncio.sleep(max(0.0, self._stored_at + TICK - asyncio.get_running_loop().time()))
@@ -225,19 +233,24 @@ class Capture:
     async def _tell_regularly(self) -> None:
         clock = asyncio.get_running_loop().time
         stored, before = self._track.stored, clock()
-        while True:
+        heard_at = before
+        for lag in cycle((False, True)):
             await asyncio.sleep(TICK)
             if self._doubtful or clock() - before > _PAUSE:
                 self._doubtful = False
                 try:
                     await check_claim(self._bus, self._job, self._claim)
                 except AudioEnded:
-                    return self._end("ended")
+                    self._end("ended")
+                    return
                 except Superseded:
-                    return self._end("superseded")
+                    self._end("superseded")
+                    return
             await self._send(self._session.ack(stored))
-            await self._send(self._session.status(self._track.sent))
-            if clock() - self._heard_at > self._services.settings.idle and not self._track.waiting:
+            await self._send(self._session.status(self._track.sent, lag=lag))
+            if self._inlet.heard or self._inlet.busy:
+                self._inlet.heard, heard_at = False, clock()
+            elif clock() - heard_at > self._services.settings.idle and not self._track.waiting:
                 self._end("idle")
             stored, before = self._track.stored, clock()
 
@@ -257,19 +270,24 @@ class Capture:
 
     async def _send(self, reply: Reply | Callable[[], Reply | None] | None) -> bool:
         """Tell the client something, after what it is being told; `reply` is only asked then. False: it was nothing."""
+        if reply is None:
+            return False
+        # Mostly nobody else is being heard, and the client reads: then there is nothing to wait for.
+        if not callable(reply) and not self._sending.locked() and self._connection.offer(_text(reply)):
+            return True
         async with self._sending:
             message = reply() if callable(reply) else reply
             if message is None:
                 return False
-            with suppress(RuntimeError, WebSocketDisconnect):  # gone: `_receive` will notice
-                await self._websocket.send_json(message)
+            await self._connection.send(_text(message))
             return True
 
     async def _last_words(self, code: str, message: str, close: int) -> None:
-        await _last_words(self._websocket, {"type": "error", "code": code, "message": message}, close)
+        await _last_words(self._connection, {"type": "error", "code": code, "message": message}, close)
 
 
-async def _last_words(websocket: WebSocket, reply: Reply, close: int) -> None:
-    with suppress(RuntimeError, WebSocketDisconnect):
-        await websocket.send_json(reply)
-        await websocket.close(close, reply["code"])
+async def _last_words(connection: Connection, reply: Reply, close: int) -> None:
+    with suppress(TimeoutError):
+        async with asyncio.timeout(_LAST_WORDS):
+            await connection.send(_text(reply))
+            await connection.close(close, reply["code"])

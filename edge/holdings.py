@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 
-from bus import Bus
+from bus import Bus, ContractError
 from bus.claim import Claim
 from bus.messages import Attached, Partial, Progress, Speaking
+from bus.wire import Wire
 
 Live = Progress | Speaking | Partial
+LIVE: tuple[type[Live], ...] = (Progress, Speaking, Partial)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -36,16 +39,17 @@ class Holdings:
         return len(self._holders)
 
     @asynccontextmanager
-    async def open(self) -> AsyncIterator[None]:
+    async def open(self, wire: Wire) -> AsyncIterator[None]:
         """Listen for as long as the block runs."""
+        # There is something of each job every second, and every edge hears of the jobs of all.
+        heard = [wire.subscribe(cls.pattern("*"), partial(self._on_live, cls)) for cls in LIVE]
         async with AsyncExitStack() as stack:
             await stack.enter_async_context(self._bus.listening(Attached, "*", self._on_attached))
-            await stack.enter_async_context(self._bus.listening(Progress, "*", self._on_live))
-            await stack.enter_async_context(self._bus.listening(Speaking, "*", self._on_live))
-            await stack.enter_async_context(self._bus.listening(Partial, "*", self._on_live))
             # The segmenter asks before it ends the audio of a job that has fallen silent.
             await stack.enter_async_context(self._bus.answering("live.*.holder", self._answer))
             yield
+        for sid in heard:
+            wire.unsubscribe(sid)
 
     @asynccontextmanager
     async def hold(self, holder: Holder) -> AsyncIterator[None]:
@@ -69,7 +73,8 @@ class Holdings:
         if holder is not None and attached.claim > holder.claim.seq:
             holder.let_go()
 
-    def _on_live(self, message: Live) -> None:
-        holder = self._holders.get(message.job)
+    def _on_live(self, cls: type[Live], subject: bytes, _headers: bytes, data: bytes) -> None:
+        holder = self._holders.get(subject.split(b".")[1].decode())
         if holder is not None:
-            holder.hear(message)
+            with suppress(ContractError):
+                holder.hear(cls.decode(data))

@@ -7,6 +7,7 @@ from contextlib import suppress
 from typing import Any
 
 from pydantic import ConfigDict, Field
+from starlette.datastructures import URL
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 
@@ -18,7 +19,7 @@ from edge.extra import extra
 from edge.generations import generations_json, replayed
 from edge.lookup import Query, answering, find, read_query, segments_of
 from edge.problem import Problem
-from edge.services import Services
+from edge.services import Services, Settings
 from edge.session import segment_json, summary_json
 from store.job import Job, transcript_text
 
@@ -40,9 +41,18 @@ async def create(request: Request) -> JSONResponse:
         raise Problem(503, trouble, retry_after=services.settings.retry_after)
     job_id = uuid.uuid4().hex
     await services.store.create(job_id, JobOptions(**options.model_dump()))
-    scheme = "wss" if request.url.scheme == "https" else "ws"
-    ws_url = f"{scheme}://{request.url.netloc}/api/v1/stream/{job_id}"
+    ws_url = f"{_origin(request.url, services.settings)}/api/v1/stream/{job_id}"
     return JSONResponse({"job_id": job_id, "ws_url": ws_url}, 201)
+
+
+def _origin(url: URL, settings: Settings) -> str:
+    """Where the socket of a job is for who created it at `url`."""
+    if settings.capture_url is not None:
+        return settings.capture_url
+    if url.scheme == "https":  # by way of a proxy: the capture port itself speaks no TLS
+        return f"wss://{url.netloc}"
+    port = url.port if settings.capture_port is None else settings.capture_port
+    return f"ws://{url.replace(port=port).netloc}"
 
 
 def _check(options: CreateJob) -> None:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from urllib.parse import urlsplit
 
 import structlog
-from pydantic import Field
+from pydantic import Field, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from bus import AudioPublisher, Bus
@@ -28,6 +29,9 @@ class Settings(BaseSettings):
 
     host: str = "127.0.0.1"
     port: int = Field(8000, ge=0, le=65_535)
+    capture_port: int | None = Field(None, ge=0, le=65_535, description="A port for the capture socket alone.")
+    capture_url: str | None = Field(None, description="`wss://host:port` that clients are told, instead of our own.")
+    reuse_port: bool = Field(False, description="Whether other edge processes may listen on the same ports.")
     requires: str = Field(
         "vad,stt,summary", description="Kinds of workers without which the edge is not ready, separated by commas."
     )
@@ -36,6 +40,33 @@ class Settings(BaseSettings):
     resume_window: float = Field(30.0, ge=0, description="Seconds that a job waits for a client whose line broke.")
     idle: float = Field(600.0, gt=0, description="Seconds without a message after which a connection ends.")
     connections: int = Field(2_000, ge=1, description="Captures at a time; further ones are asked to come later.")
+
+    @field_validator("capture_port")
+    @classmethod
+    def _another_port(cls, port: int | None, info: ValidationInfo) -> int | None:
+        if port and port == info.data.get("port"):
+            raise ValueError("EDGE_PORT is the same; the capture socket is there anyway")
+        return port
+
+    @field_validator("capture_url")
+    @classmethod
+    def _origin(cls, url: str | None) -> str | None:
+        if url is None:
+            return None
+        parts = urlsplit(url)  # itself raises ValueError for what is no address at all
+        plain = not (parts.path.strip("/") or parts.query or parts.fragment or parts.username is not None)
+        if parts.scheme not in ("ws", "wss") or not parts.hostname or parts.port == 0 or not plain:
+            raise ValueError("ws:// or wss:// and a host are accepted, and a port, such as wss://capture.example.org")
+        return f"{parts.scheme}://{parts.netloc}"
+
+    @field_validator("reuse_port")
+    @classmethod
+    def _known_ports(cls, reuse: bool, info: ValidationInfo) -> bool:
+        if reuse and 0 in (info.data.get("port"), info.data.get("capture_port")):
+            raise ValueError(
+                "each process would take another port for 0: EDGE_PORT and EDGE_CAPTURE_PORT must be given"
+            )
+        return reuse
 
 
 class Services:
@@ -106,7 +137,7 @@ class Services:
     async def publish_audio(self) -> None:
         """Keep a publisher and the holdings open, from when the bus is connected until this is cancelled."""
         await self.bus.connected.wait()
-        async with self.holdings.open(), AudioPublisher(self.bus) as publisher:
+        async with AudioPublisher(self.bus) as publisher, self.holdings.open(publisher.wire):
             self.publisher = publisher
             try:
                 await asyncio.Event().wait()

@@ -87,7 +87,9 @@ class Session:
         self.state: State = "streaming"
         self._job = job
         self._rate = options.sample_rate
-        self._width = _BYTES_PER_SAMPLE.get(options.encoding)
+        self._counts = options.encoding in _BYTES_PER_SAMPLE  # whether bytes tell how many samples they are
+        self._width = _BYTES_PER_SAMPLE.get(options.encoding, 1)
+        self._most = MAX_FRAME_SECONDS * self._rate * self._width if self._counts else _MAX_OPUS_PACKET
         self.next_sample = start * options.sample_rate // RATE
         """What the client is to send next, counted at its own rate, as all samples are that it is told of."""
         self._stopped = False
@@ -108,22 +110,21 @@ class Session:
 
     def check_audio(self, data: bytes) -> None:
         """Admit a binary message, or raise ProtocolError."""
+        size = len(data)
+        if self._stopped or size > self._most or size % self._width:
+            raise self._refusal(size)
+        if self._counts:
+            self.next_sample += size // self._width
+
+    def _refusal(self, size: int) -> ProtocolError:
         if self._stopped:
-            raise ProtocolError("audio_after_stop", "audio after the command stop is not taken")
-        if self._width is None:
-            if len(data) > _MAX_OPUS_PACKET:
-                raise ProtocolError("frame_too_large", f"{len(data)} bytes are more than an Opus packet can have", 1009)
-            return
-        most = MAX_FRAME_SECONDS * self._rate * self._width
-        if len(data) > most:
-            raise ProtocolError(
-                "frame_too_large", f"{len(data)} bytes in one message: at most {most}, one second", 1009
-            )
-        if len(data) % self._width:
-            raise ProtocolError(
-                "odd_length", f"{len(data)} bytes are not whole samples: a multiple of {self._width} is accepted", 1008
-            )
-        self.next_sample += len(data) // self._width
+            return ProtocolError("audio_after_stop", "audio after the command stop is not taken")
+        if size <= self._most:
+            most = f"a multiple of {self._width} is accepted"
+            return ProtocolError("odd_length", f"{size} bytes are not whole samples: {most}", 1008)
+        if not self._counts:
+            return ProtocolError("frame_too_large", f"{size} bytes are more than an Opus packet can have", 1009)
+        return ProtocolError("frame_too_large", f"{size} bytes in one message: at most {self._most}, one second", 1009)
 
     def command(self, text: str) -> Command:
         """Read a text message, or raise ProtocolError."""
@@ -187,19 +188,24 @@ class Session:
     def ack(self, stored: int, *, complete: bool = False) -> Reply | None:
         """Tell how much is durable, where that is news. stored: samples at 16 kHz; `complete`: that was all."""
         samples = stored * self._rate // RATE  # counted as the client counts
-        if self._width is not None:
+        if self._counts:
             samples = self.next_sample if complete else min(samples, self.next_sample)
         if samples <= self._acked:
             return None
         self._acked = samples
         return {"type": "ack", "samples": samples}
 
-    def status(self, sent: int) -> Reply | None:
-        """Tell the state and how many seconds of sound have no text yet, where that is news. sent: samples so far."""
+    def status(self, sent: int, *, lag: bool = True) -> Reply | None:
+        """Tell the state and how many seconds of sound have no text yet, where that is news. sent: samples so far.
+
+        Unless `lag` is True, only another state is news.
+        """
+        if not lag and self._told.get("state") == self.state:
+            return None
         done = self.state in ("summarizing", "completed")
         transcribed = sent if done else min([self._floor, *self._waiting.values()])
-        lag = round(max(0, sent - transcribed) / RATE, 1)
-        reply: Reply = {"type": "status", "state": self.state, "lag": lag}
+        behind = round(max(0, sent - transcribed) / RATE, 1)
+        reply: Reply = {"type": "status", "state": self.state, "lag": behind}
         if reply == self._told:
             return None
         self._told = reply

@@ -39,13 +39,14 @@ HOME = {
     "ollama": "processors.summary",
     "redis": "store",
     "starlette": "edge",
+    "picows": "edge",
     "typer": "client",
     "rich": "client",
     "sounddevice": "client",
 }
 """The only package that may import a third party."""
 
-ONE_FILE = ({"faster_whisper", "ctranslate2"}, {"ollama"}, {"sounddevice"})
+ONE_FILE = ({"faster_whisper", "ctranslate2"}, {"ollama"}, {"sounddevice"}, {"picows"})
 """Engines and the like: each group is imported by a single file, so that another engine is another file."""
 
 ONLY_STDLIB = {"compose"}
@@ -55,6 +56,7 @@ PURE = {
     "bus/audio.py",
     "bus/window.py",
     "edge/session.py",
+    "edge/frames.py",
     "store/job.py",
     "bus/intake.py",
     "bus/socket.py",

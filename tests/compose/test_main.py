@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -16,6 +17,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from compose.ports import free_port
 from tests.support import wait_until
 
 ROOT = Path(__file__).parents[2]
@@ -29,7 +31,10 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.end_headers()
 
 signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-http.server.HTTPServer((os.environ["EDGE_HOST"], int(os.environ["EDGE_PORT"])), Handler).serve_forever()
+class Server(http.server.HTTPServer):
+    allow_reuse_port = os.environ.get("EDGE_REUSE_PORT") == "1"
+
+Server((os.environ["EDGE_HOST"], int(os.environ["EDGE_PORT"])), Handler).serve_forever()
 """
 
 WORKER = """
@@ -90,13 +95,22 @@ class Composed:
         assert line.startswith("ready http://127.0.0.1:"), line + self.stderr.read_text()
         return line.removeprefix("ready ").strip()
 
-    def children(self) -> dict[str, psutil.Process]:
-        """Return the servers by program name and the parts by module name."""
-        found = {}
+    def processes(self) -> list[psutil.Process]:
+        """Return all that it has started."""
+        found = []
         for child in psutil.Process(self.process.pid).children():
             with contextlib.suppress(psutil.Error):
                 if (words := child.cmdline()) and not any(word.endswith("guard.py") for word in words):
-                    found[words[-1] if "-m" in words else child.name()] = child
+                    found.append(child)
+        return found
+
+    def children(self) -> dict[str, psutil.Process]:
+        """Return the servers by program name and the parts by module name."""
+        found = {}
+        for child in self.processes():
+            with contextlib.suppress(psutil.Error):
+                words = child.cmdline()
+                found[words[-1] if "-m" in words else child.name()] = child
         return found
 
     def has_new(self, name: str, old: psutil.Process) -> bool:
@@ -265,13 +279,52 @@ async def test_a_second_one_on_the_same_data_is_refused(launch: Launch) -> None:
     assert await first.stop() == 0
 
 
-async def test_a_port_in_use_is_refused(launch: Launch) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as sock:
+@pytest.mark.parametrize("option", ["--port", "--capture-port"])
+async def test_a_port_in_use_is_refused(launch: Launch, option: str) -> None:
+    # Whoever shares it with anybody else does not share it with us.
+    with socket.create_server(("127.0.0.1", 0), reuse_port=True) as sock:
         port = sock.getsockname()[1]
-        composed = await launch("--port", str(port))
+        composed = await launch("--workers", "2", option, str(port))
         assert await composed.ended() == 2
-    said = f"compose: cannot listen on 127.0.0.1 port {port}: Address already in use; choose another with --port"
+    said = f"compose: cannot listen on 127.0.0.1 port {port}: Address already in use; choose another with {option} "
     assert composed.stderr.read_text().startswith(said)
+
+
+async def test_one_port_for_two_things_is_refused(launch: Launch) -> None:
+    port = str(free_port())
+    composed = await launch("--port", port, "--capture-port", port)
+    assert await composed.ended() == 2
+    assert f"compose: --capture-port {port} is --port, too" in composed.stderr.read_text()
+
+
+async def test_edges_share_their_ports_and_each_has_its_log_and_is_started_again(launch: Launch, here: Path) -> None:
+    plant(here, "edge", "print('an edge')\n" + EDGE)
+    composed = await launch("--workers", "3", "--capture-port", "0")
+    url = await composed.ready()
+    given = json.loads((here / "environment").read_text())
+    assert given["EDGE_REUSE_PORT"] == "1"
+    assert given["EDGE_CAPTURE_PORT"] not in ("0", given["EDGE_PORT"])
+    assert url.endswith(f":{given['EDGE_PORT']}")
+
+    def edges() -> set[int]:
+        return {child.pid for child in composed.processes() if child.cmdline()[-2:] == ["-m", "edge"]}
+
+    await wait_until(lambda: len(edges()) == 3, description="three edges run")
+    for name in ("edge", "edge-2", "edge-3"):
+        assert (composed.logs / f"{name}.log").read_text().startswith("an edge\n")
+    killed = max(edges())
+    psutil.Process(killed).kill()
+    await wait_until(lambda: len(edges() - {killed}) == 3, description="another one runs")
+    assert re.search(r"compose: edge(-\d)? was ended by a signal", composed.stderr.read_text())
+    assert await composed.stop() == 0
+
+
+async def test_one_edge_shares_nothing(launch: Launch, here: Path) -> None:
+    composed = await launch()
+    await composed.ready()
+    given = json.loads((here / "environment").read_text())
+    assert not {"EDGE_REUSE_PORT", "EDGE_CAPTURE_PORT"} & given.keys()
+    assert await composed.stop() == 0
 
 
 @pytest.mark.parametrize(
@@ -279,6 +332,9 @@ async def test_a_port_in_use_is_refused(launch: Launch) -> None:
     [
         (["--port", "70000"], "'70000' is not a port number, 0 to 65535"),
         (["--port", "http"], "'http' is not a port number, 0 to 65535"),
+        (["--workers", "0"], "'0' is not a number of edge processes, 1 to 64"),
+        (["--workers", "many"], "'many' is not a number of edge processes, 1 to 64"),
+        (["--capture-port", "-1"], "'-1' is not a port number, 0 to 65535"),
         (["--host", "192.0.2.1"], "compose: cannot listen on 192.0.2.1: Cannot assign requested address"),
         (["--data", "stderr"], "compose: cannot keep data in stderr: it is not a folder"),
     ],

@@ -3,7 +3,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from compose.parts import discover
+from compose.parts import discover, processes
 
 ROOT = Path(__file__).parents[2]
 
@@ -23,6 +23,16 @@ def test_parts_are_found_by_their_folder_and_not_imported(tmp_path: Path) -> Non
 def test_our_own_parts_are_found() -> None:
     assert discover(ROOT)[0] == "edge"
     assert {"processors.stt", "processors.summary", "processors.vad"} <= set(discover(ROOT))
+
+
+def test_only_the_edge_has_several_processes() -> None:
+    assert processes(["edge", "processors.vad"], 1) == {"edge": "edge", "processors.vad": "processors.vad"}
+    assert processes(["edge", "processors.vad"], 3) == {
+        "edge": "edge",
+        "processors.vad": "processors.vad",
+        "edge-2": "edge",
+        "edge-3": "edge",
+    }
 
 
 def plant(file: Path, text: str = "") -> None:

@@ -7,6 +7,7 @@ import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import httpx
@@ -19,13 +20,17 @@ from edge.__main__ import main
 from edge.services import Settings
 from tests.support import wait_until
 
+LISTENERS = ("uvicorn", "picows")
+"""What has the capture socket: the port of all the rest, or one of its own."""
+
 
 @dataclass
 class Edge:
-    """An edge that listens, and its own connection to the bus."""
+    """An edge that listens, and its own connection to the bus; `sockets` is where its capture sockets are."""
 
     url: str
     bus: Bus
+    sockets: str
 
     async def create(self, **options: Any) -> str:
         """A new job's id."""
@@ -39,21 +44,24 @@ class Edge:
             return await client.get(path)
 
     def socket(self, job: str, path: str = "/api/v1/stream", query: str = "") -> websockets.connect:
-        url = f"{self.url.replace('http', 'ws')}{path}/{job}{query}"
-        return websockets.connect(url, compression=None, proxy=None)
+        return websockets.connect(f"{self.sockets}{path}/{job}{query}", compression=None, proxy=None)
 
 
 StartEdge = Callable[..., AbstractAsyncContextManager[Edge]]
 
 
 @asynccontextmanager
-async def running_edge(nats_url: str, *, wait: bool = True, **settings: Any) -> AsyncIterator[Edge]:
+async def running_edge(
+    nats_url: str, listener: str = "uvicorn", *, wait: bool = True, **settings: Any
+) -> AsyncIterator[Edge]:
     """An edge in this process, stopped in good order at the end."""
-    port = free_port("127.0.0.1")
+    port = capturing = free_port("127.0.0.1")
+    if listener == "picows":
+        settings["capture_port"] = capturing = free_port("127.0.0.1")
     bus = Bus(nats_url, name="edge")
     connecting = asyncio.create_task(bus.connect())
     serving = asyncio.create_task(main(bus, Settings(port=port, **settings)))
-    edge = Edge(f"http://127.0.0.1:{port}", bus)
+    edge = Edge(f"http://127.0.0.1:{port}", bus, f"ws://127.0.0.1:{capturing}")
 
     async def answers() -> bool:
         try:
@@ -74,9 +82,21 @@ async def running_edge(nats_url: str, *, wait: bool = True, **settings: Any) -> 
 
 
 @pytest.fixture
-async def edge(nats_url: str, redis_url: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Edge]:
+def listener(request: pytest.FixtureRequest) -> str:
+    """What has the capture socket; tests of it are made with each of `LISTENERS`."""
+    return str(getattr(request, "param", "uvicorn"))
+
+
+@pytest.fixture
+def start_edge(nats_url: str, redis_url: str, listener: str, monkeypatch: pytest.MonkeyPatch) -> StartEdge:
+    """Starts an edge with settings, on the servers of the test."""
     monkeypatch.setenv("STORE_URL", redis_url)
-    async with running_edge(nats_url, resume_window=2) as started:
+    return partial(running_edge, nats_url, listener)
+
+
+@pytest.fixture
+async def edge(start_edge: StartEdge) -> AsyncIterator[Edge]:
+    async with start_edge(resume_window=2) as started:
         yield started
 
 

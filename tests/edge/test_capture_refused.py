@@ -1,0 +1,123 @@
+"""What the capture socket does not take, and what it says then."""
+
+from __future__ import annotations
+
+import struct
+from typing import Any
+
+import pytest
+
+from bus import Bus
+from tests.edge.capturing import FRAME, closed, play_processors
+from tests.edge.conftest import LISTENERS, Edge, StartEdge, client
+
+pytestmark = pytest.mark.parametrize("listener", LISTENERS, indirect=True)
+
+
+@pytest.mark.parametrize(
+    ("options", "data", "code", "close", "says"),
+    [
+        ({}, b"\0" * 961, "odd_length", 1008, "961 bytes are not whole samples: a multiple of 2"),
+        ({}, b"\0" * 32_002, "frame_too_large", 1009, "32002 bytes in one message: at most 32000"),
+        ({"encoding": "pcm_f32le"}, b"\0" * 6, "odd_length", 1008, "a multiple of 4"),
+        ({"encoding": "mulaw", "sample_rate": 8_000}, b"\0" * 8_001, "frame_too_large", 1009, "at most 8000"),
+        ({"encoding": "opus"}, b"\xff" * 50, "not_audio", 1008, "not an Opus packet"),
+        ({"encoding": "opus"}, b"\xff" * 9_000, "frame_too_large", 1009, "Opus packet"),
+        ({"encoding": "pcm_f32le"}, struct.pack("<f", float("nan")), "not_audio", 1008, "not a number"),
+    ],
+)
+async def test_audio_that_is_none_ends_the_connection_and_keeps_what_came_before(
+    edge: Edge, worker: Bus, options: dict[str, Any], data: bytes, code: str, close: int, says: str
+) -> None:
+    job = await edge.create(**options)
+    async with client(edge, job) as meeting:
+        if not options:
+            await meeting.socket.send(FRAME)
+        await meeting.socket.send(data)
+        assert await meeting.closed() == close
+        (error,) = meeting.of("error")
+        assert error["code"] == code
+        assert says in error["message"]
+    assert (await closed(worker, job)).samples == (0 if options else 480)
+
+
+@pytest.mark.parametrize(
+    ("text", "code", "says"),
+    [
+        ("{", "not_json", "a text message must be JSON"),
+        ('{"command":"dance"}', "unknown_command", 'unknown command "dance": accepted are {"command":"stop"}'),
+        ("[]", "unknown_command", "unknown command null"),
+        ('{"command":["stop"]}', "unknown_command", 'unknown command ["stop"]'),
+    ],
+)
+async def test_text_that_means_nothing_is_told_and_the_meeting_goes_on(
+    edge: Edge, worker: Bus, text: str, code: str, says: str
+) -> None:
+    job = await edge.create()
+    async with client(edge, job) as meeting:
+        await meeting.socket.send(text)
+        error = await meeting.until("error")
+        assert error["code"] == code
+        assert says in error["message"]
+        await meeting.socket.send(FRAME)
+        await meeting.command("stop")
+        assert (await closed(worker, job)).samples == 480
+
+
+async def test_audio_after_stop_is_refused(edge: Edge, worker: Bus) -> None:
+    job = await edge.create()
+    async with client(edge, job) as meeting:
+        await meeting.socket.send(FRAME)
+        await meeting.command("stop")
+        await meeting.socket.send(FRAME)
+        assert (await meeting.until("error"))["code"] == "audio_after_stop"
+        assert (await closed(worker, job)).samples == 480
+        await play_processors(worker, job, ["Hello."], 480)
+        assert await meeting.closed() == 1000
+
+
+async def test_an_unknown_job_is_refused(edge: Edge) -> None:
+    async with client(edge, "nobody") as meeting:
+        assert await meeting.closed() == 4004
+        assert meeting.of("error")[0]["code"] == "unknown_job"
+
+
+async def test_a_sample_that_is_no_number_is_refused(edge: Edge) -> None:
+    async with client(edge, await edge.create(), query="?sample=-1") as meeting:
+        assert await meeting.closed() == 1008
+        assert "sample='-1': a sample index is accepted" in meeting.of("error")[0]["message"]
+
+
+async def test_a_connection_that_says_nothing_ends(start_edge: StartEdge, worker: Bus) -> None:
+    async with start_edge(idle=1) as edge:
+        job = await edge.create()
+        async with client(edge, job) as meeting:
+            await meeting.socket.send(FRAME)
+            assert await meeting.closed() == 4008
+            assert meeting.of("error")[0]["code"] == "idle"
+        end = await closed(worker, job)
+        assert (end.samples, end.reason) == (480, "idle")
+
+
+async def test_a_full_edge_asks_to_come_later(start_edge: StartEdge, worker: Bus) -> None:
+    async with start_edge(connections=1) as edge:
+        job, other = await edge.create(), await edge.create()
+        async with client(edge, job) as meeting:
+            await meeting.until("connection_success")
+            async with client(edge, other) as refused:
+                assert await refused.closed() == 1013
+                (error,) = refused.of("error")
+                assert (error["code"], error["retry_after"]) == ("unavailable", 2)
+                assert "1 captures, as many as it takes" in error["message"]
+            await meeting.command("stop")
+            await closed(worker, job)
+
+
+async def test_a_closed_job_takes_no_connection(edge: Edge, worker: Bus) -> None:
+    job = await edge.create()
+    async with client(edge, job) as meeting:
+        await meeting.command("stop")
+        await closed(worker, job)
+    async with client(edge, job) as again:
+        assert await again.closed() == 4009
+        assert again.of("error")[0]["code"] == "job_closed"
