@@ -14,7 +14,7 @@ install:
 demo *args: install
     python -m tools.demo {{ args }}
 
-# everything on this machine: --port, --data, and settings by environment
+# everything on this machine: --port, --capture-port, --workers, --data, and settings by environment
 up *args: install
     python -m compose {{ args }}
 
@@ -34,9 +34,13 @@ fmt: install
     ruff check --fix .
     ruff format .
 
-# a benchmark by name: latency, memory, stt
+# a benchmark by name: edge, latency, memory, scale, sessions, stt
 bench name *args: install
     python -m bench.{{ name }} {{ args }}
+
+# hundreds of live streams for half an hour, whether memory grows and a sample is lost: --streams 300 --minutes 30
+soak *args: install
+    python -m bench.soak {{ args }}
 
 # meetings while everything is killed, stopped and disturbed at random: --seconds 600 --meetings 8 --seed 1
 chaos *args: install

@@ -17,7 +17,6 @@ import logging
 import os
 import sys
 import tempfile
-from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -27,6 +26,7 @@ import structlog
 
 from audio import AudioError
 from bench import stt_levers, stt_live, stt_system
+from bench.arguments import numbers, within
 from bench.shape import SHAPES, TEXT_TOKENS, build
 from bench.speech import EVERY, duty_cycle, load_sentences
 from bench.stt_contenders import TITLES, Way
@@ -133,19 +133,19 @@ def parse(argv: list[str] | None) -> Args:
     modes = parser.add_mutually_exclusive_group()
     modes.add_argument("--levers", action="store_true", help="the settings of the engine, one by one")
     modes.add_argument(
-        "--system", nargs="?", type=_numbers, const=(8, 16, 40), metavar="N,N", help="the whole system (8,16,40)"
+        "--system", nargs="?", type=numbers, const=(8, 16, 40), metavar="N,N", help="the whole system (8,16,40)"
     )
     models = parser.add_mutually_exclusive_group()
     models.add_argument("--model", default=str(MODEL), help="as STT_MODEL (models/whisper-micro)")
     models.add_argument("--model-shape", choices=SHAPES, help="random weights of this shape instead: for speed alone")
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
     parser.add_argument("--compute-type", default="auto", help="auto: int8 on a CPU, float16 on a GPU")
-    parser.add_argument("--beam-size", type=_within(int, 1, 10), default=1, metavar="N")
-    parser.add_argument("--streams", type=_numbers, default=(1, 2, 4, 8, 16, 32), metavar="N,N", help="always measured")
-    parser.add_argument("--most-streams", type=_within(int, 1, 4_096), default=1_024, metavar="N", help="tried at most")
-    parser.add_argument("--seconds", type=_within(float, 1, 3_600), metavar="S", help="of a run (12; --system: 30)")
-    parser.add_argument("--bound", type=_within(float, 0.01, 60), metavar="S", help="p95 latency (1; --system: 2)")
-    parser.add_argument("--seed", type=_within(int, 0, 10_000), default=1, metavar="N", help="of who says what when")
+    parser.add_argument("--beam-size", type=within(int, 1, 10), default=1, metavar="N")
+    parser.add_argument("--streams", type=numbers, default=(1, 2, 4, 8, 16, 32), metavar="N,N", help="always measured")
+    parser.add_argument("--most-streams", type=within(int, 1, 4_096), default=1_024, metavar="N", help="tried at most")
+    parser.add_argument("--seconds", type=within(float, 1, 3_600), metavar="S", help="of a run (12; --system: 30)")
+    parser.add_argument("--bound", type=within(float, 0.01, 60), metavar="S", help="p95 latency (1; --system: 2)")
+    parser.add_argument("--seed", type=within(int, 0, 10_000), default=1, metavar="N", help="of who says what when")
     parser.add_argument("--plot", type=Path, default=PLOT, metavar="PNG", help="(bench/out/stt.png)")
     parser.add_argument("--quick", action="store_true", help="a few seconds, to see that it works: no figures to keep")
     args = parser.parse_args(argv)
@@ -157,24 +157,6 @@ def parse(argv: list[str] | None) -> Args:
         args.singles, args.rounds, args.sentences = 4, 1, 8
         args.system = args.system and (2,)
     return args
-
-
-def _numbers(text: str) -> tuple[int, ...]:
-    read = _within(int, 1, 4_096)
-    return tuple(sorted({read(part) for part in text.split(",")}))
-
-
-def _within(kind: Callable[[str], Any], least: float, most: float) -> Callable[[str], Any]:
-    def read(text: str) -> Any:
-        try:
-            number = kind(text)
-        except ValueError:
-            number = None
-        if number is None or not least <= number <= most:
-            raise argparse.ArgumentTypeError(f"{text!r} is not a number from {least:g} to {most:g}")
-        return number
-
-    return read
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -2,19 +2,39 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Collection
+from contextlib import aclosing, suppress
 from time import monotonic, time
 
 from bench.meeting import Meeting, MeetingFailed
 from bench.timeline import Endpointing, Timeline
 from bus import Bus
 from bus.audio import audio_subject, decode_audio
-from bus.messages import Transcript, Utterance
+from bus.messages import Segmented, Transcript, Utterance
 
 
 async def utterances(bus: Bus, job: str) -> dict[int, Utterance]:
     """What the segmenter made of a job: its utterances by their sequence in the stream SPEECH."""
     stored = [(raw.seq, Utterance.decode(raw.data)) for raw in await bus.history("SPEECH", Utterance.pattern(job))]
     return {seq: utterance for seq, utterance in stored if not utterance.last}
+
+
+async def segmented(bus: Bus, jobs: Collection[str], within: float) -> dict[str, int]:
+    """Samples that the segmenter has read of each job, once it is through with all of them.
+
+    Those that it is not through with after so many seconds are missing.
+    """
+    found: dict[str, int] = {}
+    missing = set(jobs)
+    with suppress(TimeoutError):
+        async with asyncio.timeout(within), aclosing(bus.read("EVENTS", Segmented.pattern())) as stored:
+            while missing:
+                event = Segmented.decode((await anext(stored)).data)
+                if event.job in missing:
+                    found[event.job] = event.samples
+                    missing.remove(event.job)
+    return found
 
 
 async def timelines(
@@ -54,9 +74,9 @@ async def _stored_at(bus: Bus, stream: str, seq: int) -> float:
     """When a message was stored, as `time.monotonic` would have said."""
     message = await bus.js.get_msg(stream, seq)
     assert message.time is not None  # noqa: S101 - every stored message has its time
-    return message.time.timestamp() - _wall_ahead()
+    return message.time.timestamp() - wall_ahead()
 
 
-def _wall_ahead() -> float:
+def wall_ahead() -> float:
     """Seconds by which the wall clock is ahead of `time.monotonic`; where we lose the CPU in between it seems less."""
     return max(time() - monotonic() for _ in range(10))

@@ -1,0 +1,87 @@
+"""The trials: live streams against one edge after the other, each with servers of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sys
+import tempfile
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import httpx
+
+from bench.edge_figures import Contender, Trial, order
+from bench.load import Plan, generating
+from bench.recorded import read_latencies
+from bench.stage import Part, Stage, StageFailed, edge_part, naive_part, running_stage, vad_part
+from bench.stt_neighbours import Neighbours
+from bus.messages import RATE
+
+_FELL_BEHIND = 0.5
+"""Seconds between two acks: less is no news."""
+
+
+async def measure(streams: int, rounds: int, seconds: float) -> list[Trial]:
+    """All contenders, as often as there are rounds. Raises StageFailed, StartError, LoadFailed."""
+    trials = []
+    for number in range(rounds):
+        for contender in order(number):
+            trial = await _trial(contender, streams, seconds)
+            trials.append(trial)
+            what = f"round {number + 1} of {rounds}, {contender}"
+            print(f"{what}: {trial.edge:.1f} us at the edge", *trial.doubts, sep="; ", file=sys.stderr, flush=True)
+    return trials
+
+
+async def _trial(contender: Contender, streams: int, seconds: float) -> Trial:
+    neighbours = Neighbours()
+    with tempfile.TemporaryDirectory(prefix="stenobus-edge-") as name:
+        record = Path(name) / "acks"
+        async with running_stage(Path(name), _parts(contender, record)) as stage:
+            if contender == "picows":
+                await _check_listener(stage)
+            async with generating(Plan(stage.url, streams, leave=True)) as clients:
+                await clients.begin()
+                before = stage.cpu()
+                await asyncio.sleep(seconds)
+                after = stage.cpu()
+                window = await clients.end()
+                stage.signal("edge", signal.SIGUSR1)  # only now: noting acks has its own cost
+                noted = await clients.window(max(1.0, seconds / 3))
+                report = await clients.finish()
+        acks = read_latencies(record, noted.began, noted.ended)
+    # Who falls behind must not look cheap: what counts is what it has dealt with.
+    dealt_with = window.acked * 1_000 / (window.frame_ms * RATE)
+    if not acks or not dealt_with:
+        raise StageFailed(f"{contender}: of {window.frames} frames none was acked that was timed; {report.excuse()}")
+    used = {group: 1e6 * (after[group] - before[group]) / dealt_with for group in after}
+    refused = f"{len(clients.failed)} clients could not come: {clients.failed[0]}" if clients.failed else ""
+    behind = (window.samples - window.acked) / RATE / streams
+    slow = f"the acks fell {behind:.1f} s behind: it does not keep up" if behind > _FELL_BEHIND else ""
+    return Trial(
+        contender=contender,
+        edge=used["edge"],
+        nats=used["nats"],
+        vad=used.get("vad"),
+        acks=acks,
+        frames=window.frames,
+        late_ms=window.late.ms(99),
+        neighbours=neighbours.cores(),
+        doubts=[doubt for doubt in (refused, slow, window.excuse(), report.excuse()) if doubt],
+    )
+
+
+def _parts(contender: Contender, record: Path) -> list[Part]:
+    if contender == "naive":
+        return [naive_part(record)]
+    return [edge_part(capture=contender == "picows", requires="vad", record=record), vad_part()]
+
+
+async def _check_listener(stage: Stage) -> None:
+    """Raise StageFailed where the edge sends clients to its HTTP port, which would measure the other contender."""
+    async with httpx.AsyncClient(base_url=stage.url, trust_env=False) as http:
+        answer = (await http.post("/api/v1/stream/create")).raise_for_status()
+    ws_url = answer.json()["ws_url"]
+    if urlsplit(ws_url).port == urlsplit(stage.url).port:
+        raise StageFailed(f"the edge has no capture listener of its own: it sends clients to {ws_url}")

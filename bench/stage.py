@@ -1,0 +1,217 @@
+"""Servers and chosen parts of the system as processes of their own, and what each of them costs.
+
+edge, vad = edge_part(), vad_part()
+async with running_stage(folder, [edge, vad]) as stage:
+    before = stage.usage()
+    ...
+    for name, cost in stage.usage().since(before).items(): ...
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import httpx
+import psutil
+
+from compose.child import Child
+from compose.ports import free_port
+from compose.servers import Server, nats_server, redis_server
+from tools.system import ROOT
+
+READY_WITHIN = 60.0
+_GRACE = 5.0
+
+
+class StageFailed(Exception):
+    """A part did not start, or has died; the message says which, with the end of its log."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """A process. `group`: under which name its cost is counted; several parts may share one."""
+
+    name: str
+    argv: Sequence[str]
+    """Behind `python`; `{port}` is a free port, `{nats}` and `{redis}` are the servers' URLs."""
+    env: Mapping[str, str] = field(default_factory=dict)
+    """As argv; NATS_URL and STORE_URL are set."""
+    group: str = ""
+    serves: bool = False
+    """It is what clients talk to: it listens on `{port}` and answers `/readyz`."""
+
+    @property
+    def counted_as(self) -> str:
+        """The name of its group."""
+        return self.group or self.name
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Of one group. cpu: seconds, user and system; kilobytes: proportional set size where the system tells it."""
+
+    cpu: float
+    kilobytes: float
+
+
+class Usage(dict[str, Cost]):
+    """Cost by group: `nats`, `redis`, and those of the parts."""
+
+    def since(self, before: Mapping[str, Cost]) -> Usage:
+        """What came on top."""
+        return Usage(
+            {
+                name: Cost(cost.cpu - before[name].cpu, cost.kilobytes - before[name].kilobytes)
+                for name, cost in self.items()
+            }
+        )
+
+
+class Stage:
+    """What runs. url: of the part that clients talk to."""
+
+    def __init__(self, url: str, folder: Path, nats: Server, redis: Server) -> None:
+        self.url = url
+        self.folder = folder
+        self.nats = nats
+        self.redis = redis
+        self.children: dict[str, Child] = {}
+        self._groups: dict[str, list[psutil.Process]] = {}
+
+    @property
+    def bus_url(self) -> str:
+        """Where the bus listens."""
+        return self.nats.url
+
+    def count(self, group: str, pid: int) -> None:
+        """From now on this process counts for a group."""
+        self._groups.setdefault(group, []).append(psutil.Process(pid))
+
+    def usage(self) -> Usage:
+        """What each group has cost since it was started, and its memory now. Raises StageFailed where one has died."""
+        self.check()
+        return Usage({name: Cost(cpu_seconds(group), kilobytes(group)) for name, group in self._groups.items()})
+
+    def cpu(self) -> Mapping[str, float]:
+        """Seconds of each group alone: unlike memory they are read in no time. Raises StageFailed."""
+        self.check()
+        return {name: cpu_seconds(group) for name, group in self._groups.items()}
+
+    def check(self) -> None:
+        """Raise StageFailed where something has died."""
+        for name, child in self.children.items():
+            if child.returncode is not None:
+                raise StageFailed(f"{name} has ended with {child.returncode}:\n{child.tail()}")
+
+    def signal(self, name: str, number: signal.Signals) -> None:
+        """Send a signal to a part."""
+        with suppress(ProcessLookupError):
+            os.kill(self.children[name].pid, number)
+
+
+def cpu_seconds(processes: Sequence[psutil.Process]) -> float:
+    """User and system time."""
+    times = [process.cpu_times() for process in processes]
+    return sum(time.user + time.system for time in times)
+
+
+def kilobytes(processes: Sequence[psutil.Process]) -> float:
+    """Memory now: each page shared with others counts in parts, where the system tells that."""
+    infos = [process.memory_full_info() for process in processes]
+    return sum(float(getattr(info, "pss", info.rss)) for info in infos) / 1024
+
+
+@asynccontextmanager
+async def running_stage(folder: Path, parts: Sequence[Part]) -> AsyncIterator[Stage]:
+    """Start nats-server, redis-server and parts; exactly one of them `serves`. Raises StageFailed, StartError."""
+    (serving,) = (part for part in parts if part.serves)
+    nats, redis, port = nats_server(folder / "nats"), redis_server(folder / "redis"), free_port()
+    stage = Stage(f"http://127.0.0.1:{port}", folder, nats, redis)
+    async with AsyncExitStack() as stack:
+        stack.push_async_callback(_stop, stage)
+        for group, server in (("nats", nats), ("redis", redis)):
+            child = stage.children[group] = await server.start()
+            stage.count(group, child.pid)
+        places = {"port": str(port), "nats": nats.url, "redis": redis.url}
+        for part in parts:
+            child = stage.children[part.name] = await _start(part, folder, places)
+            stage.count(part.counted_as, child.pid)
+        await _until_ready(stage, serving)
+        yield stage
+
+
+async def _start(part: Part, folder: Path, places: Mapping[str, str]) -> Child:
+    env = {"NATS_URL": places["nats"], "STORE_URL": places["redis"], "LOG_LEVEL": "WARNING"}
+    env |= {name: value.format(**places) for name, value in part.env.items()}
+    argv = [sys.executable, *(argument.format(**places) for argument in part.argv)]
+    env["PYTHONPATH"] = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
+    return await Child.spawn(argv, folder / f"{part.name}.log", env=os.environ | env)
+
+
+async def _until_ready(stage: Stage, serving: Part) -> None:
+    answer = "nothing"
+    try:
+        async with asyncio.timeout(READY_WITHIN), httpx.AsyncClient(trust_env=False) as http:
+            while True:
+                stage.check()
+                with suppress(httpx.TransportError):
+                    found = await http.get(f"{stage.url}/readyz")
+                    if found.status_code == 200:
+                        return
+                    answer = found.text
+                await asyncio.sleep(0.05)
+    except TimeoutError as exc:
+        tail = stage.children[serving.name].tail()
+        raise StageFailed(f"{serving.name} was not ready within {READY_WITHIN:g} s, it said {answer}\n{tail}") from exc
+
+
+async def _stop(stage: Stage) -> None:
+    servers = {"nats", "redis"}
+    await asyncio.gather(*(child.stop(_GRACE) for name, child in stage.children.items() if name not in servers))
+    await asyncio.gather(*(stage.children[name].stop(_GRACE) for name in servers & stage.children.keys()))
+
+
+def edge_part(*, capture: bool = False, requires: str = "", record: Path | None = None, **env: str) -> Part:
+    """The edge that clients talk to.
+
+    capture: with the second listener, where `ws_url` then points. requires: kinds of workers it waits for. record:
+    where ack latencies from SIGUSR1 on are written when it stops, see `bench.recorded`. env: further settings.
+    """
+    module = ["-m", "edge"] if record is None else ["-m", "bench.recorded", str(record)]
+    settings = {"EDGE_PORT": "{port}", "EDGE_REQUIRES": requires, "EDGE_CONNECTIONS": "100000"}
+    if capture:
+        settings["EDGE_CAPTURE_PORT"] = str(free_port())
+    return Part("edge", module, settings | env, serves=True)
+
+
+def vad_part(name: str = "vad", **env: str) -> Part:
+    """A segmenter; all of them count as `vad`."""
+    return Part(name, ["-m", "processors.vad"], env, group="vad")
+
+
+def stt_part(model: str, name: str = "stt", **env: str) -> Part:
+    """A speech worker; all of them count as `stt`."""
+    return Part(name, ["-m", "processors.stt"], {"STT_MODEL": model} | env, group="stt")
+
+
+def summary_part(**env: str) -> Part:
+    """The part that ends jobs."""
+    return Part("summary", ["-m", "processors.summary"], env)
+
+
+def naive_part(record: Path | None = None) -> Part:
+    """The edge of `bench.contenders.naive`, as `edge`; it writes ack latencies from SIGUSR1 on."""
+    module = ["-m", "bench.contenders.naive", "--port", "{port}", "--nats", "{nats}"]
+    return Part("edge", [*module, *([] if record is None else ["--record", str(record)])], serves=True)
+
+
+def inprocess_part(model: str) -> Part:
+    """The server of `bench.contenders.inprocess`, as `edge`."""
+    return Part("edge", ["-m", "bench.contenders.inprocess", "--port", "{port}", "--model", model], serves=True)

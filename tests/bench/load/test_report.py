@@ -1,0 +1,105 @@
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+
+from bench.load import Lateness, Meeting, Report, Told, Window
+from bus.messages import RATE
+
+
+def meeting(**other: object) -> Meeting:
+    given = {
+        "stream": 0,
+        "job": "a",
+        "asked": 1.0,
+        "began": 2.0,
+        "over": 9.0,
+        "samples": 1_440,
+        "acked": 1_440,
+        "frame_ms": 30,
+        "close": 1000,
+        "error": None,
+        "told": [],
+        "handed": [],
+    }
+    return Meeting(**{**given, **other})  # type: ignore[arg-type]
+
+
+def window(late: Lateness) -> Window:
+    return Window(10.0, 12.5, 100, 48_000, 47_000, 2, 0.25, late, 30)
+
+
+def test_percentiles_of_lateness_count_frames() -> None:
+    late = Lateness()
+    late.add(0.001, 90)
+    late.add(0.0202, 9)
+    late.add(0.5, 1)
+    late.add(-0.3, 0)
+    assert [late.ms(q) for q in (50, 90, 99, 100)] == [1.0, 1.0, 20.2, 500.0]
+
+
+def test_nothing_was_late_where_there_was_nothing() -> None:
+    assert Lateness().ms(99) == 0.0
+
+
+def test_early_is_in_time() -> None:
+    late = Lateness()
+    late.add(-0.3, 5)
+    assert late.ms(100) == 0.0
+
+
+def test_lateness_of_several_processes_is_one() -> None:
+    both = Lateness.merge([Lateness(Counter({10: 3})), Lateness(Counter({10: 1, 20: 4}))])
+    assert both.frames == Counter({10: 4, 20: 4})
+    assert Lateness.merge([]).frames == Counter()
+
+
+def test_a_generator_that_falls_behind_says_so() -> None:
+    late = Lateness(Counter({5: 98, 299: 2}))
+    assert window(late).in_time
+    assert window(late).excuse() == ""
+    late.add(0.030, 2)
+    assert not window(late).in_time
+    assert window(late).excuse() == (
+        "the clients themselves could not keep the pace: frames 30 ms late at p99, 30 at most"
+    )
+    assert window(late).to_json() == {
+        "seconds": 2.5,
+        "frames": 100,
+        "late_p50_ms": 0.5,
+        "late_p99_ms": 30.0,
+        "late_max_ms": 30.0,
+        "in_time": False,
+        "client_cores": 0.25,
+    }
+
+
+def test_a_report_survives_its_line() -> None:
+    report = Report([meeting(told=[Told(0, 480, 3.5, "안녕")], handed=[0.0, 0.03]), meeting(job="b", error="gone")])
+    line = report.encode()
+    assert "\n" not in line
+    assert Report.decode(line) == report
+
+
+def test_reports_of_several_processes_are_one_in_order() -> None:
+    first, second, third = (meeting(job=job, asked=asked) for job, asked in (("a", 1.0), ("b", 2.0), ("c", 3.0)))
+    merged = Report.merge([Report([first, third]), Report([second])])
+    assert [one.job for one in merged.meetings] == ["a", "b", "c"]
+
+
+def test_what_went_wrong_is_told_with_how_often() -> None:
+    good = Report([meeting()])
+    assert (good.samples, good.unacked, good.errors, good.excuse()) == (1_440, 0, {}, "")
+    bad = Report(
+        [meeting(error="gone"), meeting(error="gone"), meeting(error="full"), meeting(acked=1_440 - RATE // 100)]
+    )
+    assert bad.errors == {"gone": 2, "full": 1}
+    assert bad.excuse() == "0.01 s of sound were never acked; 2 x gone; 1 x full"
+
+
+def test_a_sample_was_handed_over_with_its_frame() -> None:
+    one = meeting(handed=[0.0, 0.031, 0.06])
+    assert [one.handed_with(samples) for samples in (1, 480, 481, 960, 961)] == [2.0, 2.0, 2.031, 2.031, 2.06]
+    with pytest.raises(IndexError):
+        meeting().handed_with(1)
