@@ -54,9 +54,9 @@ def feed_subject(job: str) -> str:
     return f"feed.{job}"
 
 
-def encode_samples(start: int, pcm: bytes, generation: int) -> bytes:
-    """A frame that is sound and nothing else, as `encode_audio` has it: this is done 33 times a second for each job."""
-    return _HEADER.pack(_VERSION, 0, generation, len(pcm) // WIDTH, start) + pcm
+def encode_header(start: int, pcm: bytes, generation: int) -> bytes:
+    """What comes before the sound in a frame that is nothing but sound, as `encode_audio` has it."""
+    return _HEADER.pack(_VERSION, 0, generation, len(pcm) // WIDTH, start)
 
 
 def encode_audio(frame: AudioFrame) -> bytes:

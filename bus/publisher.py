@@ -8,7 +8,7 @@ from typing import Self
 
 import structlog
 
-from bus.audio import AudioFrame, audio_subject, encode_audio, encode_samples
+from bus.audio import AudioFrame, audio_subject, encode_audio, encode_header
 from bus.claim import Claim, end_audio
 from bus.messages import WIDTH
 from bus.stream import ACK_TIMEOUT, Bus
@@ -94,6 +94,8 @@ class AudioTrack:
         self._cut_at = -1
         self._cutting = False
         self._moved = asyncio.Event()
+        self._awaited = 0  # how many wait for that
+        self._advanced = False  # since the clock was last looked at
         self._turn = asyncio.Lock()  # whose sending, cut or end it is
         self._clock = asyncio.get_running_loop().time
         self._quiet_since = 0.0  # since when there was neither progress nor another round
@@ -113,6 +115,7 @@ class AudioTrack:
     @property
     def waiting(self) -> float:
         """Seconds for which nothing of what is under way has been stored."""
+        self._look_at_clock()
         idle = self._window.empty and not self._cutting
         return 0.0 if idle else self._clock() - self._moved_at
 
@@ -139,12 +142,13 @@ class AudioTrack:
 
     def push(self, pcm: bytes) -> None:
         """Publish the samples that follow, full or not. pcm: mono s16le at 16 kHz. Not while a cut is under way."""
-        window = self._window
-        if window.stored == window.sent:
+        # Both window and wire keep the bytes that came, and copy nothing before they are written.
+        window, start = self._window, self._window.sent
+        if window.stored == start:
             self._quiet_since = self._moved_at = self._clock()
-        payload = encode_samples(window.sent, pcm, self._generation)
+        token = window.push(start + len(pcm) // WIDTH, pcm)
         # While the line is away this is dropped: it stays in the window, and is sent again.
-        self._wire.publish(self._line, window.push(window.sent + len(pcm) // WIDTH, payload), payload)
+        self._wire.publish(self._line, token, encode_header(start, pcm, self._generation), pcm)
 
     async def cut(self) -> None:
         """Ask that the open segment end where the audio stands; returns once that is stored, perhaps more than once."""
@@ -179,15 +183,15 @@ class AudioTrack:
     def answered(self, token: int, *, refused: bool, data: bytes) -> None:
         """The stream's answer to one sending."""
         if refused:
+            self._look_at_clock()
             if not self._window.refused:
                 log.warning("audio refused, will be sent again", job=self.job, answer=data.decode(errors="replace"))
                 self._refusals += 1
             self._window.refuse(token)
         elif self._window.ack(token):
-            self._refusals = 0
             self._last_ack = data
-            self._quiet_since = self._moved_at = self._clock()
-            if not self._moved.is_set():
+            self._advanced = True
+            if self._awaited:
                 self._moved.set()
 
     def lost(self) -> None:
@@ -196,6 +200,7 @@ class AudioTrack:
 
     def resend_if_due(self) -> None:
         """Send again from the watermark after a refusal (with backoff) or after silence."""
+        self._look_at_clock()
         if self._window.empty:
             return
         quiet = self._clock() - self._quiet_since
@@ -203,8 +208,9 @@ class AudioTrack:
         if quiet < (backoff if self._window.refused else ACK_TIMEOUT) or not self._wire.ready:
             return
         self._quiet_since = self._clock()
-        for token, payload in self._window.resend():
-            self._wire.publish(self._line, token, payload)
+        for token, end, pcm in self._window.resend():
+            start = end - len(pcm) // WIDTH
+            self._wire.publish(self._line, token, encode_header(start, pcm, self._generation), pcm)
 
     async def drained(self) -> None:
         """Wait until everything is stored."""
@@ -213,4 +219,15 @@ class AudioTrack:
 
     async def _wait(self) -> None:
         self._moved.clear()
-        await self._moved.wait()
+        self._awaited += 1
+        try:
+            await self._moved.wait()
+        finally:
+            self._awaited -= 1
+
+    def _look_at_clock(self) -> None:
+        """Note progress; with each ack that would be a third of its cost."""
+        if self._advanced:
+            self._advanced = False
+            self._refusals = 0
+            self._quiet_since = self._moved_at = self._clock()

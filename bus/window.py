@@ -33,7 +33,7 @@ class Window:
         self._most_bytes = most_bytes
         self._bytes = 0
         self._ends: deque[int] = deque()
-        self._payloads: deque[bytes] = deque()
+        self._sounds: deque[bytes] = deque()
         self._first = 0  # token of the oldest frame
         self._next = 0
         self._early: set[int] = set()  # tokens of frames that are stored behind one that is not
@@ -48,21 +48,20 @@ class Window:
         """Whether all that was pushed is stored."""
         return not self._ends
 
-    def push(self, end: int, payload: bytes) -> int:
+    def push(self, end: int, pcm: bytes) -> int:
         """Take a frame that ends before sample `end`; returns the token to publish it with."""
         self.sent = end
         self._ends.append(end)
-        self._payloads.append(payload)
-        self._bytes += len(payload)
+        self._sounds.append(pcm)
+        self._bytes += len(pcm)
         self._next += 1
         return self._next - 1
 
     def ack(self, token: int) -> bool:
         """A sending was stored; whether the watermark moved."""
-        if self.refused or not self._first <= token < self._next:
-            return False
-        if token != self._first:
-            self._early.add(token)
+        if token != self._first or self.refused or not self._ends:
+            if not self.refused and self._first < token < self._next:
+                self._early.add(token)
             return False
         self._forget_first()
         while self._early and self._first in self._early:
@@ -79,14 +78,14 @@ class Window:
         """Whatever is under way may not have arrived."""
         self.refused = not self.empty
 
-    def resend(self) -> list[tuple[int, bytes]]:
-        """All (token, payload) from the watermark on, with new tokens, to be published in this order."""
+    def resend(self) -> list[tuple[int, int, bytes]]:
+        """All (token, end, pcm) from the watermark on, with new tokens, to be published in this order."""
         self.refused = False
         self._early.clear()
         self._first, self._next = self._next, self._next + len(self._ends)
-        return list(enumerate(self._payloads, self._first))
+        return list(zip(range(self._first, self._next), self._ends, self._sounds, strict=True))
 
     def _forget_first(self) -> None:
         self.stored = self._ends.popleft()
-        self._bytes -= len(self._payloads.popleft())
+        self._bytes -= len(self._sounds.popleft())
         self._first += 1

@@ -80,10 +80,13 @@ class Wire:
         """A subject prefix for replies to this program alone."""
         return self._bus.nc.new_inbox()
 
-    def publish(self, line: bytes, token: int, payload: bytes) -> None:
-        """Send a message; `line`: `PUB <subject> <reply>` as far as it comes before the token that ends the reply."""
+    def publish(self, line: bytes, token: int, head: bytes, body: bytes) -> None:
+        """Send a message whose payload is two parts.
+
+        line: `PUB <subject> <reply>`, as far as it comes before the token that ends the reply.
+        """
         if self._line is not None:
-            self._outgoing.append(b"%b%d %d\r\n%b\r\n" % (line, token, len(payload), payload))
+            self._outgoing.append(b"%b%d %d\r\n%b%b\r\n" % (line, token, len(head) + len(body), head, body))
             if not self._scheduled:
                 self._schedule()
 

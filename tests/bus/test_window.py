@@ -46,15 +46,15 @@ def test_after_a_refusal_all_from_there_is_sent_again_in_order() -> None:
     window.refuse(tokens[1])
     assert not window.ack(tokens[2])  # stored, but behind a hole
     again = window.resend()
-    assert [payload for _, payload in again] == [bytes([20]), bytes([30])]
-    assert not set(tokens) & {token for token, _ in again}
+    assert [(end, pcm) for _, end, pcm in again] == [(20, bytes([20])), (30, bytes([30]))]
+    assert not set(tokens) & {token for token, _, _ in again}
 
 
 def test_answers_to_an_earlier_round_say_nothing() -> None:
     window = Window(0, 8)
     old = window.push(10, b"")
     window.refuse(old)
-    (new, _), *_ = window.resend()
+    (new, *_), *_ = window.resend()
     assert not window.ack(old)
     window.refuse(old)
     assert not window.refused
@@ -91,7 +91,7 @@ def test_what_is_acked_is_stored_in_order_whatever_the_stream_does(
                 if fate == "store":
                     window.ack(token)
         elif not window.empty:
-            wire += window.resend()
+            wire += [(token, pcm) for token, _, pcm in window.resend()]
         else:
             break
         accepted = 0  # by a reader that takes only what it expects next
