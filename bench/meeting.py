@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from time import monotonic
+from typing import Any
 
 import httpx
 from websockets.asyncio.client import ClientConnection, connect
@@ -35,15 +36,17 @@ class Meeting:
     """When each frame was handed to the socket."""
     told: dict[int, float]
     """When each segment's final was there, by index."""
+    ends: dict[int, int] = field(default_factory=dict)
+    """Where each of them ends, in samples; told in milliseconds."""
 
     def handed_with(self, samples: int) -> float:
         """When the frame was handed over that made the sound this long; at least 1."""
         return self.handed[(samples - 1) * 1_000 // (FRAME_MS * RATE)]
 
 
-async def hold(url: str, pcm: bytes, endpointing: Endpointing) -> Meeting:
+async def hold(url: str, pcm: bytes, endpointing: Endpointing, *, partials: bool = True) -> Meeting:
     """Send 16 kHz mono s16le as a new job, as a microphone would. Raises MeetingFailed."""
-    options = {"title": "latency", "summary": False, "vad": asdict(endpointing)}
+    options = {"title": "latency", "summary": False, "vad": asdict(endpointing), "partials": partials}
     patience = len(pcm) / WIDTH / RATE + END_WITHIN
     try:
         async with httpx.AsyncClient(trust_env=False) as http:  # the server is on this machine: no proxy
@@ -53,12 +56,14 @@ async def hold(url: str, pcm: bytes, endpointing: Endpointing) -> Meeting:
         job = answer.json()
         async with asyncio.timeout(patience), connect(job["ws_url"], compression=None, proxy=None) as socket:
             _take(await socket.recv())
-            handed, told = await asyncio.gather(_send(socket, pcm), _finals(socket))
+            handed, finals = await asyncio.gather(_send(socket, pcm), _finals(socket))
     except TimeoutError as exc:
         raise MeetingFailed(f"the meeting had not ended {END_WITHIN:g} s after its sound") from exc
     except (httpx.HTTPError, WebSocketException, OSError) as exc:
         raise MeetingFailed(f"the connection to {url} failed: {exc or type(exc).__name__}") from exc
-    return Meeting(job["job_id"], len(pcm) // WIDTH, handed, told)
+    told = {index: at for index, (at, _) in finals.items()}
+    ends = {index: end for index, (_, end) in finals.items()}
+    return Meeting(job["job_id"], len(pcm) // WIDTH, handed, told, ends)
 
 
 async def _send(socket: ClientConnection, pcm: bytes) -> list[float]:
@@ -74,19 +79,20 @@ async def _send(socket: ClientConnection, pcm: bytes) -> list[float]:
     return handed
 
 
-async def _finals(socket: ClientConnection) -> dict[int, float]:
-    told = {}
+async def _finals(socket: ClientConnection) -> dict[int, tuple[float, int]]:
+    """When each final came, and where its segment ends, by index."""
+    found = {}
     async for text in socket:
         now = monotonic()
-        index = _take(text)
-        if index is not None:
-            told[index] = now
-    return told
+        message = _take(text)
+        if message["type"] == "transcript_segment":
+            found[int(message["index"])] = now, round(message["end"] * RATE)
+    return found
 
 
-def _take(text: str | bytes) -> int | None:
-    """The index of a final segment, None for other messages; raises MeetingFailed for an error."""
-    message = json.loads(text)
+def _take(text: str | bytes) -> dict[str, Any]:
+    """A message; raises MeetingFailed for an error."""
+    message: dict[str, Any] = json.loads(text)
     if message["type"] == "error" or message.get("error"):
         raise MeetingFailed(f"the server answered {message}")
-    return int(message["index"]) if message["type"] == "transcript_segment" else None
+    return message

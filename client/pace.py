@@ -12,9 +12,9 @@ LIVE_MS = 30
 UPLOAD_MS = 480
 """Length of a message with sound that is there already, as whole live frames.
 
-What a message costs the servers hardly depends on its length: against 30 ms this halves what the edge, nats-server and
-the segmenter take for a minute of sound. One second would take a fifth less again, but an edge whose bus is away then
-holds 300 kB of each connection in place of 60.
+What a message costs the servers depends little on its length: against 30 ms this halves what the edge, nats-server and
+the segmenter take for a minute of sound. One second would take a quarter less again, but an edge whose bus is away
+would then hold half as much again of each connection.
 """
 
 

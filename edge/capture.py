@@ -6,7 +6,6 @@ import asyncio
 import json
 from collections.abc import Callable
 from contextlib import aclosing, suppress
-from itertools import cycle
 from typing import Any, Literal
 
 import structlog
@@ -20,13 +19,10 @@ from edge.connection import Connection, Gone, Inlet, Said, Step
 from edge.holdings import Holder, Live
 from edge.services import Services
 from edge.session import ProtocolError, Reply, Session
+from edge.ticker import PERIOD
 from store.job import Job
 
 log = structlog.get_logger()
-
-TICK = 0.5
-"""Seconds between acks. An ack trails by one tick, more than two of the server's sync intervals of 200 ms: what a
-client is told is durable has then reached the disk, and not only the page cache."""
 
 _PAUSE = 5.0
 """A tick this late means that the process stood still, or its machine did: others may have ended the job meanwhile."""
@@ -72,8 +68,13 @@ class Capture:
         self._converter = Converter(job.options.encoding, job.options.sample_rate)
         self._track = services.publisher.track(job.job, claim)
         self._ending: asyncio.Future[Ending] = asyncio.get_running_loop().create_future()
+        self._clock = asyncio.get_running_loop().time
         self._stored_at = 0.0
+        self._ticked_at = self._heard_at = self._clock()
+        self._told_lag = True
+        self._durable = claim.start  # what was stored one tick ago
         self._doubtful = False
+        self._checking: asyncio.Task[None] | None = None
         self._interim = asyncio.Event()
         self._sending = asyncio.Lock()
 
@@ -82,16 +83,19 @@ class Capture:
         log.info("capture begins", sample=self._claim.start)
         holder = Holder(self._job, self._claim, lambda: self._end("superseded"), self._hear)
         events = asyncio.create_task(self._tell_events(self._session.welcome()))
-        tasks = [events, *map(asyncio.create_task, (self._tell_regularly(), self._tell_interim()))]
+        tasks = [events, asyncio.create_task(self._tell_interim())]
         self._bus.reconnected.add(self._doubt)
         try:
             self._inlet.open(self._take)
-            async with self._services.holdings.hold(holder):
-                ending = await self._ending
-                log.info("audio ends", reason=ending)
-                await self._after(ending, events)
+            with self._services.ticker.calling(self._tick):
+                async with self._services.holdings.hold(holder):
+                    ending = await self._ending
+                    log.info("audio ends", reason=ending)
+                    await self._after(ending, events)
         finally:
             self._bus.reconnected.discard(self._doubt)
+            if self._checking is not None:
+                tasks.append(self._checking)
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, self._inlet.stop(), return_exceptions=True)
@@ -201,7 +205,7 @@ class Capture:
         except Superseded:
             await self._last_words("taken_over", "a newer connection has this job", 4010)
             return False
-        self._stored_at = asyncio.get_running_loop().time()
+        self._stored_at = self._clock()
         await self._bus.create(Closed(job=self._job, samples=samples, reason=reason))
         self._services.advance(self._job, "transcribing")
         log.info("capture closed", reason=reason, samples=samples)
@@ -227,32 +231,42 @@ class Capture:
         await self._connection.close(1000, "")
 
     async def _tell_all_is_stored(self) -> None:
-        await asyncio.sleep(max(0.0, self._stored_at + TICK - asyncio.get_running_loop().time()))
+        await asyncio.sleep(max(0.0, self._stored_at + PERIOD - self._clock()))
         await self._send(self._session.ack(self._track.stored, complete=True))
 
-    async def _tell_regularly(self) -> None:
-        clock = asyncio.get_running_loop().time
-        stored, before = self._track.stored, clock()
-        heard_at = before
-        for lag in cycle((False, True)):
-            await asyncio.sleep(TICK)
-            if self._doubtful or clock() - before > _PAUSE:
-                self._doubtful = False
-                try:
-                    await check_claim(self._bus, self._job, self._claim)
-                except AudioEnded:
-                    self._end("ended")
-                    return
-                except Superseded:
-                    self._end("superseded")
-                    return
-            await self._send(self._session.ack(stored))
-            await self._send(self._session.status(self._track.sent, lag=lag))
-            if self._inlet.heard or self._inlet.busy:
-                self._inlet.heard, heard_at = False, clock()
-            elif clock() - heard_at > self._services.settings.idle and not self._track.waiting:
-                self._end("idle")
-            stored, before = self._track.stored, clock()
+    def _tick(self) -> None:
+        """Twice a second: tell what is durable, and once how far behind the text is.
+
+        An ack trails by one tick, more than two of the server's sync intervals of 200 ms: what a client is told is
+        durable has then reached the disk, and not only the page cache.
+        """
+        now, before = self._clock(), self._ticked_at
+        self._ticked_at = now
+        if self._doubtful or now - before > _PAUSE:
+            self._doubtful = False
+            if self._checking is None:
+                self._checking = asyncio.create_task(self._check())
+        if self._checking is None and self._connection.ready and not self._sending.locked():
+            self._told_lag = not self._told_lag
+            for reply in (self._session.ack(self._durable), self._session.status(self._track.sent, lag=self._told_lag)):
+                if reply is not None:
+                    self._connection.offer(_text(reply))
+        if self._inlet.heard or self._inlet.busy:
+            self._inlet.heard, self._heard_at = False, now
+        elif now - self._heard_at > self._services.settings.idle and not self._track.waiting:
+            self._end("idle")
+        self._durable = self._track.stored
+
+    async def _check(self) -> None:
+        """See that the job is still ours; meanwhile nothing is acked."""
+        try:
+            await check_claim(self._bus, self._job, self._claim)
+        except AudioEnded:
+            self._end("ended")
+        except Superseded:
+            self._end("superseded")
+        else:
+            self._checking = None
 
     def _hear(self, message: Live) -> None:
         if isinstance(message, Progress):

@@ -14,8 +14,12 @@ class Connection(Protocol):
     async def send(self, text: str) -> None:
         """Tell the client something; waits while it does not read what it was told."""
 
+    @property
+    def ready(self) -> bool:
+        """Whether it is open, and the client reads."""
+
     def offer(self, text: str) -> bool:
-        """Tell the client something if nothing has to be waited for; else False, and nothing was done."""
+        """Tell the client something if it is ready; else False, and nothing was done."""
 
     async def close(self, code: int, reason: str) -> None:
         """End the connection behind what was sent; what still comes from the client is passed over."""

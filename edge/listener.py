@@ -212,18 +212,21 @@ class _Connection(picows.WSListener):
         if self._unanswered is not None:
             self._answer(self._unanswered)
 
+    @property
+    def ready(self) -> bool:
+        return self._writable.is_set() and not self._closing
+
     async def send(self, text: str) -> None:
-        while not self.offer(text):
-            await self._writable.wait()
+        await self._writable.wait()
+        self.offer(text)
 
     def offer(self, text: str) -> bool:
-        if not self._writable.is_set():
+        if not self.ready:
             return False
-        if not self._closing:
-            # Not `send`: from 8 KiB on it lends uvloop a header that its next message overwrites (picows 2.3.1).
-            message = bytearray(_HEADER_ROOM)
-            message += text.encode()
-            self._transport.send_reuse_external_bytearray(_TEXT, message, _HEADER_ROOM)
+        # Not `send`: from 8 KiB on it lends uvloop a header that its next message overwrites (picows 2.3.1).
+        message = bytearray(_HEADER_ROOM)
+        message += text.encode()
+        self._transport.send_reuse_external_bytearray(_TEXT, message, _HEADER_ROOM)
         return True
 
     async def close(self, code: int, reason: str) -> None:

@@ -13,6 +13,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from bus import AudioPublisher, Bus
 from edge.holdings import Holdings
+from edge.ticker import Ticker
 from store.job import State
 from store.jobs import JobNotFound, JobStore, StoreError, StoreSettings, connect
 
@@ -78,6 +79,7 @@ class Services:
         self.settings = settings
         self.publisher: AudioPublisher | None = None
         self.holdings = Holdings(bus)
+        self.ticker = Ticker()
         self._background: set[asyncio.Task[None]] = set()
 
     async def checks(self) -> dict[str, str]:
@@ -137,7 +139,7 @@ class Services:
     async def publish_audio(self) -> None:
         """Keep a publisher and the holdings open, from when the bus is connected until this is cancelled."""
         await self.bus.connected.wait()
-        async with AudioPublisher(self.bus) as publisher, self.holdings.open(publisher.wire):
+        async with AudioPublisher(self.bus) as publisher, self.holdings.open(publisher.wire), self.ticker.running():
             self.publisher = publisher
             try:
                 await asyncio.Event().wait()

@@ -3,7 +3,7 @@
 Such a frame is taken out of what arrived and handed over at once, where uvicorn would parse it step by step, put it
 into a queue, stop reading and wake a task that starts reading again: three quarters of what it takes to receive one.
 Everything else (text, fragments, control frames, anything wrong) goes the usual way, in the order in which it came.
-An application asks for it by the ASGI extension `MESSAGES`; one that does not is served as ever.
+An application asks for it by an ASGI extension; one that does not is served as ever.
 """
 
 from __future__ import annotations
@@ -44,9 +44,14 @@ class ShortcutProtocol(WebSocketsSansIOProtocol):
             else:
                 self.queue.put_nowait(event)
 
+    @property
+    def ready(self) -> bool:
+        """Whether the connection is open, and the client reads."""
+        return self.conn.state is State.OPEN and not self.transport.is_closing() and self.writable.is_set()
+
     def offer(self, text: str) -> bool:
-        """Send a text message if the connection is open and takes it at once; else False."""
-        if self.conn.state is not State.OPEN or self.transport.is_closing() or not self.writable.is_set():
+        """Send a text message if the connection is ready; else False."""
+        if not self.ready:
             return False
         self.conn.send_text(text.encode())
         self.transport.write(b"".join(self.conn.data_to_send()))

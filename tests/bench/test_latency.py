@@ -1,40 +1,47 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 
-from bench.latency import main, spreads, summary, table
-from bench.timeline import Timeline
-
-WAYS = [
-    Timeline(spoken=0.0, decided=0.6, heard=0.601, cut=0.602, written=0.704, told=0.706, inference=0.1),
-    Timeline(spoken=9.0, decided=9.6, heard=9.601, cut=9.602, written=9.706, told=9.708, inference=0.1),
-]
+from audio import write_flac
+from bench.latency import main
+from bench.speech import load_sentences
+from bus.messages import RATE, WIDTH
+from tools.system import ROOT
 
 
-def test_summary_has_the_figures_that_others_compare() -> None:
-    found = summary(spreads(WAYS, [0.05, 0.055]), len(WAYS))
-    assert found["segments"] == 2
-    assert (found["overhead_p50_ms"], found["overhead_p99_ms"]) == (7.0, 8.0)
-    assert found["inprocess_p50_ms"] == 52.5
-    assert found["ratio_to_inprocess"] == round(107 / 52.5, 2)
-
-
-def test_table_has_a_row_for_each_figure() -> None:
-    figures = spreads(WAYS, [0.05])
-    head, *rows = table(figures).splitlines()
-    assert head.split() == ["ms", "p50", "p90", "p99", "max"]
-    assert len(rows) == len(figures)
-    assert {len(row) for row in rows} == {len(head)}
-    assert next(row for row in rows if row.startswith("= overhead")).split()[-4:] == ["7.0", "7.8", "8.0", "8.0"]
+@pytest.mark.timeout(240)
+@pytest.mark.parametrize("options", [[], ["--no-partials", "--whole-windows"]])
+def test_ours_is_measured_beside_a_server_without_a_bus(
+    options: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sentence = next(one for one in load_sentences(ROOT / "samples") if one.text == "We need two more testers.")
+    sample, png = tmp_path / "sample.flac", tmp_path / "latency.png"
+    write_flac(sample, sentence.pcm + bytes(3 * RATE * WIDTH // 2))
+    assert main(["--repeat", "1", "--sample", str(sample), "--plot", str(png), *options]) == 0
+    *lines, last = capsys.readouterr().out.splitlines()
+    found = json.loads(last)
+    assert (found["segments"], found["left_out"]) == (1, 0)
+    assert (found["partials"], found["whole_windows"]) == (not options, bool(options))
+    for server in ("", "inprocess_"):
+        assert found[f"{server}decision_to_final_p50_ms"] > 0
+        # What lies between the two, to the frames that carry them.
+        hangover = found[f"{server}speech_end_to_final_p50_ms"] - found[f"{server}decision_to_final_p50_ms"]
+        assert hangover > 500
+    ratio = found["decision_to_final_p50_ms"] / found["inprocess_decision_to_final_p50_ms"]
+    assert found["ratio_to_inprocess"] == pytest.approx(ratio, abs=0.01)
+    assert found["ratio_to_inference_alone"] > 0
+    assert "1 segments that 600 ms of silence ended; left out, ended otherwise: 0" in lines
+    assert png.read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
 
 
 @pytest.mark.parametrize("runs", ["0", "-1", "two", "1.5"])
 def test_a_bad_number_of_runs_is_named(runs: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main([f"--repeat={runs}"])
-    assert f"{runs!r} is not a number of runs, 1 or more" in capsys.readouterr().err
+    assert f"{runs!r} is not a number from 1 to 1000" in capsys.readouterr().err
 
 
 def test_a_sample_that_is_not_there_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -19,6 +19,10 @@ class Line:
 
     async def close(self, code: int, reason: str) -> None: ...
 
+    @property
+    def ready(self) -> bool:
+        return True
+
     def offer(self, text: str) -> bool:
         raise NotImplementedError
 

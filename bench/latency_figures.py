@@ -1,0 +1,100 @@
+"""How long finals took: ours stage by stage, those of a server without a bus, and inference alone. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from bench.meeting import Meeting, MeetingFailed
+from bench.timeline import FIGURES, Endpointing, Timeline, percentiles
+from bus.messages import RATE, Utterance
+
+ROWS = {
+    "speech_end_to_final": "end of speech -> final",
+    "decision_to_final": "decision -> final",
+    "inference": "- inference",
+    "overhead": "= overhead",
+    "edge_in": "  edge in: socket -> AUDIO",
+    "vad": "  vad: AUDIO -> SPEECH",
+    "stt": "  stt: SPEECH -> EVENTS, without inference",
+    "edge_out": "  edge out: EVENTS -> client",
+    "inprocess_speech_end_to_final": "inprocess: end of speech -> final",
+    "inprocess_decision_to_final": "inprocess: decision -> final",
+    "inference_alone": "our inference alone, nothing around it",
+}
+"""The table's rows, and how a person reads them."""
+
+Spread = dict[str, float]
+
+_ROUNDING = RATE // 1_000
+"""Samples. Clients are told milliseconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Final:
+    """A segment at a server of which nothing but the client's side is known; seconds on one clock, as in Timeline."""
+
+    spoken: float
+    decided: float
+    told: float
+
+
+@dataclass
+class Measured:
+    """What all runs gave, each list for the same segments. `left_out`: how many segments hangover did not end."""
+
+    ways: list[Timeline] = field(default_factory=list)
+    inprocess: list[Final] = field(default_factory=list)
+    alone: list[float] = field(default_factory=list)
+    """Seconds that inference alone took."""
+    left_out: int = 0
+
+
+def finals(meeting: Meeting, spoken: Iterable[Utterance], endpointing: Endpointing) -> list[Final]:
+    """The same segments in a meeting with another server. Raises MeetingFailed where that has cut otherwise."""
+    found = []
+    for utterance in spoken:
+        end = meeting.ends.get(utterance.index)
+        if end is None or abs(end - utterance.end) > _ROUNDING:
+            where = "is missing" if end is None else f"ends at {end / RATE:.3f} s"
+            raise MeetingFailed(
+                f"segment {utterance.index} {where} at inprocess and ends at {utterance.end / RATE:.3f} s at ours: "
+                "they are to be cut the same way (VAD_* settings change only ours)"
+            )
+        found.append(
+            Final(
+                spoken=meeting.handed_with(endpointing.speech_end(utterance)),
+                decided=meeting.handed_with(endpointing.decision(utterance)),
+                told=meeting.told[utterance.index],
+            )
+        )
+    return found
+
+
+def spreads(measured: Measured) -> dict[str, Spread]:
+    """Percentiles in milliseconds of each row. Raises ValueError where there is nothing."""
+    ours = {name: percentiles([figure(way) for way in measured.ways]) for name, figure in FIGURES.items()}
+    return ours | {
+        "inprocess_speech_end_to_final": percentiles([final.told - final.spoken for final in measured.inprocess]),
+        "inprocess_decision_to_final": percentiles([final.told - final.decided for final in measured.inprocess]),
+        "inference_alone": percentiles(measured.alone),
+    }
+
+
+def table(figures: dict[str, Spread]) -> str:
+    """Lay the figures out for a person."""
+    lines = [f"{'ms':42}{'p50':>9}{'p90':>9}{'p99':>9}{'max':>9}"]
+    lines += [f"{title:42}" + "".join(f"{ms:9.1f}" for ms in figures[name].values()) for name, title in ROWS.items()]
+    return "\n".join(lines)
+
+
+def summary(figures: dict[str, Spread], segments: int) -> dict[str, float]:
+    """The figures as one flat object; `ratio_to_*` is our decision -> final over the other's, medians both."""
+    flat = {f"{name}_{q}_ms": spread[q] for name, spread in figures.items() for q in ("p50", "p99")}
+    ours = figures["decision_to_final"]["p50"]
+    return {
+        "segments": segments,
+        **flat,
+        "ratio_to_inprocess": round(ours / figures["inprocess_decision_to_final"]["p50"], 2),
+        "ratio_to_inference_alone": round(ours / figures["inference_alone"]["p50"], 2),
+    }
