@@ -31,7 +31,8 @@ class Converter:
             raise AudioError(f"unknown encoding {encoding!r}: one of {', '.join(ENCODINGS)}")
         codec, self._width = _PCM.get(encoding, ("libopus", 0))
         self._encoding = encoding
-        self._is_ours = encoding == "pcm_s16le" and sample_rate == RATE
+        self.passes = encoding == "pcm_s16le" and sample_rate == RATE
+        """Whether messages of whole samples come out as they are."""
         self._decoder = cast("av.AudioCodecContext", av.CodecContext.create(codec, "r"))
         self._decoder.sample_rate = sample_rate if self._width else _OPUS_RATE
         self._decoder.layout = "mono"
@@ -39,7 +40,7 @@ class Converter:
 
     def push(self, data: bytes) -> bytes:
         """The next message. Returns what is ready, perhaps nothing; raises AudioError for bytes that are not sound."""
-        if self._is_ours and not len(data) % WIDTH:  # nothing else can be wrong with it
+        if self.passes and not len(data) % WIDTH:  # nothing else can be wrong with it
             return data
         self._check(data)
         if not data:

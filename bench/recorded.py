@@ -59,37 +59,37 @@ class RecordingEdge(Latencies):
         super().__init__()
         self._frames = 0
         self._waiting: dict[AudioTrack, deque[tuple[int, float]]] = {}
-        self._push, self._answered = AudioTrack.push, AudioTrack.answered
+        self._publish, self._answered = AudioTrack.publish, AudioTrack.answered
 
     def begin(self) -> None:
-        """Put ourselves around `AudioTrack.push` and `AudioTrack.answered`; twice is once."""
+        """Put ourselves around `AudioTrack.publish` and `AudioTrack.answered`; twice is once."""
         if self.on:
             return
         super().begin()
         recording = self
 
-        def push(self: AudioTrack, pcm: bytes) -> None:
-            recording.push(self, pcm)
+        def publish(self: AudioTrack, pcm: bytes) -> bool:
+            return recording.publish(self, pcm)
 
         def answered(self: AudioTrack, token: int, *, refused: bool, data: bytes) -> None:
             recording.answered(self, token, refused=refused, data=data)
 
-        AudioTrack.push, AudioTrack.answered = push, answered  # type: ignore[method-assign]
+        AudioTrack.publish, AudioTrack.answered = publish, answered  # type: ignore[method-assign]
 
     def end(self) -> None:
         """Take ourselves away again."""
-        AudioTrack.push, AudioTrack.answered = self._push, self._answered  # type: ignore[method-assign]
+        AudioTrack.publish, AudioTrack.answered = self._publish, self._answered  # type: ignore[method-assign]
         self.on = False
 
-    def push(self, track: AudioTrack, pcm: bytes) -> None:
-        """In the place of `AudioTrack.push`."""
+    def publish(self, track: AudioTrack, pcm: bytes) -> bool:
+        """In the place of `AudioTrack.publish`."""
         self._frames += 1
         if self._frames % EVERY:
-            self._push(track, pcm)
-            return
+            return self._publish(track, pcm)
         came = monotonic()
-        self._push(track, pcm)
+        full = self._publish(track, pcm)
         self._waiting.setdefault(track, deque()).append((track.sent, came))
+        return full
 
     def answered(self, track: AudioTrack, token: int, *, refused: bool, data: bytes) -> None:
         """In the place of `AudioTrack.answered`."""

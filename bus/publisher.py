@@ -18,6 +18,8 @@ from bus.wire import Wire
 log = structlog.get_logger()
 
 _TICK = 0.2
+_PIECE = 262_144
+"""Bytes that are sent again before the server has to have dealt with them."""
 
 
 class AudioPublisher:
@@ -69,18 +71,26 @@ class AudioPublisher:
     async def _resend(self) -> None:
         while True:
             await asyncio.sleep(_TICK)
+            size = 0
             for track in list(self._tracks.values()):
-                track.resend_if_due()
+                size += track.resend_if_due()
+                if size > _PIECE:  # after a restart of the server all have a second of sound to send again
+                    size = 0
+                    await self.wire.flushed()
 
     def _reconnected(self) -> None:
         for track in self._tracks.values():
-            track.lost()
+            track.lose()
 
 
-class AudioTrack:
-    """The audio of one job on its way. `stored`: all samples below it have been acknowledged by the stream."""
+class AudioTrack(Window):
+    """The audio of one job on its way: its window, and what sends from it.
+
+    `stored`: all samples below it have been acknowledged by the stream; `sent`: index of the next sample to be sent.
+    """
 
     def __init__(self, bus: Bus, wire: Wire, job: str, generation: int, key: bytes, line: bytes, claim: Claim) -> None:
+        super().__init__(claim.start)
         self.job = job
         self.key = key
         self._bus = bus
@@ -88,7 +98,6 @@ class AudioTrack:
         self._subject = audio_subject(job)
         self._generation = generation
         self._line = line
-        self._window = Window(claim.start)
         self._claim = claim
         self._last_ack = b""
         self._cut_at = -1
@@ -103,52 +112,38 @@ class AudioTrack:
         self._refusals = 0
 
     @property
-    def stored(self) -> int:
-        """All audio below this sample index is stored."""
-        return self._window.stored
-
-    @property
-    def sent(self) -> int:
-        """Index of the next sample to be sent."""
-        return self._window.sent
-
-    @property
     def waiting(self) -> float:
         """Seconds for which nothing of what is under way has been stored."""
         self._look_at_clock()
-        idle = self._window.empty and not self._cutting
+        idle = self.empty and not self._cutting
         return 0.0 if idle else self._clock() - self._moved_at
-
-    @property
-    def refused(self) -> bool:
-        """Whether something has to be sent again before anything advances."""
-        return self._window.refused
-
-    @property
-    def full(self) -> bool:
-        """Whether as much is on its way as may be."""
-        return self._window.full
 
     async def room(self) -> None:
         """Wait while it is full."""
-        while self._window.full:
+        while self.full:
             await self._wait()
 
     async def send(self, pcm: bytes) -> None:
         """Publish the samples that follow, after a cut that is under way; waits while the window is full."""
         async with self._turn:
             await self.room()
-            self.push(pcm)
+            self.publish(pcm)
 
-    def push(self, pcm: bytes) -> None:
-        """Publish the samples that follow, full or not. pcm: mono s16le at 16 kHz. Not while a cut is under way."""
-        # Both window and wire keep the bytes that came, and copy nothing before they are written.
-        window, start = self._window, self._window.sent
-        if window.stored == start:
+    def publish(self, pcm: bytes) -> bool:
+        """Publish the samples that follow, full or not; whether it is full now. Not while a cut is under way.
+
+        pcm: mono s16le at 16 kHz.
+        """
+        start = self.sent
+        if self.stored == start:
             self._quiet_since = self._moved_at = self._clock()
-        token = window.push(start + len(pcm) // WIDTH, pcm)
+        self._send(self.push(start + len(pcm) // WIDTH, pcm), start, pcm)
+        return self.full
+
+    def _send(self, token: int, start: int, pcm: bytes) -> None:
         # While the line is away this is dropped: it stays in the window, and is sent again.
-        self._wire.publish(self._line, token, encode_header(start, pcm, self._generation), pcm)
+        head = encode_header(start, pcm, self._generation)
+        self._wire.send(b"%b%d %d\r\n%b%b\r\n" % (self._line, token, len(head) + len(pcm), head, pcm))
 
     async def cut(self) -> None:
         """Ask that the open segment end where the audio stands; returns once that is stored, perhaps more than once."""
@@ -156,7 +151,7 @@ class AudioTrack:
         # for a frame without samples, so nothing else may be under way around it.
         async with self._turn:
             await self.drained()
-            at = self._window.sent
+            at = self.sent
             if at == self._cut_at:
                 return  # no sound came since
             self._cutting, self._moved_at = True, self._clock()
@@ -177,44 +172,41 @@ class AudioTrack:
             await self.drained()
             # Not the sequence of a cut, which may have been stored behind another connection's claim.
             after = json.loads(self._last_ack)["seq"] if self._last_ack else self._claim.seq
-            await end_audio(self._bus, self.job, self._window.sent, after, self._generation)
-            return self._window.sent
+            await end_audio(self._bus, self.job, self.sent, after, self._generation)
+            return self.sent
 
     def answered(self, token: int, *, refused: bool, data: bytes) -> None:
         """The stream's answer to one sending."""
         if refused:
             self._look_at_clock()
-            if not self._window.refused:
+            if not self.refused:
                 log.warning("audio refused, will be sent again", job=self.job, answer=data.decode(errors="replace"))
                 self._refusals += 1
-            self._window.refuse(token)
-        elif self._window.ack(token):
+            self.refuse(token)
+        elif self.ack(token):
             self._last_ack = data
             self._advanced = True
             if self._awaited:
                 self._moved.set()
 
-    def lost(self) -> None:
-        """The connection was lost: whatever was under way may not have arrived."""
-        self._window.lose()
-
-    def resend_if_due(self) -> None:
-        """Send again from the watermark after a refusal (with backoff) or after silence."""
+    def resend_if_due(self) -> int:
+        """Send again from the watermark after a refusal (with backoff) or after silence; returns bytes of sound."""
         self._look_at_clock()
-        if self._window.empty:
-            return
+        if self.empty:
+            return 0
         quiet = self._clock() - self._quiet_since
         backoff = min(_TICK * 2**self._refusals, ACK_TIMEOUT)
-        if quiet < (backoff if self._window.refused else ACK_TIMEOUT) or not self._wire.ready:
-            return
+        if quiet < (backoff if self.refused else ACK_TIMEOUT) or not self._wire.ready:
+            return 0
         self._quiet_since = self._clock()
-        for token, end, pcm in self._window.resend():
-            start = end - len(pcm) // WIDTH
-            self._wire.publish(self._line, token, encode_header(start, pcm, self._generation), pcm)
+        again = self.resend()
+        for token, end, pcm in again:
+            self._send(token, end - len(pcm) // WIDTH, pcm)
+        return sum(len(pcm) for _, _, pcm in again)
 
     async def drained(self) -> None:
         """Wait until everything is stored."""
-        while not self._window.empty:
+        while not self.empty:
             await self._wait()
 
     async def _wait(self) -> None:

@@ -63,11 +63,13 @@ class Window:
             if not self.refused and self._first < token < self._next:
                 self._early.add(token)
             return False
-        self._forget_first()
-        while self._early and self._first in self._early:
+        while True:
+            self.stored = self._ends.popleft()
+            self._bytes -= len(self._sounds.popleft())
+            self._first += 1
+            if not self._early or self._first not in self._early:
+                return True
             self._early.remove(self._first)
-            self._forget_first()
-        return True
 
     def refuse(self, token: int) -> None:
         """A sending was refused; one of a past round is no news."""
@@ -84,8 +86,3 @@ class Window:
         self._early.clear()
         self._first, self._next = self._next, self._next + len(self._ends)
         return list(zip(range(self._first, self._next), self._ends, self._sounds, strict=True))
-
-    def _forget_first(self) -> None:
-        self.stored = self._ends.popleft()
-        self._bytes -= len(self._sounds.popleft())
-        self._first += 1

@@ -51,10 +51,10 @@ class Wire:
         self.reconnected: set[Callable[[], None]] = set()
         self._bus = bus
         self._line: _Line | None = None
-        self._takes: dict[bytes, tuple[str, Take]] = {}
+        self._subjects: dict[bytes, str] = {}
+        self._takes: dict[bytes, Take] = {}
         self._count = 0
         self._outgoing: list[bytes] = []
-        self._scheduled = False
         self._flushed_at = 0.0
 
     async def __aenter__(self) -> Self:
@@ -80,35 +80,29 @@ class Wire:
         """A subject prefix for replies to this program alone."""
         return self._bus.nc.new_inbox()
 
-    def publish(self, line: bytes, token: int, head: bytes, body: bytes) -> None:
-        """Send a message whose payload is two parts.
-
-        line: `PUB <subject> <reply>`, as far as it comes before the token that ends the reply.
-        """
-        if self._line is not None:
-            self._outgoing.append(b"%b%d %d\r\n%b%b\r\n" % (line, token, len(head) + len(body), head, body))
-            if not self._scheduled:
-                self._schedule()
+    def send(self, message: bytes) -> None:
+        """Send a whole `PUB` with its payload."""
+        # Whether a flush is due shows in the list, so that a message costs little more than its place there.
+        self._outgoing.append(message)
+        if len(self._outgoing) == 1:
+            self._schedule()
 
     def tell(self, subject: str, payload: bytes) -> None:
         """Send a message that nobody answers."""
-        if self._line is not None:
-            self._outgoing.append(b"PUB %b %d\r\n%b\r\n" % (subject.encode(), len(payload), payload))
-            if not self._scheduled:
-                self._schedule()
+        self.send(b"PUB %b %d\r\n%b\r\n" % (subject.encode(), len(payload), payload))
 
     def subscribe(self, subject: str, take: Take) -> bytes:
         """Call `take` with what is published on a subject from now on; returns the subscription's id."""
         self._count += 1
         sid = b"%d" % self._count
-        self._takes[sid] = subject, take
+        self._subjects[sid], self._takes[sid] = subject, take
         if self._line is not None:
             self._line.write(b"SUB %b %b\r\n" % (subject.encode(), sid))
         return sid
 
     def unsubscribe(self, sid: bytes) -> None:
         """End a subscription."""
-        del self._takes[sid]
+        del self._subjects[sid], self._takes[sid]
         if self._line is not None:
             self._line.write(b"UNSUB %b\r\n" % sid)
 
@@ -120,7 +114,6 @@ class Wire:
                 await self._line.ping()
 
     def _schedule(self) -> None:
-        self._scheduled = True
         wait = self._flushed_at + FLUSH - self._loop.time()
         if wait > 0:
             self._loop.call_later(wait, self._flush)
@@ -128,19 +121,10 @@ class Wire:
             self._loop.call_soon(self._flush)
 
     def _flush(self) -> None:
-        self._scheduled = False
         lines, self._outgoing = self._outgoing, []
         if lines and self._line is not None:
             self._line.write(b"".join(lines))
         self._flushed_at = self._loop.time()
-
-    def _take(self, sid: bytes, subject: bytes, headers: bytes, payload: bytes) -> None:
-        found = self._takes.get(sid)
-        if found is not None:  # else it was under way when the subscription ended
-            try:
-                found[1](subject, headers, payload)
-            except Exception:  # what one subscriber cannot deal with is not to end the line of all
-                log.exception("message not dealt with", subject=subject.decode(errors="replace"))
 
     async def _keep_open(self, line: _Line) -> None:
         while True:
@@ -149,7 +133,7 @@ class Wire:
             self._line = None
             self._outgoing.clear()
             line = await self._open()
-            for sid, (subject, _) in self._takes.items():
+            for sid, subject in self._subjects.items():
                 line.write(b"SUB %b %b\r\n" % (subject.encode(), sid))
             self._line = line
             for wake in list(self.reconnected):
@@ -159,7 +143,7 @@ class Wire:
         """A line to the server that nats-py has found; waits for it for as long as it takes."""
         while True:
             if (address := self._bus.nc.connected_url) is not None:
-                line = _Line(self._take)
+                line = _Line(self._takes)
                 try:
                     async with asyncio.timeout(_OPEN_WITHIN):
                         assert address.hostname  # noqa: S101 - narrows the type: nats-py is connected there
@@ -174,8 +158,8 @@ class Wire:
 class _Line(asyncio.Protocol):
     """One TCP connection, from its handshake to its end."""
 
-    def __init__(self, take: Callable[[bytes, bytes, bytes, bytes], None]) -> None:
-        self._take = take
+    def __init__(self, takes: dict[bytes, Take]) -> None:
+        self._takes = takes
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport | None = None
         self._rest = b""
@@ -259,7 +243,7 @@ class _Line(asyncio.Protocol):
         self._heard = True
         if self._rest:
             data = self._rest + data
-        at, size, find = 0, len(data), data.find
+        at, size, find, takes = 0, len(data), data.find, self._takes
         while (eol := find(b"\r\n", at)) >= 0:
             kind = data[at]
             if kind not in _MESSAGES:
@@ -272,8 +256,13 @@ class _Line(asyncio.Protocol):
             if end + 2 > size:
                 break
             body = begin + int(words[-2]) if kind == _WITH_HEADERS else begin
-            self._take(words[2], words[1], data[begin:body], data[body:end])
             at = end + 2
+            take = takes.get(words[2])
+            if take is not None:  # else it was under way when the subscription ended
+                try:
+                    take(words[1], data[begin:body], data[body:end])
+                except Exception:  # what one subscriber cannot deal with is not to end the line of all
+                    log.exception("message not dealt with", subject=words[1].decode(errors="replace"))
         self._rest = data[at:]
 
     def _on_line(self, line: bytes) -> None:

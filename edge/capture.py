@@ -66,6 +66,7 @@ class Capture:
         self._publisher = services.publisher
         self._session = Session(job.job, job.options, claim.start)
         self._converter = Converter(job.options.encoding, job.options.sample_rate)
+        self._as_is = self._converter.passes  # what was found to be whole samples
         self._track = services.publisher.track(job.job, claim)
         self._ending: asyncio.Future[Ending] = asyncio.get_running_loop().create_future()
         self._clock = asyncio.get_running_loop().time
@@ -148,12 +149,10 @@ class Capture:
         try:
             if isinstance(said, bytes):
                 self._session.check_audio(said)
-                pcm = self._converter.push(said)
-                if pcm:
-                    self._track.push(pcm)
-                    if self._track.full:
-                        # Nothing is read while this waits, and TCP makes the client wait too.
-                        return self._track.room()
+                pcm = said if self._as_is else self._converter.push(said)
+                if pcm and self._track.publish(pcm):
+                    # Nothing is read while this waits, and TCP makes the client wait too.
+                    return self._track.room()
             elif isinstance(said, Gone):
                 self._end("disconnect" if said.code in _GOOD_BYE else "lost")
             else:

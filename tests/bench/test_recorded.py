@@ -45,19 +45,19 @@ def test_it_begins_at_the_signal() -> None:
 async def test_some_of_the_frames_are_timed_until_they_are_stored(
     bus: Bus, latencies: RecordingEdge, tmp_path: Path
 ) -> None:
-    push, answered = AudioTrack.push, AudioTrack.answered
+    push, answered = AudioTrack.publish, AudioTrack.answered
     async with AudioPublisher(bus) as publisher:
         track, other = publisher.track("a"), publisher.track("b")
         for _ in range(EVERY):
-            track.push(FRAME)
+            track.publish(FRAME)
         began = monotonic()
         latencies.begin()
         latencies.begin()  # twice is once
         for _ in range(3 * EVERY):
             await track.room()
-            track.push(FRAME)
+            track.publish(FRAME)
             await other.room()
-            other.push(FRAME)
+            other.publish(FRAME)
         await wait_until(lambda: not track.waiting and not other.waiting, description="all is stored")
         ended = monotonic()
     latencies.write(tmp_path / "acks")
@@ -65,4 +65,4 @@ async def test_some_of_the_frames_are_timed_until_they_are_stored(
     assert len(found) == 6
     assert all(0 < seconds < ended - began for seconds in found)
     latencies.end()
-    assert (AudioTrack.push, AudioTrack.answered) == (push, answered)
+    assert (AudioTrack.publish, AudioTrack.answered) == (push, answered)

@@ -67,7 +67,7 @@ async def test_what_it_publishes_arrives_with_its_reply_subject(bus: Bus) -> Non
         subscription = await client.subscribe("there")
         await client.flush()
         for payload in (b"", b"\r\nPING\r\n", bytes(60_000)):
-            wire.publish(b"PUB there back.", 1, payload[:9], payload[9:])
+            wire.send(b"PUB there back.1 %d\r\n%b\r\n" % (len(payload), payload))
             message = await subscription.next_msg(5)
             assert (message.data, message.reply) == (payload, "back.1")
 
@@ -77,7 +77,7 @@ async def test_without_a_listener_the_answer_has_no_payload(bus: Bus) -> None:
     async with Wire(bus) as wire:
         inbox = wire.new_inbox()
         wire.subscribe(f"{inbox}.*", lambda *message: heard.append(message))
-        wire.publish(f"PUB nobody.listens {inbox}.".encode(), 1, b"", b"?")
+        wire.send(f"PUB nobody.listens {inbox}.1 1\r\n?\r\n".encode())
         await wait_until(lambda: heard, description="the answer")
     ((_, headers, payload),) = heard
     assert headers.startswith(b"NATS/1.0 503")
