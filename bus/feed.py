@@ -9,6 +9,7 @@ A consumer for each job costs the server two to three times as much (docs/decisi
 from __future__ import annotations
 
 import asyncio
+import re
 from collections import deque
 from collections.abc import Callable, Coroutine
 from contextlib import aclosing
@@ -120,6 +121,7 @@ class _Follower:
         self._error: Exception | None = None
         self._messages: deque[tuple[bytes, bytes]] = deque()
         self._awake: asyncio.Future[None] | None = None  # there while nothing is being done
+        self._heard = False  # since somebody last looked
         self._silence, self._patience = 0.0, _QUIET
 
     @property
@@ -180,6 +182,8 @@ class _Follower:
 
     def grow_quiet(self, seconds: float) -> None:
         """So much time has passed."""
+        if self._heard:
+            self._heard, self._silence, self._patience = False, 0.0, _QUIET
         self._silence += seconds
         if self._silence >= self._patience:
             self._silence, self._patience = 0.0, min(self._patience * 2, _QUIETEST)
@@ -193,27 +197,23 @@ class _Follower:
 
     def _join(self, headers: bytes, data: bytes) -> Work | None:
         """Take a message if it follows on the last one."""
-        seq = _number(headers, _SEQUENCE)
-        if seq <= self.position:
+        found = _PLACE(headers)
+        if found is None:
+            raise ValueError(f"a message of the feed has no Nats-Sequence and Nats-Last-Sequence: {headers!r}")
+        seq, last = found.groups()
+        number = int(seq)
+        if number <= self.position:
             return None
-        if _number(headers, _LAST) > self.position:
+        if int(last) > self.position:
             self.missed = True
             return None
-        self._silence, self._patience = 0.0, _QUIET
-        return self.take(seq, data)
+        self._heard = True
+        self.position = number
+        return self._hear(number, data)
 
     def _wake(self) -> None:
         if self._awake is not None and not self._awake.done():
             self._awake.set_result(None)
 
 
-_SEQUENCE = b"\r\nNats-Sequence: "
-_LAST = b"\r\nNats-Last-Sequence: "
-
-
-def _number(headers: bytes, name: bytes) -> int:
-    at = headers.find(name)
-    if at < 0:
-        raise ValueError(f"a message of the feed has no {name.decode().strip()}: {headers!r}")
-    at += len(name)
-    return int(headers[at : headers.index(b"\r\n", at)])
+_PLACE = re.compile(rb"\r\nNats-Sequence: (\d+)\r\n(?:.*\r\n)*?Nats-Last-Sequence: (\d+)").search

@@ -203,6 +203,7 @@ async def test_pausing_stops_the_socket_and_nothing_is_lost() -> None:
         (frame(Opcode.TEXT, b"\xff\xfe"), 1007),
         (frame(Opcode.BINARY, bytes(17_000_000)), 1009),
     ],
+    ids=["not masked", "reserved bit", "continuation of nothing", "text that is not UTF-8", "too large"],
 )
 async def test_what_is_wrong_ends_the_connection_behind_what_was_right(wrong: bytes, code: int) -> None:
     app = Listening()
