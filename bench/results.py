@@ -69,7 +69,7 @@ SECTIONS = (
         "latency",
         "Latency: from the end of speech to the final",
         "bench latency",
-        "What the system adds to the hangover and the inference, stage by stage.",
+        "What the system adds to the hangover and the inference, stage by stage, beside a server without a bus.",
     ),
     Section(
         "stt",
@@ -81,7 +81,7 @@ SECTIONS = (
         "memory",
         "Memory of a connection",
         "bench memory",
-        "Idle connections, and ones whose audio the bus does not take.",
+        "Idle connections, and ones whose audio the bus does not take, beside a naive edge and a server without a bus.",
     ),
     Section(
         "soak",
