@@ -21,14 +21,17 @@ from typing import Any
 
 from bench.arguments import within
 from bench.load import LoadFailed, Plan, generating
-from bench.sessions_figures import TITLES, Contender, Trial, doubts, order, summary, table, trial
+from bench.sessions_figures import GROUPS, TITLES, Contender, Trial, costs, doubts, order, summary, table, trial
+from bench.sessions_plot import plot
 from bench.shell import run_until_told
 from bench.stage import Part, StageFailed, edge_part, inprocess_part, naive_part, running_stage, vad_part
 from bench.stt_neighbours import Neighbours
 from bus import StartError
 from compose import servers
 from processors.stt.models import find_model
-from tools.system import MODEL
+from tools.system import MODEL, ROOT
+
+PLOT = ROOT / "bench" / "out" / "sessions.png"
 
 SAID = 1.0
 """Seconds of sound in a session."""
@@ -82,6 +85,9 @@ def bench(args: argparse.Namespace) -> dict[str, Any]:
     print(f"\nother programs kept {found['other_programs_cores']:g} cores busy at most")
     for doubt in doubts(trials):
         print(f"doubtful: {doubt}")
+    what = f"opening, {SAID:g} s of sound, ending: {args.concurrency} at a time, {os.cpu_count()} cores"
+    plot(costs(trials), GROUPS, what, args.plot)
+    print(f"plot: {args.plot}")
     return found | {"concurrency": args.concurrency, "rounds": args.rounds, "seconds": args.seconds}
 
 
@@ -92,6 +98,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--rounds", type=within(int, 1, 100), default=2, metavar="N", help="of all contenders (2)")
     parser.add_argument("--seconds", type=within(float, 1, 3_600), default=10.0, metavar="S", help="of a window (10)")
     parser.add_argument("--model", default=str(MODEL), help="of inprocess, as STT_MODEL (models/whisper-micro)")
+    parser.add_argument("--plot", type=Path, default=PLOT, metavar="PNG", help="(bench/out/sessions.png)")
     return parser.parse_args(argv)
 
 

@@ -95,6 +95,15 @@ def table(trials: Sequence[Trial]) -> str:
     return "\n".join(lines)
 
 
+def costs(trials: Sequence[Trial]) -> dict[str, dict[str, float]]:
+    """Milliseconds for a session by contender's title and process, of those processes that it has."""
+    found = {(contender, group): _cost(trials, contender, group) for contender in CONTENDERS for group in GROUPS}
+    return {
+        TITLES[contender]: {group: cost for group in GROUPS if (cost := found[contender, group]) is not None}
+        for contender in CONTENDERS
+    }
+
+
 def _cost(trials: Sequence[Trial], contender: Contender, group: str) -> float | None:
     if any(trial.contender == contender and group not in trial.cpu for trial in trials):
         return None

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -13,8 +14,10 @@ def test_what_cannot_be_measured_is_said(capsys: pytest.CaptureFixture[str]) -> 
     assert "'0' is not a number from 1 to 5000" in capsys.readouterr().err
 
 
-def test_a_short_run_has_figures_of_all_four(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["--concurrency", "3", "--rounds", "1", "--seconds", "2"]) == 0
+def test_a_short_run_has_figures_of_all_four(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    picture = tmp_path / "plots" / "sessions.png"
+    assert main(["--concurrency", "3", "--rounds", "1", "--seconds", "2", "--plot", str(picture)]) == 0
+    assert picture.read_bytes().startswith(b"\x89PNG")
     found = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert found["doubts"] == []
     for tail in ("", "_starlette", "_inprocess", "_naive"):
