@@ -208,8 +208,7 @@ class _Follower:
             self.missed = True
             return None
         self._heard = True
-        self.position = number
-        return self._hear(number, data)
+        return self.take(number, data)
 
     def _wake(self) -> None:
         if self._awake is not None and not self._awake.done():

@@ -66,7 +66,7 @@ class AudioPublisher:
         track = self._tracks.get(key)
         if track is not None:
             # An ack without data is the server's "no responders": no stream listens, or JetStream is starting.
-            track.answered(int(token), refused=not answer or answer.startswith(b'{"error"'), data=answer)
+            track.answered(int(token), refused=not answer or b'"error"' in answer[:12], data=answer)
 
     async def _resend(self) -> None:
         while True:
