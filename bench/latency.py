@@ -16,7 +16,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import logging
 import os
 import sys
 import tempfile
@@ -27,14 +26,12 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any
 
-import structlog
-
 from audio import AudioError, decode
 from bench.arguments import within
 from bench.latency_figures import Measured, finals, spreads, summary, table
 from bench.latency_plot import plot
 from bench.meeting import FRAME_MS, Meeting, MeetingFailed, hold
-from bench.shell import run_until_told
+from bench.shell import log_to_stderr, run_until_told
 from bench.stage import StageFailed, inprocess_part, running_stage
 from bench.stt_neighbours import Neighbours
 from bench.timeline import Endpointing
@@ -134,10 +131,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
 def main(argv: list[str] | None = None) -> int:
     """Run the bench; gives the exit status."""
     args = parse(argv)
-    structlog.configure(
-        wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),  # stdout is for the figures
-    )
+    log_to_stderr()
     try:
         found = bench(args)
     except (AudioError, MeetingFailed, OSError, ServerStartError, StageFailed, StartError, SystemFailed) as exc:

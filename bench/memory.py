@@ -17,7 +17,6 @@ import asyncio
 import hashlib
 import itertools
 import json
-import logging
 import os
 import sys
 import tempfile
@@ -29,14 +28,13 @@ from urllib.parse import urlsplit
 
 import httpx
 import psutil
-import structlog
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, WebSocketException
 
 from bench.arguments import within
 from bench.memory_figures import TITLES, Contender, Held, summary, table
 from bench.memory_plot import plot
-from bench.shell import run_until_told
+from bench.shell import log_to_stderr, run_until_told
 from bench.stage import Part, Stage, StageFailed, edge_part, inprocess_part, naive_part, running_stage
 from bus import StartError
 from bus import connect as connect_bus
@@ -189,10 +187,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
 def main(argv: list[str] | None = None) -> int:
     """Run the bench; gives the exit status."""
     args = parse(argv)
-    structlog.configure(
-        wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),  # stdout is for the figures
-    )
+    log_to_stderr()
     try:
         find_model(args.model)
         found = bench(args)

@@ -11,12 +11,9 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import logging
 import sys
 from pathlib import Path
 from typing import Any
-
-import structlog
 
 from audio import AudioError
 from bench import scale_live, scale_system
@@ -26,7 +23,7 @@ from bench.scale_figures import Run, medians, summary, table
 from bench.scale_live import LivePlan
 from bench.scale_plot import plot
 from bench.scale_system import TITLES, Compared, SystemPlan
-from bench.shell import run_until_told
+from bench.shell import log_to_stderr, run_until_told
 from bench.speech import EVERY
 from bench.stage import StageFailed
 from bench.stt_neighbours import Neighbours
@@ -101,10 +98,7 @@ def parse(argv: list[str] | None) -> Args:
 def main(argv: list[str] | None = None) -> int:
     """Run the bench; gives the exit status."""
     args = parse(argv)
-    structlog.configure(
-        wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),  # stdout is for the figures
-    )
+    log_to_stderr()
     try:
         if args.only != "live":
             find_model(args.model)

@@ -1,11 +1,15 @@
-"""How a bench runs what takes long: a signal ends it in order, so that nothing that it has started stays behind."""
+"""How a bench runs what takes long: a signal ends it in order, and stdout is for the figures alone."""
 
 from __future__ import annotations
 
 import asyncio
+import logging
 import signal
+import sys
 from collections.abc import Coroutine
 from typing import Any, TypeVar
+
+import structlog
 
 T = TypeVar("T")
 
@@ -21,3 +25,11 @@ def run_until_told(work: Coroutine[Any, Any, T]) -> T:
         return await work
 
     return asyncio.run(run())
+
+
+def log_to_stderr() -> None:
+    """Log warnings and worse, and nothing of it to stdout."""
+    structlog.configure(
+        wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+    )

@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import logging
 import shutil
 import sys
 import tempfile
@@ -21,12 +20,10 @@ from pathlib import Path
 from time import monotonic
 from typing import Any
 
-import structlog
-
 from audio import AudioError
 from bench.arguments import within
 from bench.load import Clients, LoadFailed, Plan, Report, Window, generating
-from bench.shell import run_until_told
+from bench.shell import log_to_stderr, run_until_told
 from bench.soak_figures import Sample, growth, losses, summary, table
 from bench.stage import Stage, StageFailed, edge_part, running_stage, vad_part
 from bench.trace import segmented
@@ -156,10 +153,7 @@ def parse(argv: list[str] | None) -> SoakPlan:
 def main(argv: list[str] | None = None) -> int:
     """Run the soak; gives the exit status: 1 where a sample was lost or a client was not served to its end."""
     plan = parse(argv)
-    structlog.configure(
-        wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),  # stdout is for the figures
-    )
+    log_to_stderr()
     try:
         found, good = bench(plan)
     except (AudioError, LoadFailed, ServerStartError, SoakFailed, StageFailed, StartError, ValueError) as exc:

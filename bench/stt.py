@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import logging
 import os
 import sys
 import tempfile
@@ -22,12 +21,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
-import structlog
-
 from audio import AudioError
 from bench import stt_levers, stt_live, stt_system
 from bench.arguments import numbers, within
 from bench.shape import SHAPES, TEXT_TOKENS, build
+from bench.shell import log_to_stderr
 from bench.speech import EVERY, duty_cycle, load_sentences
 from bench.stt_contenders import TITLES, Way
 from bench.stt_neighbours import Neighbours
@@ -162,10 +160,7 @@ def parse(argv: list[str] | None) -> Args:
 def main(argv: list[str] | None = None) -> int:
     """Run the bench; gives the exit status."""
     args = parse(argv)
-    structlog.configure(
-        wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),  # stdout is for the figures
-    )
+    log_to_stderr()
     os.environ["OMP_WAIT_POLICY"] = "PASSIVE"  # for all contenders; see processors/stt/__main__.py
     try:
         found = bench(args)
