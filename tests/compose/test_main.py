@@ -310,8 +310,9 @@ async def test_edges_share_their_ports_and_each_has_its_log_and_is_started_again
         return {child.pid for child in composed.processes() if child.cmdline()[-2:] == ["-m", "edge"]}
 
     await wait_until(lambda: len(edges()) == 3, description="three edges run")
-    for name in ("edge", "edge-2", "edge-3"):
-        assert (composed.logs / f"{name}.log").read_text().startswith("an edge\n")
+    for name in ("edge", "edge-2", "edge-3"):  # one of them answers for the port; the others may still be starting
+        journal = composed.logs / f"{name}.log"
+        await wait_until(lambda j=journal: j.read_text().startswith("an edge\n"), description=f"{name} has its log")
     killed = max(edges())
     psutil.Process(killed).kill()
     await wait_until(lambda: len(edges() - {killed}) == 3, description="another one runs")
