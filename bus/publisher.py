@@ -134,16 +134,19 @@ class AudioTrack(Window):
 
         pcm: mono s16le at 16 kHz.
         """
-        start = self.sent
-        if self.stored == start:
+        if self.stored == self.sent:
             self._quiet_since = self._moved_at = self._clock()
-        self._send(self.push(start + len(pcm) // WIDTH, pcm), start, pcm)
+        if self.take(pcm):
+            self._wire.send(self._packed)
         return self.full
 
-    def _send(self, token: int, start: int, pcm: bytes) -> None:
+    def _packed(self) -> bytes:
         # While the line is away this is dropped: it stays in the window, and is sent again.
-        head = encode_header(start, pcm, self._generation)
-        self._wire.send(b"%b%d %d\r\n%b%b\r\n" % (self._line, token, len(head) + len(pcm), head, pcm))
+        return b"".join([self._encode(*message) for message in self.pack()])
+
+    def _encode(self, token: int, end: int, pcm: bytes) -> bytes:
+        head = encode_header(end - len(pcm) // WIDTH, pcm, self._generation)
+        return b"%b%d %d\r\n%b%b\r\n" % (self._line, token, len(head) + len(pcm), head, pcm)
 
     async def cut(self) -> None:
         """Ask that the open segment end where the audio stands; returns once that is stored, perhaps more than once."""
@@ -200,8 +203,8 @@ class AudioTrack(Window):
             return 0
         self._quiet_since = self._clock()
         again = self.resend()
-        for token, end, pcm in again:
-            self._send(token, end - len(pcm) // WIDTH, pcm)
+        for message in again:
+            self._wire.send(self._encode(*message))
         return sum(len(pcm) for _, _, pcm in again)
 
     async def drained(self) -> None:

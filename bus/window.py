@@ -1,61 +1,78 @@
 """Go-back-N, the sender's side: what has been sent and is not known to be stored. Pure.
 
-Frames are published without waiting for each other's acknowledgement, so frame n can be refused and n + 1 be stored.
-Therefore only the contiguous watermark counts, and after any refusal or silence everything from there is sent again.
-Each sending of a frame has its own token; an ack of an earlier sending says nothing about the current one.
+What is taken before there is time to send it becomes one message, because what a message costs hardly depends on its
+length. Messages are sent without waiting for each other's acknowledgement, so message n can be refused and n + 1 be
+stored. Therefore only the contiguous watermark counts, and after any refusal or silence everything from there is sent
+again. Each sending of a message has its own token; an ack of an earlier sending says nothing about the current one.
 """
 
 from __future__ import annotations
 
 from collections import deque
 
-MOST_FRAMES = 32
-"""Frames of one job that may be on their way: one second of 30 ms frames."""
+from bus.audio import MAX_SAMPLES
+from bus.messages import WIDTH
+
+MOST_MESSAGES = 32
+"""Messages of one job that may be on their way: one second of 30 ms frames."""
 
 MOST_BYTES = 32_768
-"""Bytes in these frames; the last one may reach beyond."""
+"""Bytes of sound in them and before them; what is taken last may reach beyond."""
 
 
 class Window:
-    """Unacknowledged frames of one job, in order, bounded in number and size.
+    """Unacknowledged sound of one job, in order, bounded in messages and bytes.
 
-    Tokens of one round are consecutive, so that a frame's place follows from its token, and no object is made for it.
+    Tokens of one round are consecutive, so that a message's place follows from its token, and no object is made for it.
+    Messages are given as (token, end, pcm): `end` is the index of the first sample after it.
     """
 
-    def __init__(self, start: int, most_frames: int = MOST_FRAMES, most_bytes: int = MOST_BYTES) -> None:
+    def __init__(self, start: int, most_messages: int = MOST_MESSAGES, most_bytes: int = MOST_BYTES) -> None:
         self.stored = start
         """All audio below this sample index is stored."""
         self.sent = start
-        """Index of the first sample not yet given to `push`."""
+        """Index of the first sample not yet given to `take`."""
         self.refused = False
-        """A frame came back: nothing advances before `resend`."""
-        self._most_frames = most_frames
-        self._most_bytes = most_bytes
-        self._bytes = 0
+        """A message came back: nothing advances before `resend`."""
+        self._most_messages = most_messages
+        self._most_samples = most_bytes // WIDTH
+        self._taken: list[bytes] = []
         self._ends: deque[int] = deque()
         self._sounds: deque[bytes] = deque()
-        self._first = 0  # token of the oldest frame
+        self._first = 0  # token of the oldest message
         self._next = 0
-        self._early: set[int] = set()  # tokens of frames that are stored behind one that is not
+        self._early: set[int] = set()  # tokens of messages that are stored behind one that is not
 
     @property
     def full(self) -> bool:
-        """Whether `push` must wait."""
-        return len(self._ends) >= self._most_frames or self._bytes >= self._most_bytes
+        """Whether `take` must wait."""
+        return self.sent - self.stored >= self._most_samples or len(self._ends) >= self._most_messages
 
     @property
     def empty(self) -> bool:
-        """Whether all that was pushed is stored."""
-        return not self._ends
+        """Whether all that was taken is stored."""
+        return self.sent == self.stored
 
-    def push(self, end: int, pcm: bytes) -> int:
-        """Take a frame that ends before sample `end`; returns the token to publish it with."""
-        self.sent = end
-        self._ends.append(end)
-        self._sounds.append(pcm)
-        self._bytes += len(pcm)
-        self._next += 1
-        return self._next - 1
+    def take(self, pcm: bytes) -> bool:
+        """Take the sound that follows, not empty; whether `pack` has to be called, sooner or later."""
+        self.sent += len(pcm) // WIDTH
+        self._taken.append(pcm)
+        return len(self._taken) == 1
+
+    def pack(self) -> list[tuple[int, int, bytes]]:
+        """Make messages of what was taken: mostly one, more where that is longer than a message may be."""
+        pcm = b"".join(self._taken)
+        self._taken.clear()
+        end = self.sent - len(pcm) // WIDTH
+        messages = []
+        for at in range(0, len(pcm), MAX_SAMPLES * WIDTH):
+            piece = pcm[at : at + MAX_SAMPLES * WIDTH]
+            end += len(piece) // WIDTH
+            self._ends.append(end)
+            self._sounds.append(piece)
+            messages.append((self._next, end, piece))
+            self._next += 1
+        return messages
 
     def ack(self, token: int) -> bool:
         """A sending was stored; whether the watermark moved."""
@@ -65,7 +82,7 @@ class Window:
             return False
         while True:
             self.stored = self._ends.popleft()
-            self._bytes -= len(self._sounds.popleft())
+            self._sounds.popleft()
             self._first += 1
             if not self._early or self._first not in self._early:
                 return True
@@ -78,10 +95,11 @@ class Window:
 
     def lose(self) -> None:
         """Whatever is under way may not have arrived."""
-        self.refused = not self.empty
+        self.refused = bool(self._ends)
 
     def resend(self) -> list[tuple[int, int, bytes]]:
-        """All (token, end, pcm) from the watermark on, with new tokens, to be published in this order."""
+        """All messages from the watermark on, with new tokens, to be published in this order."""
+        self.pack()  # or it would be sent before what comes before it
         self.refused = False
         self._early.clear()
         self._first, self._next = self._next, self._next + len(self._ends)

@@ -11,7 +11,7 @@ from bus.audio import decode_audio
 from bus.claim import claim_audio
 from bus.intake import Intake
 from bus.topology import StreamSettings, set_up
-from bus.window import MOST_FRAMES
+from bus.window import MOST_MESSAGES
 from compose.servers import Server
 from tests.support import wait_until
 
@@ -38,15 +38,26 @@ async def heard(bus: Bus, job: str) -> tuple[bytes, bool]:
 
 
 async def test_audio_is_stored_in_order_and_then_its_end(bus: Bus) -> None:
-    frames = sound(3 * MOST_FRAMES)
+    frames = sound(3 * MOST_MESSAGES)
     async with AudioPublisher(bus) as publisher:
         track = publisher.track("a")
         assert await send_all(track, frames) == 480 * len(frames)
         assert track.stored == track.sent == 480 * len(frames)
         publisher.forget(track)
     stored = [decode_audio(raw.data) for raw in await bus.history("AUDIO", "audio.a")]
-    assert [frame.pcm for frame in stored] == [*frames, b""]
-    assert [frame.last for frame in stored] == [False] * len(frames) + [True]
+    assert b"".join(frame.pcm for frame in stored) == b"".join(frames)
+    assert [frame.last for frame in stored] == [False] * (len(stored) - 1) + [True]
+    assert len(stored) < len(frames) / 3  # what comes at once is stored together
+
+
+async def test_what_comes_at_its_own_pace_is_stored_as_it_comes(bus: Bus) -> None:
+    frames = sound(5)
+    async with AudioPublisher(bus) as publisher:
+        track = publisher.track("a")
+        for frame in frames:
+            track.publish(frame)
+            await track.drained()
+    assert [decode_audio(raw.data).pcm for raw in await bus.history("AUDIO", "audio.a")] == frames
 
 
 async def test_many_jobs_share_a_connection_and_do_not_mix(bus: Bus) -> None:
@@ -74,14 +85,14 @@ async def test_a_crash_of_the_server_loses_nothing(nats_server: Server) -> None:
 
 
 async def test_a_full_stream_makes_the_sender_wait_and_loses_nothing(nats_server: Server) -> None:
-    frames = sound(4 * MOST_FRAMES)
+    frames = sound(4 * MOST_MESSAGES)
     small = StreamSettings(audio_max_bytes=100_000)
     async with connect(nats_server.url, streams=small) as bus, AudioPublisher(bus) as publisher:
         track = publisher.track("a")
         sending = asyncio.create_task(send_all(track, frames))
         await wait_until(lambda: track.refused, description="a refusal")
         acked = track.stored
-        assert track.sent - acked <= 480 * MOST_FRAMES
+        assert track.sent - acked <= 480 * MOST_MESSAGES
         assert not sending.done()
         assert len((await heard(bus, "a"))[0]) // 2 >= acked
         await set_up(bus.js, StreamSettings())
@@ -125,17 +136,17 @@ async def cuts(bus: Bus, job: str) -> list[tuple[int, int]]:
 
 
 async def test_a_cut_is_where_it_was_asked_for(bus: Bus) -> None:
-    frames = sound(2 * MOST_FRAMES)
+    frames = sound(2 * MOST_MESSAGES)
     async with AudioPublisher(bus) as publisher:
         track = publisher.track("a")
         await track.cut()
-        for frame in frames[:MOST_FRAMES]:
+        for frame in frames[:MOST_MESSAGES]:
             await track.send(frame)
-        rest = [asyncio.create_task(track.cut()), *(asyncio.create_task(track.send(f)) for f in frames[MOST_FRAMES:])]
+        rest = [asyncio.create_task(track.cut()), *(asyncio.create_task(track.send(f)) for f in frames[MOST_MESSAGES:])]
         await asyncio.gather(*rest)
         await track.cut()
         assert await track.finish() == 480 * len(frames)
-    assert await cuts(bus, "a") == [(480 * n,) * 2 for n in (0, MOST_FRAMES, 2 * MOST_FRAMES)]
+    assert await cuts(bus, "a") == [(480 * n,) * 2 for n in (0, MOST_MESSAGES, 2 * MOST_MESSAGES)]
     assert await heard(bus, "a") == (b"".join(frames), True)
 
 
@@ -149,21 +160,21 @@ async def test_cuts_without_sound_between_them_are_one(bus: Bus) -> None:
 
 
 async def test_a_cut_waits_for_audio_that_was_refused_and_later_audio_for_the_cut(nats_server: Server) -> None:
-    frames = sound(2 * MOST_FRAMES)
+    frames = sound(2 * MOST_MESSAGES)
     small = StreamSettings(audio_max_bytes=20_000)
     async with connect(nats_server.url, streams=small) as bus, AudioPublisher(bus) as publisher:
         track = publisher.track("a")
-        for frame in frames[:MOST_FRAMES]:
+        for frame in frames[:MOST_MESSAGES]:
             await track.send(frame)
         await wait_until(lambda: track.refused, description="a refusal")
         cutting = asyncio.create_task(track.cut())
-        rest = asyncio.create_task(send_all(track, frames[MOST_FRAMES:]))
+        rest = asyncio.create_task(send_all(track, frames[MOST_MESSAGES:]))
         await wait_until(lambda: track.waiting > 0.5, description="nothing moves")
         assert not cutting.done()
-        assert track.sent == 480 * MOST_FRAMES
+        assert track.sent == 480 * MOST_MESSAGES
         await set_up(bus.js, StreamSettings())
         await asyncio.gather(cutting, rest)
-        assert await cuts(bus, "a") == [(480 * MOST_FRAMES,) * 2]
+        assert await cuts(bus, "a") == [(480 * MOST_MESSAGES,) * 2]
         assert await heard(bus, "a") == (b"".join(frames), True)
 
 

@@ -5,68 +5,107 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bus.audio import MAX_SAMPLES
 from bus.window import Window
 
 
+def push(window: Window, pcm: bytes = b"ab") -> int:
+    """Take sound and make a message of it; returns its token."""
+    assert window.take(pcm)
+    ((token, end, packed),) = window.pack()
+    assert (end, packed) == (window.sent, pcm)
+    return token
+
+
 def test_the_watermark_is_contiguous() -> None:
-    window = Window(0, 8)
-    first, second, third = (window.push(end, b"") for end in (10, 20, 30))
+    window = Window(100, 8)
+    first, second, third = (push(window, b"x" * 20) for _ in range(3))
     assert not window.ack(second)
-    assert window.stored == 0
+    assert window.stored == 100
     assert window.ack(first)
-    assert window.stored == 20
+    assert window.stored == 120
     assert window.ack(third)
+    assert window.stored == 130
     assert window.empty
 
 
-def test_full_means_that_the_next_push_must_wait() -> None:
+def test_full_means_that_the_next_must_wait() -> None:
     window = Window(0, 2)
-    token = window.push(10, b"")
+    token = push(window)
     assert not window.full
-    window.push(20, b"")
+    push(window)
     assert window.full
     window.ack(token)
     assert not window.full
 
 
-def test_full_is_a_matter_of_bytes_too() -> None:
+def test_full_is_a_matter_of_bytes_too_sent_or_not() -> None:
     window = Window(0, 64, most_bytes=100)
-    token = window.push(10, b"x" * 99)
+    token = push(window, b"x" * 98)
     assert not window.full
-    window.push(20, b"x" * 99)
+    window.take(b"x" * 98)
     assert window.full
     window.ack(token)
     assert not window.full
+    assert not window.empty
+
+
+def test_what_is_taken_before_it_is_sent_is_one_message() -> None:
+    window = Window(0)
+    assert [window.take(pcm) for pcm in (b"abab", b"cd", b"efefef")] == [True, False, False]
+    assert window.pack() == [(0, 6, b"ababcdefefef")]
+    assert window.pack() == []
+    assert window.take(b"gh")
+    assert window.ack(0)
+    assert window.stored == 6
+    assert window.pack() == [(1, 7, b"gh")]
+
+
+def test_no_message_is_longer_than_one_may_be() -> None:
+    window = Window(0, most_bytes=1_000_000)
+    for _ in range(5):
+        window.take(b"x" * MAX_SAMPLES)  # half as long as a message may be
+    messages = window.pack()
+    assert [(end, len(pcm)) for _, end, pcm in messages] == [
+        (MAX_SAMPLES, 2 * MAX_SAMPLES),
+        (2 * MAX_SAMPLES, 2 * MAX_SAMPLES),
+        (5 * MAX_SAMPLES // 2, MAX_SAMPLES),
+    ]
+    assert all(window.ack(token) for token, _, _ in messages)
+    assert window.empty
 
 
 def test_after_a_refusal_all_from_there_is_sent_again_in_order() -> None:
     window = Window(0, 8)
-    tokens = [window.push(end, bytes([end])) for end in (10, 20, 30)]
+    tokens = [push(window, pcm) for pcm in (b"aa", b"bb", b"cc")]
     window.ack(tokens[0])
     window.refuse(tokens[1])
     assert not window.ack(tokens[2])  # stored, but behind a hole
+    window.take(b"dd")
     again = window.resend()
-    assert [(end, pcm) for _, end, pcm in again] == [(20, bytes([20])), (30, bytes([30]))]
+    assert [(end, pcm) for _, end, pcm in again] == [(2, b"bb"), (3, b"cc"), (4, b"dd")]
     assert not set(tokens) & {token for token, _, _ in again}
+    assert window.pack() == []
 
 
 def test_answers_to_an_earlier_round_say_nothing() -> None:
     window = Window(0, 8)
-    old = window.push(10, b"")
+    old = push(window)
     window.refuse(old)
     (new, *_), *_ = window.resend()
     assert not window.ack(old)
     window.refuse(old)
     assert not window.refused
     assert window.ack(new)
-    assert window.stored == 10
+    assert window.stored == 1
 
 
 def test_a_lost_connection_is_a_refusal_only_of_what_was_under_way() -> None:
     window = Window(0, 8)
+    window.take(b"aa")
     window.lose()
     assert not window.refused
-    window.push(10, b"")
+    window.pack()
     window.lose()
     assert window.refused
 
@@ -75,29 +114,37 @@ def test_a_lost_connection_is_a_refusal_only_of_what_was_under_way() -> None:
 def test_what_is_acked_is_stored_in_order_whatever_the_stream_does(
     data: st.DataObject, frames: int, limit: int
 ) -> None:
-    window, wire, stored = Window(0, limit), [], []
-    pushed = 0
+    window = Window(0, limit, most_bytes=100)
+    wire: list[tuple[int, int, bytes]] = []
+    stored: list[tuple[int, bytes]] = []
+    taken = 0
     for _ in range(400):
-        if pushed < frames and not window.full:
-            pushed += 1
-            wire.append((window.push(pushed, bytes([pushed])), bytes([pushed])))
+        if taken < frames and not window.full:
+            taken += 1
+            window.take(bytes([taken, taken]))
+            if data.draw(st.booleans()):
+                wire += window.pack()
         elif wire:
-            token, payload = wire.pop(0)
+            token, end, pcm = wire.pop(0)
             fate = data.draw(st.sampled_from(["store", "store", "refuse", "lose the ack"]))
             if fate == "refuse":
                 window.refuse(token)
             else:
-                stored.append(payload[0])
+                stored.append((end - len(pcm) // 2, pcm))
                 if fate == "store":
                     window.ack(token)
+        elif more := window.pack():
+            wire += more
         elif not window.empty:
-            wire += [(token, pcm) for token, _, pcm in window.resend()]
+            wire += window.resend()
         else:
             break
-        accepted = 0  # by a reader that takes only what it expects next
-        for frame in stored:
-            accepted += frame == accepted + 1
-        assert window.stored <= accepted
+        accepted = b""  # by a reader that takes only what it expects next
+        for start, pcm in stored:
+            if start <= len(accepted) // 2:
+                accepted += pcm[len(accepted) - 2 * start :]
+        assert accepted == b"".join(bytes([n, n]) for n in range(1, len(accepted) // 2 + 1))
+        assert window.stored <= len(accepted) // 2
         assert len(wire) <= 2 * limit
     if window.empty:
-        assert window.stored == pushed
+        assert window.stored == taken
