@@ -50,6 +50,7 @@ class _Connection:
         self.pause = shortcut.pause
         self.resume = shortcut.resume
         self.offer = shortcut.offer
+        self.await_bytes = shortcut.await_bytes
 
     @property
     def ready(self) -> bool:

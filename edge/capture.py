@@ -88,7 +88,8 @@ class Capture:
         self._bus.reconnected.add(self._doubt)
         try:
             self._inlet.open(self._take)
-            with self._services.ticker.calling(self._tick):
+            coalesced = self._services.coalescing.reading(self._connection, self._session)
+            with coalesced, self._services.ticker.calling(self._tick):
                 async with self._services.holdings.hold(holder):
                     ending = await self._ending
                     log.info("audio ends", reason=ending)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections import deque
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from typing import Any, NamedTuple, Protocol
 
 
@@ -29,6 +31,9 @@ class Connection(Protocol):
 
     def resume(self) -> None:
         """Read on."""
+
+    def await_bytes(self, count: int) -> None:
+        """Read nothing before so many bytes have come, or the end; 1: read whatever comes, also what is there."""
 
 
 class Gone(NamedTuple):
@@ -126,6 +131,12 @@ class Inlet:
         if not self._paused:
             self._paused = True
             self._connection.pause()
+
+
+def await_bytes(transport: asyncio.BaseTransport, count: int) -> None:
+    """As of `Connection`, where the system can do that."""
+    with suppress(OSError, AttributeError):  # closed meanwhile, or a system that cannot
+        transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, count)
 
 
 def _pass_over(_said: Said) -> None:

@@ -19,7 +19,7 @@ import structlog
 from picows import WSCloseCode, WSFrame, WSMsgType, WSTransport
 
 from edge.capture import serve
-from edge.connection import Inlet
+from edge.connection import Inlet, await_bytes
 from edge.frames import PROTOCOL_ERROR, Messages, Violation, answer_to_close
 from edge.services import Services
 
@@ -241,6 +241,9 @@ class _Connection(picows.WSListener):
         if not self._reading and not self._transport.underlying_transport.is_closing():
             self._reading = True
             self._transport.underlying_transport.resume_reading()
+
+    def await_bytes(self, count: int) -> None:
+        await_bytes(self._transport.underlying_transport, count)
 
     def give_up(self) -> None:
         """The process stops: the client is to go to another one."""

@@ -12,6 +12,7 @@ from pydantic import Field, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from bus import AudioPublisher, Bus
+from edge.coalescing import Coalescing
 from edge.holdings import Holdings
 from edge.ticker import Ticker
 from store.job import State
@@ -40,6 +41,7 @@ class Settings(BaseSettings):
     retry_after: int = Field(2, ge=1, description="Seconds that a refused client is asked to wait.")
     resume_window: float = Field(30.0, ge=0, description="Seconds that a job waits for a client whose line broke.")
     idle: float = Field(600.0, gt=0, description="Seconds without a message after which a connection ends.")
+    coalesce: int = Field(100, ge=1, description="Captures from which on two frames are read at a time, 30 ms late.")
     connections: int = Field(2_000, ge=1, description="Captures at a time; further ones are asked to come later.")
 
     @field_validator("capture_port")
@@ -80,6 +82,7 @@ class Services:
         self.publisher: AudioPublisher | None = None
         self.holdings = Holdings(bus)
         self.ticker = Ticker()
+        self.coalescing = Coalescing(settings.coalesce)
         self._background: set[asyncio.Task[None]] = set()
 
     async def checks(self) -> dict[str, str]:
@@ -139,7 +142,12 @@ class Services:
     async def publish_audio(self) -> None:
         """Keep a publisher and the holdings open, from when the bus is connected until this is cancelled."""
         await self.bus.connected.wait()
-        async with AudioPublisher(self.bus) as publisher, self.holdings.open(publisher.wire), self.ticker.running():
+        async with (
+            AudioPublisher(self.bus) as publisher,
+            self.holdings.open(publisher.wire),
+            self.ticker.running(),
+            self.coalescing.running(),
+        ):
             self.publisher = publisher
             try:
                 await asyncio.Event().wait()

@@ -92,6 +92,8 @@ class Session:
         self._most = MAX_FRAME_SECONDS * self._rate * self._width if self._counts else _MAX_OPUS_PACKET
         self.next_sample = start * options.sample_rate // RATE
         """What the client is to send next, counted at its own rate, as all samples are that it is told of."""
+        self.message_bytes = 0
+        """Size of the last binary message."""
         self._stopped = False
         self._finals: dict[int, Transcript] = {}
         self.interim = Interim(self._finals)
@@ -113,8 +115,14 @@ class Session:
         size = len(data)
         if self._stopped or size > self._most or size % self._width:
             raise self._refusal(size)
+        self.message_bytes = size
         if self._counts:
             self.next_sample += size // self._width
+
+    @property
+    def message_seconds(self) -> float:
+        """How much sound the last binary message was; 0 where that cannot be told."""
+        return self.message_bytes / self._width / self._rate if self._counts else 0.0
 
     def _refusal(self, size: int) -> ProtocolError:
         if self._stopped:

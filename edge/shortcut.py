@@ -15,6 +15,8 @@ from websockets.frames import apply_mask  # type: ignore[attr-defined]  # in C, 
 from websockets.http11 import Request
 from websockets.protocol import State
 
+from edge.connection import await_bytes
+
 MESSAGES = "stenobus.messages"
 """Extension of the scope; its value is the connection's `ShortcutProtocol`."""
 
@@ -68,6 +70,10 @@ class ShortcutProtocol(WebSocketsSansIOProtocol):
         if self.read_paused and not self.transport.is_closing():
             self.read_paused = False
             self.transport.resume_reading()
+
+    def await_bytes(self, count: int) -> None:
+        """Read nothing before so many bytes have come."""
+        await_bytes(self.transport, count)
 
     def handle_connect(self, event: Request) -> None:
         """As uvicorn has it, and the extension."""

@@ -34,6 +34,9 @@ class Line:
         assert self.paused
         self.paused = False
 
+    def await_bytes(self, count: int) -> None:
+        raise NotImplementedError
+
 
 class Taker:
     """Takes what it is given; whatever is in `slow` has to be awaited until `go_on`."""

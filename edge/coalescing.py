@@ -1,0 +1,97 @@
+"""Reading two frames of sound at a time where there are many captures.
+
+To wake up for a frame, and to find a connection's memory in no cache, costs more than the frame. So the kernel is asked
+to wait until there is as much as the client is about to send within 30 ms, and what is read together is stored
+together. A client that pauses, or says something else than sound, is not kept waiting for what will not come.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+
+from edge.connection import Connection
+from edge.session import Session
+
+LONGEST = 0.030
+"""Seconds that sound may wait for what is read together with it."""
+
+LOOK_EVERY = 0.080
+"""Seconds, longer than what is read together lasts: of a client that has sent nothing since, nothing is waited for."""
+
+
+class Coalescing:
+    """All captures of an edge. least: so many of them make it worth while."""
+
+    def __init__(self, least: int) -> None:
+        self._least = least
+        self._readers: set[_Reader] = set()
+
+    @contextmanager
+    def reading(self, connection: Connection, session: Session) -> Iterator[None]:
+        """Look after one capture while the block runs."""
+        reader = _Reader(connection, session)
+        self._readers.add(reader)
+        try:
+            yield
+        finally:
+            self._readers.discard(reader)
+            reader.await_bytes(1)
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Do it while the block runs."""
+        task = asyncio.create_task(self._run())
+        try:
+            yield
+        finally:
+            task.cancel()
+
+    async def _run(self) -> None:
+        while True:
+            await asyncio.sleep(LOOK_EVERY)
+            busy = len(self._readers) >= self._least
+            for reader in self._readers:
+                reader.look(busy=busy)
+
+
+class _Reader:
+    """One capture."""
+
+    def __init__(self, connection: Connection, session: Session) -> None:
+        self._connection = connection
+        self._session = session
+        self._seen = session.next_sample
+        self._message_bytes = 0  # for which `_together` was found
+        self._together = 1
+        self._awaited = 1
+
+    def look(self, *, busy: bool) -> None:
+        """See what has come since the last time."""
+        session = self._session
+        if session.next_sample == self._seen:
+            self.await_bytes(1)
+            return
+        self._seen = session.next_sample
+        if session.message_bytes != self._message_bytes:
+            self._message_bytes = session.message_bytes
+            self._together = together(session.message_bytes, session.message_seconds)
+        self.await_bytes(self._together if busy else 1)
+
+    def await_bytes(self, count: int) -> None:
+        """Tell the connection, where that is news."""
+        if count != self._awaited:
+            self._awaited = count
+            self._connection.await_bytes(count)
+
+
+def together(size: int, seconds: float) -> int:
+    """Bytes on the wire of messages like this one that come within `LONGEST` after it, and its own; 1: it is alone."""
+    messages = 1 + int(LONGEST / seconds + 1e-6) if seconds else 1
+    return 1 if messages == 1 else messages * (_head_bytes(size) + size)
+
+
+def _head_bytes(size: int) -> int:
+    """What comes before the payload of a client's frame (RFC 6455, section 5.2)."""
+    return 6 if size < 126 else 8 if size < 65_536 else 14
