@@ -16,9 +16,9 @@ _COLOURS = {"edge": "tab:blue", "nats-server": "tab:orange", "segmenter": "tab:g
 
 def plot(trials: Sequence[Trial], title: str, path: Path) -> None:
     """Write processor time for a frame, by process, and ack latency as PNG; dots are the rounds."""
-    figure = Figure(figsize=(9, 4), layout="constrained", dpi=150)
+    figure = Figure(figsize=(11, 4), layout="constrained", dpi=150)
     FigureCanvasAgg(figure)
-    cost, latency = figure.subplots(1, 2, width_ratios=(3, 2))
+    cost, latency = figure.subplots(1, 2, width_ratios=(4, 3))
     names = [TITLES[contender].replace(", ", ",\n").replace(": ", ":\n") for contender in CONTENDERS]
     below = [0.0] * len(CONTENDERS)
     for process, colour in _COLOURS.items():
@@ -38,7 +38,7 @@ def plot(trials: Sequence[Trial], title: str, path: Path) -> None:
     latency.set_yscale("log")
     latency.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     latency.margins(x=0.2, y=0.1)
-    latency.set_ylabel("frame at the edge to its ack, ms")
+    latency.set_ylabel("client's socket to ack of a frame, ms")
     latency.legend(fontsize=8)
     for axes in (cost, latency):
         axes.grid(visible=True, axis="y", alpha=0.3)

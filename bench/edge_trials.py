@@ -6,20 +6,33 @@ import asyncio
 import signal
 import sys
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
+from time import monotonic
 from urllib.parse import urlsplit
 
 import httpx
 
-from bench.edge_figures import Contender, Trial, order
+from bench.acks import read_acks
+from bench.edge_figures import Contender, Trial, busy, order
 from bench.load import Plan, generating
-from bench.recorded import read_latencies
 from bench.stage import Part, Stage, StageFailed, edge_part, naive_part, running_stage, vad_part
 from bench.stt_neighbours import Neighbours
 from bus.messages import RATE
 
 _FELL_BEHIND = 0.5
 """Seconds between two acks: less is no news."""
+
+_SPAN = 2.0
+"""Seconds, about, between two readings of processor time: several acks of each client lie in between."""
+
+_OPENED_A_SECOND = 100
+"""Clients that come; what that costs is not measured."""
+
+_MEASURED = ("edge", "nats", "vad")
+
+_WITH_CAPTURE: tuple[Contender, ...] = ("picows", "system")
+"""Whose clients talk to the capture listener."""
 
 
 async def measure(streams: int, rounds: int, seconds: float) -> list[Trial]:
@@ -39,23 +52,25 @@ async def _trial(contender: Contender, streams: int, seconds: float) -> Trial:
     with tempfile.TemporaryDirectory(prefix="stenobus-edge-") as name:
         record = Path(name) / "acks"
         async with running_stage(Path(name), _parts(contender, record)) as stage:
-            if contender == "picows":
+            if contender in _WITH_CAPTURE:
                 await _check_listener(stage)
-            async with generating(Plan(stage.url, streams, leave=True)) as clients:
+            load = Plan(stage.url, streams, leave=True, ramp=streams / _OPENED_A_SECOND, times=True)
+            async with generating(load) as clients:
                 await clients.begin()
-                before = stage.cpu()
-                await asyncio.sleep(seconds)
-                after = stage.cpu()
+                readings = await _read(stage, seconds)
                 window = await clients.end()
                 stage.signal("edge", signal.SIGUSR1)  # only now: noting acks has its own cost
-                noted = await clients.window(max(1.0, seconds / 3))
+                noted = await clients.window(max(1.0, seconds / 4))
                 report = await clients.finish()
-        acks = read_latencies(record, noted.began, noted.ended)
+        acks = read_acks(record, report.meetings, noted.began, noted.ended)
     # Who falls behind must not look cheap: what counts is what it has dealt with.
     dealt_with = window.acked * 1_000 / (window.frame_ms * RATE)
     if not acks or not dealt_with:
         raise StageFailed(f"{contender}: of {window.frames} frames none was acked that was timed; {report.excuse()}")
-    used = {group: 1e6 * (after[group] - before[group]) / dealt_with for group in after}
+    used = {group: 1e6 * cores * window.seconds / dealt_with for group, cores in busy(readings).items()}
+    for group in _MEASURED:
+        if used.get(group) == 0:
+            raise StageFailed(f"{contender}: {group} used no time that can be told; more streams or seconds are needed")
     refused = f"{len(clients.failed)} clients could not come: {clients.failed[0]}" if clients.failed else ""
     behind = (window.samples - window.acked) / RATE / streams
     slow = f"the acks fell {behind:.1f} s behind: it does not keep up" if behind > _FELL_BEHIND else ""
@@ -75,7 +90,19 @@ async def _trial(contender: Contender, streams: int, seconds: float) -> Trial:
 def _parts(contender: Contender, record: Path) -> list[Part]:
     if contender == "naive":
         return [naive_part(record)]
-    return [edge_part(capture=contender == "picows", requires="vad", record=record), vad_part()]
+    if contender == "system":
+        return [edge_part(capture=True, requires="vad", record=record), vad_part()]
+    return [edge_part(capture=contender in _WITH_CAPTURE, record=record)]
+
+
+async def _read(stage: Stage, seconds: float) -> list[tuple[float, Mapping[str, float]]]:
+    """Processor time of each group, read again and again for so long."""
+    spans = max(1, round(seconds / _SPAN))
+    readings = [(monotonic(), stage.cpu())]
+    for _ in range(spans):
+        await asyncio.sleep(seconds / spans)
+        readings.append((monotonic(), stage.cpu()))
+    return readings
 
 
 async def _check_listener(stage: Stage) -> None:

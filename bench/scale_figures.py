@@ -34,7 +34,7 @@ class Run:
     kilobytes: Mapping[str, float]
     """Memory that each group took for one stream."""
     ack: Mapping[str, float]
-    """Spread in milliseconds from a frame at the edge until it is stored."""
+    """Spread in milliseconds from a frame handed to the client's socket until it is stored."""
     lag: Mapping[str, float]
     """Spread in milliseconds from the frame that decides until the utterance is stored."""
     complaints: Sequence[str] = ()

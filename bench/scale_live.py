@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic
 
+from bench.acks import read_acks
 from bench.load import LoadFailed, Plan, Report, Window, generating
-from bench.recorded import read_latencies
 from bench.scale_figures import GROUPS, Run, doubts, order
 from bench.stage import Stage, StageFailed, Usage, edge_part, running_stage, vad_part
 from bench.timeline import Endpointing, percentiles
@@ -73,7 +73,7 @@ async def _run(streams: int, plan: LivePlan) -> Run:
                 ended, used = monotonic(), stage.cpu()
                 window = await clients.end()
                 after = stage.usage().since(before)
-                stage.signal("edge", signal.SIGUSR1)  # from now on it notes its acks
+                stage.signal("edge", signal.SIGUSR1)  # from now on it notes what is stored
                 timed = monotonic()
                 await asyncio.sleep(max(_LEAST_TIMED, plan.window / 4))
                 until = monotonic()
@@ -81,7 +81,7 @@ async def _run(streams: int, plan: LivePlan) -> Run:
             late, behind = await _late(stage, report, window)
         heard = window.samples / RATE / window.seconds * (ended - began)  # seconds of sound while CPU was read
         lag = percentiles(late) if late else {}
-        acks = read_latencies(record, timed, until)
+        acks = read_acks(record, report.meetings, timed, until)
         unacked = (window.samples - window.acked) / RATE / streams
         return Run(
             streams=streams,

@@ -16,7 +16,6 @@ import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
-from time import monotonic
 from typing import Any
 
 import nats
@@ -31,7 +30,7 @@ from starlette.routing import Route, WebSocketRoute
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from bench.arguments import within
-from bench.recorded import EVERY, Latencies
+from bench.watermarks import Watermarks
 from bus.audio import MAX_SAMPLES, AudioFrame, audio_subject, encode_audio
 from bus.messages import WIDTH
 from bus.topology import StreamSettings, set_up
@@ -46,14 +45,13 @@ class Refusal(Exception):
 class Capture:
     """One connection. `stored`: samples that the stream has acknowledged."""
 
-    def __init__(self, websocket: WebSocket, job: str, js: JetStreamContext, latencies: Latencies) -> None:
+    def __init__(self, websocket: WebSocket, job: str, js: JetStreamContext, watermarks: Watermarks) -> None:
         self.stored = 0
         self._websocket = websocket
         self._job = job
         self._subject = audio_subject(job)
         self._js = js
-        self._latencies = latencies
-        self._frames = 0
+        self._watermarks = watermarks
         self._acked = 0
 
     async def run(self) -> None:
@@ -88,14 +86,10 @@ class Capture:
     async def _store(self, pcm: bytes) -> None:
         if len(pcm) % WIDTH or len(pcm) > MAX_SAMPLES * WIDTH:
             raise Refusal(f"{len(pcm)} bytes: whole samples of {WIDTH} bytes are accepted, up to one second")
-        self._frames += 1
-        if self._latencies.on and self._frames % EVERY == 0:
-            came = monotonic()
-            await self._js.publish(self._subject, encode_audio(AudioFrame(self.stored, pcm)))
-            self._latencies.add(came, monotonic())
-        else:
-            await self._js.publish(self._subject, encode_audio(AudioFrame(self.stored, pcm)))
+        await self._js.publish(self._subject, encode_audio(AudioFrame(self.stored, pcm)))
         self.stored += len(pcm) // WIDTH
+        if self._watermarks.on:
+            self._watermarks.note(self._job, self.stored)
 
     async def _acknowledge_regularly(self) -> None:
         with suppress(RuntimeError, WebSocketDisconnect):  # gone
@@ -120,9 +114,9 @@ def _stops(text: str) -> bool:
 
 
 def application(nats_url: str, record: Path | None) -> Starlette:
-    """The server; its lifespan connects to the bus. record: where to write ack latencies, if they are wanted."""
+    """The server; its lifespan connects to the bus. record: where to write watermarks, if they are wanted."""
     jobs: set[str] = set()
-    latencies = Latencies()
+    watermarks = Watermarks()
 
     @asynccontextmanager
     async def running(app: Starlette) -> AsyncIterator[None]:
@@ -130,12 +124,12 @@ def application(nats_url: str, record: Path | None) -> Starlette:
         app.state.js = client.jetstream()
         await set_up(app.state.js, StreamSettings())
         if record is not None:
-            latencies.begin_at_signal()
+            watermarks.begin_at_signal()
         try:
             yield
         finally:
             if record is not None:
-                latencies.write(record)
+                watermarks.write(record)
             await client.close()
 
     async def create(request: Request) -> JSONResponse:
@@ -157,7 +151,7 @@ def application(nats_url: str, record: Path | None) -> Starlette:
             await websocket.close(4004)
             return
         jobs.remove(job)
-        await Capture(websocket, job, websocket.app.state.js, latencies).run()
+        await Capture(websocket, job, websocket.app.state.js, watermarks).run()
 
     return Starlette(
         routes=[
@@ -174,7 +168,9 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m bench.contenders.naive", description=__doc__.partition("\n")[0])
     parser.add_argument("--port", type=within(int, 1, 65_535), default=8001, help="(8001)")
     parser.add_argument("--nats", default="nats://127.0.0.1:4222", metavar="URL", help="(nats://127.0.0.1:4222)")
-    parser.add_argument("--record", type=Path, metavar="FILE", help="write ack latencies from SIGUSR1 on")
+    parser.add_argument(
+        "--record", type=Path, metavar="FILE", help="write what is stored, and since when, from SIGUSR1 on"
+    )
     args = parser.parse_args(argv)
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
     uvicorn.run(application(args.nats, args.record), port=args.port, log_level="warning")

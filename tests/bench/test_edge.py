@@ -22,17 +22,18 @@ def test_what_cannot_be_measured_is_said(words: list[str], complaint: str, capsy
     assert complaint in capsys.readouterr().err
 
 
-def test_a_short_run_has_figures_of_all_three(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_short_run_has_figures_of_all(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     picture = tmp_path / "edge.png"
-    assert main(["--streams", "4", "--rounds", "1", "--seconds", "2", "--plot", str(picture)]) == 0
+    assert main(["--streams", "5", "--rounds", "1", "--seconds", "2", "--plot", str(picture)]) == 0
     told, progress = capsys.readouterr()
-    assert [f"round 1 of 1, {name}: " in progress for name in ("naive", "starlette", "picows")] == [True] * 3
+    assert [f"round 1 of 1, {name}: " in progress for name in ("naive", "starlette", "picows", "system")] == [True] * 4
     found = json.loads(told.splitlines()[-1])
-    assert (found["streams"], found["rounds"], found["seconds"]) == (4, 1, 2.0)
-    assert 3 * 4 * 60 < found["frames"] < 3 * 4 * 100
-    for tail in ("", "_starlette", "_naive"):
+    assert (found["streams"], found["rounds"], found["seconds"]) == (5, 1, 2.0)
+    assert 4 * 5 * 60 < found["frames"] < 4 * 5 * 100
+    for tail in ("", "_starlette", "_naive", "_system"):
         assert found[f"edge_us{tail}"] > 0
         assert 0 < found[f"ack_p50_ms{tail}"] <= found[f"ack_p99_ms{tail}"]
-    assert found["vad_us"] > 0
+    assert found["vad_streams_per_core"] == pytest.approx(1e6 / (found["vad_us"] * 1_000 / 30), rel=0.01)
+    assert f"enough for {found['vad_streams_per_core']} live streams" in told
     assert not [doubt for doubt in found["doubts"] if "never acked" in doubt or "closed" in doubt]
     assert picture.exists()

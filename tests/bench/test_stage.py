@@ -3,11 +3,13 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from time import process_time
 
 import httpx
+import psutil
 import pytest
 
-from bench.stage import Cost, Part, Stage, StageFailed, Usage, edge_part, running_stage, vad_part
+from bench.stage import Cost, Part, Stage, StageFailed, Usage, cpu_seconds, edge_part, running_stage, vad_part
 from bus import connect
 from tests.support import wait_until
 
@@ -44,6 +46,12 @@ async def test_the_cost_of_each_process_is_told_apart(tmp_path: Path) -> None:
         assert after["server"].cpu < after["busy"].cpu
         assert abs(after["busy"].kilobytes) < before["busy"].kilobytes
         assert stage.cpu().keys() == before.keys()
+
+
+def test_processor_time_is_that_of_the_process_with_all_its_threads() -> None:
+    before = process_time()
+    found = cpu_seconds([psutil.Process(), psutil.Process()])
+    assert 2 * before - 0.05 <= found <= 2 * process_time() + 0.05  # where it is told in steps of 10 ms
 
 
 async def test_parts_know_where_the_servers_are(tmp_path: Path) -> None:
