@@ -43,20 +43,20 @@ class Intake:
         """
         if frame.cut:
             return b""  # it names a place in the sound, and says nothing of what is stored: see `cuts`
-        if not self._messages and frame.start < self.expected:
-            self.expected = frame.start
-        if frame.start > self.expected:
-            self._ahead = self._ahead or (frame.start, seq)
+        start, expected = frame.start, self.expected
+        if start < expected and not self._messages:
+            expected = start
+        if start > expected:
+            self._ahead = self._ahead or (start, seq)
             # The mark of the end is only sent when all before it is stored.
-            if frame.last or frame.start - self.expected > _FURTHEST:
+            if frame.last or start - expected > _FURTHEST:
                 raise Gap(*self._ahead)
             return b""
-        if frame.end <= self.expected:
-            return b""
-        self._ahead = None
-        self._messages.append((frame.start, seq))
-        pcm = frame.pcm[(self.expected - frame.start) * WIDTH :]
-        self.expected = frame.end
+        pcm = frame.pcm[(expected - start) * WIDTH :]
+        self.expected = expected + len(pcm) // WIDTH
+        if pcm:
+            self._ahead = None
+            self._messages.append((start, seq))
         return pcm
 
     @property

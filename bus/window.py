@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections import deque
 
-from bus.audio import MAX_SAMPLES
 from bus.messages import WIDTH
 
 MOST_MESSAGES = 32
@@ -18,6 +17,10 @@ MOST_MESSAGES = 32
 
 MOST_BYTES = 32_768
 """Bytes of sound in them and before them; what is taken last may reach beyond."""
+
+MESSAGE_BYTES = 7_680
+"""Bytes of sound in one message at most, 240 ms: a longer one costs hardly less, and is taken in larger steps. One that
+comes in one piece stays in one."""
 
 
 class Window:
@@ -37,6 +40,7 @@ class Window:
         self._most_messages = most_messages
         self._most_samples = most_bytes // WIDTH
         self._taken: list[bytes] = []
+        self._assigned = start  # index of the first sample that is in no message yet
         self._ends: deque[int] = deque()
         self._sounds: deque[bytes] = deque()
         self._first = 0  # token of the oldest message
@@ -60,19 +64,23 @@ class Window:
         return len(self._taken) == 1
 
     def pack(self) -> list[tuple[int, int, bytes]]:
-        """Make messages of what was taken: mostly one, more where that is longer than a message may be."""
-        pcm = b"".join(self._taken)
-        self._taken.clear()
-        end = self.sent - len(pcm) // WIDTH
+        """Make messages of what was taken, mostly one."""
         messages = []
-        for at in range(0, len(pcm), MAX_SAMPLES * WIDTH):
-            piece = pcm[at : at + MAX_SAMPLES * WIDTH]
-            end += len(piece) // WIDTH
-            self._ends.append(end)
-            self._sounds.append(piece)
-            messages.append((self._next, end, piece))
-            self._next += 1
+        while self._taken:
+            pieces, size = 1, len(self._taken[0])
+            while pieces < len(self._taken) and size + len(self._taken[pieces]) <= MESSAGE_BYTES:
+                size += len(self._taken[pieces])
+                pieces += 1
+            messages.append(self._push(b"".join(self._taken[:pieces])))
+            del self._taken[:pieces]
         return messages
+
+    def _push(self, pcm: bytes) -> tuple[int, int, bytes]:
+        self._assigned += len(pcm) // WIDTH
+        self._ends.append(self._assigned)
+        self._sounds.append(pcm)
+        self._next += 1
+        return self._next - 1, self._assigned, pcm
 
     def ack(self, token: int) -> bool:
         """A sending was stored; whether the watermark moved."""

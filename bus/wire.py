@@ -26,6 +26,9 @@ log = structlog.get_logger()
 FLUSH = 0.005
 """Least seconds between two writes: what comes after a quiet time is written at once."""
 
+FULL_READ = 200_000
+"""Bytes; where as much is read at once, more is waiting. What the event loops read at most is a little more."""
+
 _OPEN_WITHIN = 5.0
 _AGAIN_AFTER = 0.25
 _PING_EVERY = 5.0
@@ -51,6 +54,7 @@ class Wire:
     def __init__(self, bus: Bus) -> None:
         self.reconnected: set[Callable[[], None]] = set()
         self._bus = bus
+        self._gather = 0.0
         self._line: _Line | None = None
         self._subjects: dict[bytes, str] = {}
         self._takes: dict[bytes, Take] = {}
@@ -76,6 +80,17 @@ class Wire:
     def ready(self) -> bool:
         """Whether there is a line to the server, and it takes what is written."""
         return self._line is not None and not self._line.congested
+
+    @property
+    def gather(self) -> float:
+        """Seconds for which nothing is read after what had come was read: much at a time is cheaper than often."""
+        return self._gather
+
+    @gather.setter
+    def gather(self, seconds: float) -> None:
+        self._gather = seconds
+        if self._line is not None:
+            self._line.gather = seconds
 
     def new_inbox(self) -> str:
         """A subject prefix for replies to this program alone."""
@@ -138,6 +153,7 @@ class Wire:
             for sid, subject in self._subjects.items():
                 line.write(b"SUB %b %b\r\n" % (subject.encode(), sid))
             self._line = line
+            line.gather = self._gather
             for wake in list(self.reconnected):
                 wake()
 
@@ -169,9 +185,12 @@ class _Line(asyncio.Protocol):
         self._lost: asyncio.Future[None] = self._loop.create_future()
         self._pongs: list[asyncio.Future[None]] = []
         self._heard = False
+        self._paused = False
         self._refusal = ""
         self.congested = False
         """Whether more is waiting to be written than should."""
+        self.gather = 0.0
+        """As of `Wire`, once it is open."""
 
     async def open(self, host: str, port: int, url: str, name: str) -> None:
         """Connect and introduce ourselves; raises OSError, ValueError or WireError where that fails."""
@@ -243,6 +262,8 @@ class _Line(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """As of `asyncio.Protocol`: all whole messages are taken, what is left of one waits for more."""
         self._heard = True
+        if self.gather and len(data) < FULL_READ:
+            self._pause()
         if self._rest:
             data = self._rest + data
         at, size, find, takes = 0, len(data), data.find, self._takes
@@ -266,6 +287,18 @@ class _Line(asyncio.Protocol):
                 except Exception:  # what one subscriber cannot deal with is not to end the line of all
                     log.exception("message not dealt with", subject=words[1].decode(errors="replace"))
         self._rest = data[at:]
+
+    def _pause(self) -> None:
+        transport = self._transport
+        if not self._paused and transport is not None and not transport.is_closing():
+            self._paused = True
+            transport.pause_reading()
+            self._loop.call_later(self.gather, self._read_on)
+
+    def _read_on(self) -> None:
+        self._paused = False
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.resume_reading()
 
     def _on_line(self, line: bytes) -> None:
         if line == b"PING":

@@ -50,7 +50,7 @@ class Owner:
 async def main(bus: Bus, settings: Settings) -> None:
     """Own jobs as they are opened."""
     async with AsyncExitStack() as stack:
-        owner = Owner(bus, await stack.enter_async_context(Feed(bus)), settings)
+        owner = Owner(bus, await stack.enter_async_context(Feed(bus, settings.coalesce)), settings)
         await stack.enter_async_context(bus.answering(Snapshot.pattern(), owner.snapshot))
         await stack.enter_async_context(bus.listening(Partial, "*", owner.understood))
         await bus.announce("vad")

@@ -176,8 +176,7 @@ class Segmenter:
         heard = self.heard
         if self._cold and heard - self._at < COLD_START * FRAME:
             return []
-        # Mostly one frame comes at a time, and need not be copied out of the sound again.
-        segments = self._decide(pcm if len(pcm) == FRAME * WIDTH else None)
+        segments = self._decide(heard, pcm)
         if heard >= self._forget_at:
             self._forget()
         return segments
@@ -195,7 +194,7 @@ class Segmenter:
             self._passed = min(self._passed, len(self._marks))
         self._marks.append(_Mark(heard, at))
         begun = self._at if self._cold else None
-        segments = self._decide()
+        segments = self._decide(self.heard)
         if begun is not None and not segments:
             # Too little was heard to judge by. What comes begins anew, and meets the mark once there is enough.
             self._begin(begun, self._continues)
@@ -204,10 +203,10 @@ class Segmenter:
 
     def finish(self) -> list[Segment]:
         """End of the stream: returns what is still open, and what is left of a frame with the frame before it."""
-        segments = self._decide()
+        segments = self._decide(self.heard)
         while self._open:
             segments += self._close(self.heard)
-            segments += self._decide()  # what comes after the end of a segment is heard again, now as ever
+            segments += self._decide(self.heard)  # what comes after the end of a segment is heard again, now as ever
         return segments
 
     def skip(self, to: int) -> list[Segment]:
@@ -246,10 +245,10 @@ class Segmenter:
             run = run + 1 if self._detector(self._pcm(at, at + FRAME)) else 0
         return run
 
-    def _decide(self, newest: bytes | None = None) -> list[Segment]:
-        """Decide every whole frame there is. newest: the last `FRAME` samples."""
+    def _decide(self, heard: int, newest: bytes = b"") -> list[Segment]:
+        """Decide every whole frame there is. newest: the last samples, where they are at hand."""
         segments: list[Segment] = []
-        heard = self.heard
+        known = heard - len(newest) // WIDTH  # from here on `newest` has it
         if self._cold:
             self._warm_up(self._at, min(COLD_START, (heard - self._at) // FRAME))
             self._cold = False
@@ -263,10 +262,10 @@ class Segmenter:
                 continue
             if end > heard:
                 return segments
-            frame = newest if newest is not None and end == heard else self._pcm(self._at, end)
-            voiced = self._detector(frame)
+            at = (self._at - known) * WIDTH
+            frame = newest[at : at + FRAME * WIDTH] if at >= 0 else self._pcm(self._at, end)
             self._at = end
-            if voiced:
+            if self._detector(frame):
                 self._hear_voice()
             else:
                 self._run = 0

@@ -83,7 +83,8 @@ class Segmentation(Checkpointed):
         if self._intake.expected - self._progress_at >= _PROGRESS_SAMPLES:
             self._tell()
             self._forget()
-        self._speak(self._segmenter.speech)
+        if self._segmenter.speaking:
+            self._speak(self._segmenter.speech)
 
     def _on_cut(self, segments: Sequence[Segment]) -> None:
         self._open += len(segments)

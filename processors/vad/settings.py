@@ -41,6 +41,7 @@ class Settings(BaseSettings):
     max_ms: int = Field(28_000, ge=5_000, le=28_000)
     ack_wait: float = Field(5.0, ge=0.5, description="Seconds of silence after which a worker counts as dead.")
     abandoned: float = Field(35.0, gt=0, description="Seconds without audio after which a job that no edge has ends.")
+    coalesce: int = Field(100, ge=1, description="Jobs from which on their audio is read every 25 ms.")
     replays: int = Field(8, ge=1, le=1_000, description="Replays that a worker has in hand at the same time.")
 
     # Defaults are not held against each other: a longer or shorter hangover alone is fine, and widens the bounds.

@@ -47,12 +47,27 @@ async def all_of(heard: list[int], count: int) -> None:
     assert heard == list(range(count))
 
 
-async def test_what_was_stored_before_comes_first_then_what_is_stored(bus: Bus) -> None:
+@pytest.mark.parametrize("many", [1, 100])
+async def test_what_was_stored_before_comes_first_then_what_is_stored(bus: Bus, many: int) -> None:
     await store(bus, "a", range(300))
-    async with Feed(bus) as feed, following(feed, "a") as heard:
+    async with Feed(bus, many) as feed, following(feed, "a") as heard:
         await all_of(heard, 300)
         await store(bus, "a", range(300, 400))
         await all_of(heard, 400)
+
+
+async def test_a_reader_of_many_leaves_what_comes_for_a_while(bus: Bus, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All that came meanwhile is then taken at once."""
+    monkeypatch.setattr("bus.feed.GATHER", 0.3)
+    async with Feed(bus, 2) as feed, following(feed, "a") as one:
+        await store(bus, "a", range(1))
+        await all_of(one, 1)
+        async with following(feed, "b") as other:
+            await store(bus, "b", range(1))
+            await all_of(other, 1)
+            await store(bus, "a", range(1, 50))  # waits for each to be stored, and told
+            assert len(one) < 50
+            await all_of(one, 50)
 
 
 async def test_reading_begins_behind_a_sequence(bus: Bus) -> None:
@@ -101,15 +116,20 @@ async def test_a_lost_last_message_is_found_in_the_silence_after_it(bus: Bus, mo
         await all_of(heard, 10)
 
 
-async def test_a_crash_of_the_server_loses_and_repeats_nothing(nats_server: Server) -> None:
-    async with connect(nats_server.url) as bus, Feed(bus) as feed, following(feed, "a") as heard:
+@pytest.mark.parametrize("many", [1, 100])
+async def test_a_crash_of_the_server_loses_and_repeats_nothing(nats_server: Server, many: int) -> None:
+    async with connect(nats_server.url) as bus, Feed(bus, many) as feed, following(feed, "a") as heard:
         storing = asyncio.create_task(store(bus, "a", range(2_000)))
         for part in (400, 1_200):
             await wait_until(lambda part=part: len(heard) > part, description="some of it")
             await nats_server.kill()
             await nats_server.start()
         await storing
-        await all_of(heard, 2_000)
+        # What was stored when the server died and its answer did not come was stored again.
+        stored = [int(raw.data) for raw in await bus.history("AUDIO", "audio.a")]
+        assert sorted(set(stored)) == list(range(2_000))
+        await wait_until(lambda: len(heard) >= len(stored), description="all of it")
+        assert heard == stored
 
 
 async def test_a_slow_reader_is_given_all_and_holds_little(bus: Bus, monkeypatch: pytest.MonkeyPatch) -> None:

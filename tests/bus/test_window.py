@@ -5,8 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bus.audio import MAX_SAMPLES
-from bus.window import Window
+from bus.window import MESSAGE_BYTES, Window
 
 
 def push(window: Window, pcm: bytes = b"ab") -> int:
@@ -61,16 +60,15 @@ def test_what_is_taken_before_it_is_sent_is_one_message() -> None:
     assert window.pack() == [(1, 7, b"gh")]
 
 
-def test_no_message_is_longer_than_one_may_be() -> None:
+def test_no_message_is_longer_than_it_pays_but_what_came_in_one_piece() -> None:
     window = Window(0, most_bytes=1_000_000)
-    for _ in range(5):
-        window.take(b"x" * MAX_SAMPLES)  # half as long as a message may be
+    sizes = [1_920] * 9 + [MESSAGE_BYTES + 2, 960]
+    for size in sizes:
+        window.take(b"x" * size)
     messages = window.pack()
-    assert [(end, len(pcm)) for _, end, pcm in messages] == [
-        (MAX_SAMPLES, 2 * MAX_SAMPLES),
-        (2 * MAX_SAMPLES, 2 * MAX_SAMPLES),
-        (5 * MAX_SAMPLES // 2, MAX_SAMPLES),
-    ]
+    assert [len(pcm) for _, _, pcm in messages] == [MESSAGE_BYTES, MESSAGE_BYTES, 1_920, MESSAGE_BYTES + 2, 960]
+    assert messages[0][1] == MESSAGE_BYTES // 2
+    assert messages[-1][1] == window.sent == sum(sizes) // 2
     assert all(window.ack(token) for token, _, _ in messages)
     assert window.empty
 

@@ -45,11 +45,13 @@ async def echoes(bus: Bus) -> None:
     assert heard == [(b"here.a", b"", b"sound")]
 
 
-async def test_messages_of_every_size_come_whole_and_in_order(bus: Bus) -> None:
+@pytest.mark.parametrize("gather", [0.0, 0.005])
+async def test_messages_of_every_size_come_whole_and_in_order(bus: Bus, gather: float) -> None:
     chance = random.Random(5)  # noqa: S311
     payloads = [chance.randbytes(chance.choice([0, 1, 960, 60_000])) for _ in range(300)]
     heard: Heard = []
     async with Wire(bus) as wire:
+        wire.gather = gather
         wire.subscribe("here", lambda *message: heard.append(message))
         await wire.flushed()
         for number, payload in enumerate(payloads):

@@ -44,7 +44,7 @@ class Call:
     async def say(self, pcm: bytes) -> None:
         for at in range(0, len(pcm), 960):
             await self.track.send(pcm[at : at + 960])
-        await self.track.drained()
+            await self.track.drained()  # as in real time, each is a message of its own
 
     async def silence(self, ms: int) -> None:
         await self.say(bytes(32 * ms))

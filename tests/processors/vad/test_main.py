@@ -13,6 +13,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 from bus import AudioPublisher, Bus, Fenced, Message, connect
+from bus.audio import decode_audio
 from bus.claim import Claim, end_audio
 from bus.feed import Feed
 from bus.messages import Closed, JobOptions, Opened, Segmented, Utterance, VadOptions
@@ -36,11 +37,14 @@ def frames(pcm: bytes, milliseconds: int = 30) -> list[bytes]:
     return [pcm[at : at + size] for at in range(0, len(pcm), size)]
 
 
-async def send(bus: Bus, job: str, chunks: Sequence[bytes], *, finish: bool = True) -> None:
+async def send(bus: Bus, job: str, chunks: Sequence[bytes], *, finish: bool = True, singly: bool = False) -> None:
+    """Store sound; singly: each chunk in a message of its own, as in real time."""
     async with AudioPublisher(bus) as publisher:
         track = publisher.track(job)
         for chunk in chunks:
             await track.send(chunk)
+            if singly:
+                await track.drained()
         if finish:
             await bus.create(Closed(job=job, samples=await track.finish(), reason="stop"))
         await wait_until(lambda: track.stored == track.sent, description="all audio is stored")
@@ -191,11 +195,11 @@ async def test_a_job_that_was_segmented_already_is_only_reported(bus: Bus, meeti
 async def test_garbage_among_the_audio_is_dead_lettered(bus: Bus, meeting: bytes) -> None:
     chunks = frames(meeting)
     await publish_from(bus, "a", 0, chunks[:300])
-    await bus.nc.publish("audio.a", b"garbage")
+    garbage = await bus.js.publish("audio.a", b"garbage")
     await publish_from(bus, "a", 300 * 480, chunks[300:], finish=True)
     await own(bus, Settings(), Opened(job="a"), 1)
     await assert_as_calm(bus, "a", meeting)
-    assert await bus.last_raw("events.a.dead.AUDIO.301")
+    assert await bus.last_raw(f"events.a.dead.AUDIO.{garbage.seq}")
 
 
 async def test_garbage_among_the_speech_does_not_stop_the_owner(bus: Bus, meeting: bytes) -> None:
@@ -218,7 +222,9 @@ async def test_garbage_among_the_speech_does_not_stop_the_owner(bus: Bus, meetin
 async def test_audio_that_has_left_the_stream_is_passed_over(bus: Bus, meeting: bytes) -> None:
     chunks = frames(meeting)
     await send(bus, "a", chunks)
-    await bus.js.purge_stream("AUDIO", seq=101)  # the first hundred frames
+    stored = await bus.history("AUDIO", "audio.a")
+    kept = next(raw.seq for raw in stored if decode_audio(raw.data).start >= 48_000)
+    await bus.js.purge_stream("AUDIO", seq=kept)  # the first three seconds
     await own(bus, Settings(), Opened(job="a"), 1)
     *found, last = await utterances(bus, "a")
     assert found[0].start >= 48_000
@@ -275,7 +281,8 @@ async def test_a_silent_job_that_an_edge_has_is_left_open(bus: Bus, nats_url: st
 async def test_a_job_that_ended_without_being_closed_is_closed(bus: Bus, meeting: bytes) -> None:
     """The edge died between the end of the audio and the event that says so."""
     await send(bus, "a", frames(meeting)[:200], finish=False)
-    await end_audio(bus, "a", 200 * 480, 200)
+    stored = await bus.history("AUDIO", "audio.a")
+    await end_audio(bus, "a", 200 * 480, stored[-1].seq)
     await own(bus, Settings(), Opened(job="a"), 1)
     closed = await bus.last(Closed, Closed.pattern("a"))
     assert closed is not None

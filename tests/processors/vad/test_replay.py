@@ -175,7 +175,7 @@ async def test_a_pace_is_kept_and_none_is_as_fast_as_it_is_taken(
     bus: Bus, meeting: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pcm = meeting[: 2 * 160_000]
-    await send(bus, "a", frames(pcm))
+    await send(bus, "a", frames(pcm), singly=True)
     waited: list[float] = []
     now = 0.0
     sleep = asyncio.sleep
@@ -217,7 +217,7 @@ async def test_where_no_end_is_stored_it_ends_with_what_is_there(bus: Bus, meeti
 
 
 async def test_sound_that_is_gone_is_passed_over_also_close_to_the_end(bus: Bus, meeting: bytes) -> None:
-    await send(bus, "a", frames(meeting)[:600], finish=False)
+    await send(bus, "a", frames(meeting)[:600], finish=False, singly=True)
     for seq in range(590, 593):
         await bus.js.delete_msg("AUDIO", seq)
     found = await replay(bus, Settings(), Replay(job="a", generation=2))
