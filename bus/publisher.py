@@ -142,7 +142,10 @@ class AudioTrack(Window):
 
     def _packed(self) -> bytes:
         # While the line is away this is dropped: it stays in the window, and is sent again.
-        return b"".join([self._encode(*message) for message in self.pack()])
+        messages = self.pack()
+        if len(messages) == 1:
+            return self._encode(*messages[0])
+        return b"".join([self._encode(*message) for message in messages])
 
     def _encode(self, token: int, end: int, pcm: bytes) -> bytes:
         head = encode_header(end - len(pcm) // WIDTH, pcm, self._generation)

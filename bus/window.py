@@ -9,6 +9,7 @@ again. Each sending of a message has its own token; an ack of an earlier sending
 from __future__ import annotations
 
 from collections import deque
+from itertools import accumulate
 
 from bus.messages import WIDTH
 
@@ -65,14 +66,14 @@ class Window:
 
     def pack(self) -> list[tuple[int, int, bytes]]:
         """Make messages of what was taken, mostly one."""
-        messages = []
-        while self._taken:
-            pieces, size = 1, len(self._taken[0])
-            while pieces < len(self._taken) and size + len(self._taken[pieces]) <= MESSAGE_BYTES:
-                size += len(self._taken[pieces])
-                pieces += 1
-            messages.append(self._push(b"".join(self._taken[:pieces])))
-            del self._taken[:pieces]
+        taken, messages = self._taken, []
+        while taken:
+            pieces = len(taken)
+            if self.sent - self._assigned > MESSAGE_BYTES // WIDTH:
+                sizes = accumulate(map(len, taken))
+                pieces = max(1, sum(size <= MESSAGE_BYTES for size in sizes))
+            messages.append(self._push(b"".join(taken[:pieces])))
+            del taken[:pieces]
         return messages
 
     def _push(self, pcm: bytes) -> tuple[int, int, bytes]:
