@@ -89,6 +89,28 @@ class AudioTrack(Window):
     `stored`: all samples below it have been acknowledged by the stream; `sent`: index of the next sample to be sent.
     """
 
+    __slots__ = (
+        "_advanced",
+        "_awaited",
+        "_bus",
+        "_claim",
+        "_clock",
+        "_cut_at",
+        "_cutting",
+        "_generation",
+        "_last_ack",
+        "_line",
+        "_moved",
+        "_moved_at",
+        "_quiet_since",
+        "_refusals",
+        "_subject",
+        "_turn",
+        "_wire",
+        "job",
+        "key",
+    )
+
     def __init__(self, bus: Bus, wire: Wire, job: str, generation: int, key: bytes, line: bytes, claim: Claim) -> None:
         super().__init__(claim.start)
         self.job = job

@@ -31,6 +31,22 @@ class Window:
     Messages are given as (token, end, pcm): `end` is the index of the first sample after it.
     """
 
+    # Beyond 30 attributes an instance would have a dict of its own, and each access would be looked up in it.
+    __slots__ = (
+        "_assigned",
+        "_early",
+        "_ends",
+        "_first",
+        "_most_messages",
+        "_most_samples",
+        "_next",
+        "_sounds",
+        "_taken",
+        "refused",
+        "sent",
+        "stored",
+    )
+
     def __init__(self, start: int, most_messages: int = MOST_MESSAGES, most_bytes: int = MOST_BYTES) -> None:
         self.stored = start
         """All audio below this sample index is stored."""
