@@ -137,8 +137,7 @@ class AudioTrack(Window):
     def waiting(self) -> float:
         """Seconds for which nothing of what is under way has been stored."""
         self._look_at_clock()
-        idle = self.empty and not self._cutting
-        return 0.0 if idle else self._clock() - self._moved_at
+        return self._clock() - self._moved_at if self.under_way or self._cutting else 0.0
 
     async def room(self) -> None:
         """Wait while it is full."""
@@ -156,14 +155,14 @@ class AudioTrack(Window):
 
         pcm: mono s16le at 16 kHz.
         """
-        if self.stored == self.sent:
-            self._quiet_since = self._moved_at = self._clock()
         if self.take(pcm):
             self._wire.send(self._packed)
         return self.full
 
     def _packed(self) -> bytes:
         # While the line is away this is dropped: it stays in the window, and is sent again.
+        if not self.under_way:
+            self._quiet_since = self._moved_at = self._wire.flushed_at
         messages = self.pack()
         if len(messages) == 1:
             return self._encode(*messages[0])
@@ -220,7 +219,7 @@ class AudioTrack(Window):
     def resend_if_due(self) -> int:
         """Send again from the watermark after a refusal (with backoff) or after silence; returns bytes of sound."""
         self._look_at_clock()
-        if self.empty:
+        if not self.under_way:
             return 0
         quiet = self._clock() - self._quiet_since
         backoff = min(_TICK * 2**self._refusals, ACK_TIMEOUT)

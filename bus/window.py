@@ -9,6 +9,7 @@ again. Each sending of a message has its own token; an ack of an earlier sending
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Set
 from itertools import accumulate
 
 from bus.messages import WIDTH
@@ -24,22 +25,22 @@ MESSAGE_BYTES = 7_680
 comes in one piece stays in one."""
 
 
+_NONE: Set[int] = frozenset()
+
+
 class Window:
     """Unacknowledged sound of one job, in order, bounded in messages and bytes.
 
-    Tokens of one round are consecutive, so that a message's place follows from its token, and no object is made for it.
+    Tokens of one round are consecutive, so that a message's place follows from its token, and what can be told from
+    something else is not kept: among many jobs each object of one is found in no cache.
     Messages are given as (token, end, pcm): `end` is the index of the first sample after it.
     """
 
-    # Beyond 30 attributes an instance would have a dict of its own, and each access would be looked up in it.
     __slots__ = (
-        "_assigned",
         "_early",
-        "_ends",
         "_first",
         "_most_messages",
         "_most_samples",
-        "_next",
         "_sounds",
         "_taken",
         "refused",
@@ -57,22 +58,24 @@ class Window:
         self._most_messages = most_messages
         self._most_samples = most_bytes // WIDTH
         self._taken: list[bytes] = []
-        self._assigned = start  # index of the first sample that is in no message yet
-        self._ends: deque[int] = deque()
-        self._sounds: deque[bytes] = deque()
-        self._first = 0  # token of the oldest message
-        self._next = 0
-        self._early: set[int] = set()  # tokens of messages that are stored behind one that is not
+        self._sounds: deque[bytes] = deque()  # of each message
+        self._first = 0  # token of the oldest one
+        self._early = _NONE  # tokens of messages that are stored behind one that is not
 
     @property
     def full(self) -> bool:
         """Whether `take` must wait."""
-        return self.sent - self.stored >= self._most_samples or len(self._ends) >= self._most_messages
+        return self.sent - self.stored >= self._most_samples or len(self._sounds) >= self._most_messages
 
     @property
     def empty(self) -> bool:
         """Whether all that was taken is stored."""
         return self.sent == self.stored
+
+    @property
+    def under_way(self) -> bool:
+        """Whether messages are unacknowledged; what was taken since may wait to be one."""
+        return bool(self._sounds)
 
     def take(self, pcm: bytes) -> bool:
         """Take the sound that follows, not empty; whether `pack` has to be called, sooner or later."""
@@ -83,49 +86,49 @@ class Window:
     def pack(self) -> list[tuple[int, int, bytes]]:
         """Make messages of what was taken, mostly one."""
         taken, messages = self._taken, []
+        size = sum(map(len, taken))
+        end = self.sent - size // WIDTH
         while taken:
             pieces = len(taken)
-            if self.sent - self._assigned > MESSAGE_BYTES // WIDTH:
-                sizes = accumulate(map(len, taken))
-                pieces = max(1, sum(size <= MESSAGE_BYTES for size in sizes))
-            messages.append(self._push(b"".join(taken[:pieces])))
+            if size > MESSAGE_BYTES:
+                pieces = max(1, sum(size <= MESSAGE_BYTES for size in accumulate(map(len, taken))))
+            pcm = b"".join(taken[:pieces])
             del taken[:pieces]
+            size -= len(pcm)
+            end += len(pcm) // WIDTH
+            messages.append((self._first + len(self._sounds), end, pcm))
+            self._sounds.append(pcm)
         return messages
-
-    def _push(self, pcm: bytes) -> tuple[int, int, bytes]:
-        self._assigned += len(pcm) // WIDTH
-        self._ends.append(self._assigned)
-        self._sounds.append(pcm)
-        self._next += 1
-        return self._next - 1, self._assigned, pcm
 
     def ack(self, token: int) -> bool:
         """A sending was stored; whether the watermark moved."""
-        if token != self._first or self.refused or not self._ends:
-            if not self.refused and self._first < token < self._next:
-                self._early.add(token)
+        sounds = self._sounds
+        if token != self._first or self.refused or not sounds:
+            if not self.refused and self._first < token < self._first + len(sounds):
+                self._early |= {token}
             return False
         while True:
-            self.stored = self._ends.popleft()
-            self._sounds.popleft()
+            self.stored += len(sounds.popleft()) // WIDTH
             self._first += 1
             if not self._early or self._first not in self._early:
                 return True
-            self._early.remove(self._first)
+            self._early -= {self._first}
 
     def refuse(self, token: int) -> None:
         """A sending was refused; one of a past round is no news."""
-        if self._first <= token < self._next:
+        if self._first <= token < self._first + len(self._sounds):
             self.refused = True
 
     def lose(self) -> None:
         """Whatever is under way may not have arrived."""
-        self.refused = bool(self._ends)
+        self.refused = self.under_way
 
     def resend(self) -> list[tuple[int, int, bytes]]:
         """All messages from the watermark on, with new tokens, to be published in this order."""
         self.pack()  # or it would be sent before what comes before it
         self.refused = False
-        self._early.clear()
-        self._first, self._next = self._next, self._next + len(self._ends)
-        return list(zip(range(self._first, self._next), self._ends, self._sounds, strict=True))
+        self._early = _NONE
+        self._first += len(self._sounds)
+        ends = accumulate((len(pcm) // WIDTH for pcm in self._sounds), initial=self.stored)
+        next(ends)
+        return list(zip(range(self._first, self._first + len(self._sounds)), ends, self._sounds, strict=True))

@@ -53,6 +53,8 @@ class Wire:
 
     def __init__(self, bus: Bus) -> None:
         self.reconnected: set[Callable[[], None]] = set()
+        self.flushed_at = 0.0
+        """When what was to be sent was written last, or is being written now; seconds of the event loop."""
         self._bus = bus
         self._gather = 0.0
         self._line: _Line | None = None
@@ -60,7 +62,6 @@ class Wire:
         self._takes: dict[bytes, Take] = {}
         self._count = 0
         self._outgoing: list[bytes | Callable[[], bytes]] = []
-        self._flushed_at = 0.0
 
     async def __aenter__(self) -> Self:
         self._loop = asyncio.get_running_loop()
@@ -130,18 +131,18 @@ class Wire:
                 await self._line.ping()
 
     def _schedule(self) -> None:
-        wait = self._flushed_at + FLUSH - self._loop.time()
+        wait = self.flushed_at + FLUSH - self._loop.time()
         if wait > 0:
             self._loop.call_later(wait, self._flush)
         else:
             self._loop.call_soon(self._flush)
 
     def _flush(self) -> None:
+        self.flushed_at = self._loop.time()
         outgoing, self._outgoing = self._outgoing, []
         lines = [message if isinstance(message, bytes) else message() for message in outgoing]
         if lines and self._line is not None:
             self._line.write(b"".join(lines))
-        self._flushed_at = self._loop.time()
 
     async def _keep_open(self, line: _Line) -> None:
         while True:

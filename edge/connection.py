@@ -54,6 +54,8 @@ class Inlet:
     While something waits the connection is paused, so that what a client sends too fast stays on its side.
     """
 
+    __slots__ = ("_connection", "_paused", "_step", "_take", "_waiting", "gone", "heard")
+
     def __init__(self, connection: Connection) -> None:
         self.heard = False
         """Whether anything came since somebody last looked and set this to False."""

@@ -142,6 +142,7 @@ class _Connection(picows.WSListener):
         self._wanted = job_id, sample
         self._inlet = Inlet(self)
         self._messages = Messages(MAX_MESSAGE)
+        self._begun = False  # as of those
         self._closing = False
         self._reading = True
         self._writable = asyncio.Event()
@@ -167,10 +168,11 @@ class _Connection(picows.WSListener):
         try:
             if frame.rsv1 or frame.rsv2 or frame.rsv3:
                 raise Violation(PROTOCOL_ERROR, "a reserved bit is set, and no extension was agreed on")
-            if kind == _BINARY and frame.fin and not self._messages.begun and frame.payload_size <= MAX_MESSAGE:
+            if kind == _BINARY and frame.fin and not self._begun and frame.payload_size <= MAX_MESSAGE:
                 self._inlet.hear(frame.get_payload_as_bytes())
             else:
                 self._take(kind, frame)
+                self._begun = self._messages.begun
         except Violation as broken:
             self._hang_up(broken.code, str(broken))
             self._inlet.leave(broken.code)

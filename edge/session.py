@@ -82,6 +82,27 @@ def _seconds(samples: int) -> float:
 class Session:
     """What one connection knows of its job."""
 
+    __slots__ = (
+        "_acked",
+        "_counts",
+        "_finals",
+        "_floor",
+        "_job",
+        "_most",
+        "_published",
+        "_rate",
+        "_segments",
+        "_stopped",
+        "_summary",
+        "_told",
+        "_waiting",
+        "_width",
+        "interim",
+        "message_bytes",
+        "next_sample",
+        "state",
+    )
+
     def __init__(self, job: str, options: JobOptions, start: int = 0) -> None:
         """Go on with a job's audio at sample `start`, counted at 16 kHz as the bus does."""
         self.state: State = "streaming"
