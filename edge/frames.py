@@ -2,6 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+from websockets.frames import apply_mask  # type: ignore[attr-defined]  # in C, where that is built
+
+_BINARY = 0x82
+"""First byte of a whole binary message without extensions (RFC 6455, section 5.2)."""
+MASKED, TWO_BYTES = 0x80, 126
+"""In the second byte: the bit, and the length that says that two bytes of length follow."""
+
 PROTOCOL_ERROR, INVALID_TEXT, TOO_BIG = 1002, 1007, 1009
 
 
@@ -54,6 +63,26 @@ class Messages:
             return message.decode()
         except UnicodeDecodeError:
             raise Violation(INVALID_TEXT, "a text message is not UTF-8") from None
+
+
+def take_whole_frames(data: bytes, hear: Callable[[bytes], None]) -> int:
+    """Hand over the whole binary messages of up to 65,535 bytes that a client's data begins with, where a frame begins.
+
+    Returns where the first frame begins that is something else, or not all there.
+    """
+    at, size = 0, len(data)
+    while at + 8 <= size and data[at] == _BINARY:
+        begin, length = at + 6, data[at + 1] - MASKED
+        if length == TWO_BYTES:
+            begin, length = at + 8, int.from_bytes(data[at + 2 : at + 4])
+        elif not 0 <= length < TWO_BYTES:  # not masked, which is an error, or longer than this is for
+            break
+        end = begin + length
+        if end > size:
+            break
+        hear(apply_mask(data[begin:end], data[begin - 4 : begin]))
+        at = end
+    return at
 
 
 def answer_to_close(code: int) -> int:

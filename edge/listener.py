@@ -21,6 +21,7 @@ from picows import WSCloseCode, WSFrame, WSMsgType, WSTransport
 from edge.capture import serve
 from edge.connection import Inlet, await_bytes
 from edge.frames import PROTOCOL_ERROR, Messages, Violation, answer_to_close
+from edge.reading import Reading
 from edge.services import Services
 
 log = structlog.get_logger()
@@ -142,7 +143,6 @@ class _Connection(picows.WSListener):
         self._wanted = job_id, sample
         self._inlet = Inlet(self)
         self._messages = Messages(MAX_MESSAGE)
-        self._begun = False  # as of those
         self._closing = False
         self._reading = True
         self._writable = asyncio.Event()
@@ -151,6 +151,9 @@ class _Connection(picows.WSListener):
 
     def on_ws_connected(self, transport: WSTransport) -> None:
         self._transport = transport
+        underlying = transport.underlying_transport
+        self._direct = Reading(underlying.get_protocol(), self._inlet.hear)
+        underlying.set_protocol(self._direct)
         self._timer = asyncio.get_running_loop().call_later(PING_EVERY, self._ping)
         self._clients.connections.add(self)
         capture = asyncio.create_task(self._serve())
@@ -168,11 +171,11 @@ class _Connection(picows.WSListener):
         try:
             if frame.rsv1 or frame.rsv2 or frame.rsv3:
                 raise Violation(PROTOCOL_ERROR, "a reserved bit is set, and no extension was agreed on")
-            if kind == _BINARY and frame.fin and not self._begun and frame.payload_size <= MAX_MESSAGE:
+            if kind == _BINARY and frame.fin and not self._messages.begun and frame.payload_size <= MAX_MESSAGE:
                 self._inlet.hear(frame.get_payload_as_bytes())
             else:
                 self._take(kind, frame)
-                self._begun = self._messages.begun
+            self._direct.between_frames = not (frame.tail_size or self._messages.begun or self._closing)
         except Violation as broken:
             self._hang_up(broken.code, str(broken))
             self._inlet.leave(broken.code)
@@ -269,6 +272,7 @@ class _Connection(picows.WSListener):
         if self._closing:
             return
         self._closing = True
+        self._direct.between_frames = False  # so that all goes to picows, and nowhere from there
         self._transport.send_close(WSCloseCode(code), reason.encode())
         self.resume()  # the answer comes behind whatever is still on its way
         self._timer.cancel()

@@ -11,20 +11,16 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
-from websockets.frames import apply_mask  # type: ignore[attr-defined]  # in C, where that is built
 from websockets.http11 import Request
 from websockets.protocol import State
 
 from edge.connection import await_bytes
+from edge.frames import MASKED, TWO_BYTES, take_whole_frames
 
 MESSAGES = "stenobus.messages"
 """Extension of the scope; its value is the connection's `ShortcutProtocol`."""
 
 Hear = Callable[[bytes | str], None]
-
-_BINARY = 0x82
-"""First byte of a whole binary message without extensions (RFC 6455, section 5.2)."""
-_MASKED, _TWO_BYTES = 0x80, 126
 
 
 class ShortcutProtocol(WebSocketsSansIOProtocol):
@@ -89,7 +85,7 @@ class ShortcutProtocol(WebSocketsSansIOProtocol):
             return
         at = 0
         if self._hear is not None and not (self._left or self._head or self.frames):
-            at = self._take_whole_frames(data, self._hear)
+            at = take_whole_frames(data, self._hear_open)
         if at < len(data):
             rest = data[at:] if at else data
             self._follow(rest)
@@ -109,21 +105,9 @@ class ShortcutProtocol(WebSocketsSansIOProtocol):
         self.frames = []
         self._hear(said)
 
-    def _take_whole_frames(self, data: bytes, hear: Hear) -> int:
-        """Hand over the frames at the beginning of `data`; returns where the first other one begins."""
-        at, size = 0, len(data)
-        while at + 8 <= size and data[at] == _BINARY and not self.close_sent:
-            begin, length = at + 6, data[at + 1] - _MASKED
-            if length == _TWO_BYTES:
-                begin, length = at + 8, int.from_bytes(data[at + 2 : at + 4])
-            elif not 0 <= length < _TWO_BYTES:  # not masked, which is an error, or longer than this is for
-                break
-            end = begin + length
-            if end > size:
-                break
-            hear(apply_mask(data[begin:end], data[begin - 4 : begin]))
-            at = end
-        return at
+    def _hear_open(self, data: bytes) -> None:
+        if self._hear is not None and not self.close_sent:
+            self._hear(data)
 
     def _follow(self, data: bytes) -> None:
         """Know where frames end in what goes the usual way."""
@@ -143,8 +127,8 @@ def _frame_bytes(data: bytes, at: int) -> int | None:
     """Length of the frame that begins here, with its head; None: more of it is needed to tell."""
     if len(data) < at + 2:
         return None
-    masked, length = divmod(data[at + 1], _MASKED)
-    more = {_TWO_BYTES: 2, 127: 8}.get(length, 0)
+    masked, length = divmod(data[at + 1], MASKED)
+    more = {TWO_BYTES: 2, 127: 8}.get(length, 0)
     if len(data) < at + 2 + more:
         return None
     if more:
