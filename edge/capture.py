@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import Callable
 from contextlib import aclosing, suppress
 from typing import Any, Literal
 
 import structlog
+from pydantic_core import to_json
 
 from audio import AudioError, Converter
 from bus import ContractError, parse_event
@@ -26,8 +26,6 @@ log = structlog.get_logger()
 
 _PAUSE = 5.0
 """A tick this late means that the process stood still, or its machine did: others may have ended the job meanwhile."""
-
-_text = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 Ending = Literal["stop", "disconnect", "idle", "lost", "superseded", "ended"]
 """Why audio stops coming: the client said so; it left, broke the protocol, or fell silent; its line broke; another
@@ -298,6 +296,10 @@ class Capture:
 
     async def _last_words(self, code: str, message: str, close: int) -> None:
         await _last_words(self._connection, {"type": "error", "code": code, "message": message}, close)
+
+
+def _text(reply: Reply) -> str:
+    return to_json(reply).decode()
 
 
 async def _last_words(connection: Connection, reply: Reply, close: int) -> None:
