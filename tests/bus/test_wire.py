@@ -70,7 +70,7 @@ async def test_what_it_publishes_arrives_with_its_reply_subject(bus: Bus) -> Non
         await client.flush()
         for payload in (b"", b"\r\nPING\r\n", bytes(60_000)):
             wire.send(b"PUB there back.1 %d\r\n%b\r\n" % (len(payload), payload))
-            message = await subscription.next_msg(5)
+            message = await subscription.next_msg(20)
             assert (message.data, message.reply) == (payload, "back.1")
 
 
