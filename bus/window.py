@@ -91,7 +91,7 @@ class Window:
         while taken:
             pieces = len(taken)
             if size > MESSAGE_BYTES:
-                pieces = max(1, sum(size <= MESSAGE_BYTES for size in accumulate(map(len, taken))))
+                pieces = max(1, sum(total <= MESSAGE_BYTES for total in accumulate(map(len, taken))))
             pcm = b"".join(taken[:pieces])
             del taken[:pieces]
             size -= len(pcm)

@@ -11,8 +11,12 @@ import asyncio
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 
+import structlog
+
 from edge.connection import Connection
 from edge.session import Session
+
+log = structlog.get_logger()
 
 LONGEST = 0.030
 """Seconds that sound may wait for what is read together with it."""
@@ -53,7 +57,10 @@ class Coalescing:
             await asyncio.sleep(LOOK_EVERY)
             busy = len(self._readers) >= self._least
             for reader in self._readers:
-                reader.look(busy=busy)
+                try:
+                    reader.look(busy=busy)
+                except Exception:
+                    log.exception("look failed")
 
 
 class _Reader:
