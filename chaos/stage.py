@@ -22,6 +22,8 @@ SETTINGS = {
     "STT_ACK_WAIT": "5",  # so that a stop outlasts this lease too
     "OLLAMA_HOST": "http://127.0.0.1:9",  # nobody: summaries are extractive, and the same with or without a model here
     "SUMMARY_CONNECT_DEADLINE": "0.5",
+    "EDGE_COALESCE": "2",  # so that meetings come and go both ways
+    "VAD_COALESCE": "2",
 }
 
 COMPOSED = {
