@@ -54,5 +54,5 @@ def test_files_become_the_document(tmp_path: Path, capsys: pytest.CaptureFixture
 
 @pytest.mark.parametrize("section", SECTIONS, ids=lambda section: section.name)
 def test_each_section_is_of_a_bench_that_there_is_and_in_the_document(section: Section) -> None:
-    assert (ROOT / "bench" / f"{section.name}.py").exists()
+    assert (ROOT / "bench" / section.name / "__main__.py").exists()
     assert f"## {section.title}\n" in (ROOT / "bench" / "RESULTS.md").read_text()

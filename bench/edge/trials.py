@@ -1,0 +1,114 @@
+"""The trials: live streams against one edge after the other, each with servers of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sys
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from time import monotonic
+from urllib.parse import urlsplit
+
+import httpx
+
+from bench.acks import read_acks
+from bench.edge.figures import Contender, Trial, busy, order
+from bench.load import Plan, generating
+from bench.neighbours import Neighbours
+from bench.stage import Part, Stage, StageFailed, edge_part, naive_part, running_stage, vad_part
+from bus.messages import RATE
+
+_FELL_BEHIND = 0.5
+"""Seconds between two acks: less is no news."""
+
+_SPAN = 2.0
+"""Seconds, about, between two readings of processor time: several acks of each client lie in between."""
+
+_OPENED_A_SECOND = 100
+"""Clients that come; what that costs is not measured."""
+
+_MEASURED = ("edge", "nats", "vad")
+
+_WITH_CAPTURE: tuple[Contender, ...] = ("picows", "system")
+"""Whose clients talk to the capture listener."""
+
+
+async def measure(streams: int, rounds: int, seconds: float) -> list[Trial]:
+    """All contenders, as often as there are rounds. Raises StageFailed, StartError, LoadFailed."""
+    trials = []
+    for number in range(rounds):
+        for contender in order(number):
+            trial = await _trial(contender, streams, seconds)
+            trials.append(trial)
+            what = f"round {number + 1} of {rounds}, {contender}"
+            print(f"{what}: {trial.edge:.1f} us at the edge", *trial.doubts, sep="; ", file=sys.stderr, flush=True)
+    return trials
+
+
+async def _trial(contender: Contender, streams: int, seconds: float) -> Trial:
+    neighbours = Neighbours()
+    with tempfile.TemporaryDirectory(prefix="stenobus-edge-") as name:
+        record = Path(name) / "acks"
+        async with running_stage(Path(name), _parts(contender, record)) as stage:
+            if contender in _WITH_CAPTURE:
+                await _check_listener(stage)
+            load = Plan(stage.url, streams, leave=True, ramp=streams / _OPENED_A_SECOND, times=True)
+            async with generating(load) as clients:
+                await clients.begin()
+                readings = await _read(stage, seconds)
+                window = await clients.end()
+                stage.signal("edge", signal.SIGUSR1)  # only now: noting acks has its own cost
+                noted = await clients.window(max(1.0, seconds / 4))
+                report = await clients.finish()
+        acks = read_acks(record, report.meetings, noted.began, noted.ended)
+    # Who falls behind must not look cheap: what counts is what it has dealt with.
+    dealt_with = window.acked * 1_000 / (window.frame_ms * RATE)
+    if not acks or not dealt_with:
+        raise StageFailed(f"{contender}: of {window.frames} frames none was acked that was timed; {report.excuse()}")
+    used = {group: 1e6 * cores * window.seconds / dealt_with for group, cores in busy(readings).items()}
+    for group in _MEASURED:
+        if used.get(group) == 0:
+            raise StageFailed(f"{contender}: {group} used no time that can be told; more streams or seconds are needed")
+    refused = f"{len(clients.failed)} clients could not come: {clients.failed[0]}" if clients.failed else ""
+    behind = (window.samples - window.acked) / RATE / streams
+    slow = f"the acks fell {behind:.1f} s behind: it does not keep up" if behind > _FELL_BEHIND else ""
+    return Trial(
+        contender=contender,
+        edge=used["edge"],
+        nats=used["nats"],
+        vad=used.get("vad"),
+        acks=acks,
+        frames=window.frames,
+        late_ms=window.late.ms(99),
+        neighbours=neighbours.cores(),
+        doubts=[doubt for doubt in (refused, slow, window.excuse(), report.excuse()) if doubt],
+    )
+
+
+def _parts(contender: Contender, record: Path) -> list[Part]:
+    if contender == "naive":
+        return [naive_part(record)]
+    if contender == "system":
+        return [edge_part(capture=True, requires="vad", record=record), vad_part()]
+    return [edge_part(capture=contender in _WITH_CAPTURE, record=record)]
+
+
+async def _read(stage: Stage, seconds: float) -> list[tuple[float, Mapping[str, float]]]:
+    """Processor time of each group, read again and again for so long."""
+    spans = max(1, round(seconds / _SPAN))
+    readings = [(monotonic(), stage.cpu())]
+    for _ in range(spans):
+        await asyncio.sleep(seconds / spans)
+        readings.append((monotonic(), stage.cpu()))
+    return readings
+
+
+async def _check_listener(stage: Stage) -> None:
+    """Raise StageFailed where the edge sends clients to its HTTP port, which would measure the other contender."""
+    async with httpx.AsyncClient(base_url=stage.url, trust_env=False) as http:
+        answer = (await http.post("/api/v1/stream/create")).raise_for_status()
+    ws_url = answer.json()["ws_url"]
+    if urlsplit(ws_url).port == urlsplit(stage.url).port:
+        raise StageFailed(f"the edge has no capture listener of its own: it sends clients to {ws_url}")

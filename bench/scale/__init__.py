@@ -1,0 +1,1 @@
+"""How many streams there can be."""

@@ -1,0 +1,1 @@
+"""What half an hour does."""

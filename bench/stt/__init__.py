@@ -1,0 +1,1 @@
+"""How many streams a speech worker keeps up with."""

@@ -1,0 +1,177 @@
+"""How many live streams the speech engine holds, beside what faster-whisper does by itself.
+
+`python -m bench.stt` lets streams talk in real time, each a sentence of samples/ every 3.5 s on average and no language
+given, and measures from the moment that an utterance is there to its text. The baselines have the same model, sound,
+beam and cores: one `WhisperModel.transcribe` at a time, and `BatchedInferencePipeline`. The last line is one JSON
+object; `streams_ratio` is ours over one at a time, at p95 latency within the bound; `single_latency_ratio` the same of
+the median latency of utterances that are alone. `--levers` measures the settings of the engine one by one, `--system`
+the whole system from the end of speech to the final at the client.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import sys
+import tempfile
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Literal
+
+from audio import AudioError
+from bench.arguments import numbers, within
+from bench.neighbours import Neighbours
+from bench.shape import SHAPES, TEXT_TOKENS, build
+from bench.shell import log_to_stderr
+from bench.speech import EVERY, duty_cycle, load_sentences
+from bench.stt import levers, live, system
+from bench.stt.contenders import TITLES, Way
+from bench.stt.plot import plot
+from bus import StartError
+from processors.stt.models import Device, choose_compute_type, choose_device, cores, find_model
+from processors.stt.whisper import gpus
+from tools.system import MODEL, ROOT, SystemFailed
+
+PLOT = ROOT / "bench" / "out" / "stt.png"
+
+Args = argparse.Namespace
+
+
+def bench(args: Args) -> dict[str, Any]:
+    """Measure and print; returns what the last line says."""
+    with ExitStack() as stack:
+        device = _device(args.device)
+        compute_type = choose_compute_type(args.compute_type, device)
+        if args.model_shape:
+            folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="stenobus-shape-")))
+            args.model = str(folder / args.model_shape)
+            print(f"making a {args.model_shape} of random weights", file=sys.stderr, flush=True)
+            build(SHAPES[args.model_shape], Path(args.model))
+        find_model(args.model)
+        way = Way("ours", args.model, device, compute_type, args.beam_size)
+        name = args.model_shape or Path(args.model).name
+        what = f"{name}, {device}, {way.compute_type}, beam {way.beam_size}, {cores()} cores"
+        mode = _levers if args.levers else _system if args.system else _live
+        neighbours = Neighbours()
+        found = mode(args, way, what)
+        others = neighbours.cores()
+        print(f"meanwhile other programs kept {others:.1f} cores busy")
+        return found | {
+            "other_programs_cores": round(others, 2),
+            "model": name,
+            "device": device,
+            "compute_type": way.compute_type,
+            "beam_size": way.beam_size,
+            "cores": cores(),
+        }
+
+
+def _device(name: Device) -> Literal["cpu", "cuda"]:
+    if name == "cuda" and not gpus():
+        raise StartError("--device cuda: there is no usable CUDA device here; accepted: auto, cpu")
+    return choose_device(name)
+
+
+def _live(args: Args, way: Way, what: str) -> dict[str, Any]:
+    sentences = load_sentences(ROOT / "samples")
+    plan = live.Plan(args.streams, args.seconds, args.bound, args.most_streams, args.singles, args.seed)
+    compared = live.compare({kind: replace(way, kind=kind) for kind in TITLES}, sentences, plan)
+    found = live.summary(compared)
+    duty = duty_cycle(sentences)
+    print(f"live streams: {what}")
+    print(f"a sentence every {EVERY} s on average, duty cycle {duty:.0%}; {args.seconds:g} s each, seed {args.seed}")
+    _say_shape(args)
+    print("\n" + live.table(compared, sentences, accuracy=not args.model_shape))
+    print(f"\nstreams held at p95 <= {args.bound:g} s:")
+    for kind, title in TITLES.items():
+        print(f"  {title:28}{compared.held[kind]:5}   one utterance alone {found['single_p50_ms'][kind]:7.0f} ms (p50)")
+    plot(compared, args.bound, what, args.plot)
+    print(f"plot: {args.plot}")
+    return found | {"bound_s": args.bound, "duty_cycle": round(duty, 3)}
+
+
+def _levers(args: Args, way: Way, what: str) -> dict[str, Any]:
+    sentences = load_sentences(ROOT / "samples")[: args.sentences]
+    found = levers.settings(way, cores())
+    gains = levers.measure(found, sentences, args.rounds, min(args.singles, len(sentences)))
+    accuracy = not args.model_shape
+    print(f"levers: {what}")
+    print(f"{len(sentences)} utterances that are there at once, median of {args.rounds} rounds; all else as by default")
+    _say_shape(args)
+    print("\n" + levers.table(gains, accuracy=accuracy))
+    return levers.summary(gains, accuracy=accuracy)
+
+
+def _system(args: Args, way: Way, what: str) -> dict[str, Any]:
+    env = {
+        "STT_MODEL": way.model,
+        "STT_DEVICE": way.device,
+        "STT_COMPUTE_TYPE": way.compute_type,
+        "STT_BEAM_SIZE": str(way.beam_size),
+    }
+    points = asyncio.run(system.measure(args.system, args.seconds, args.seed, env))
+    print(f"the whole system: {what}")
+    print(f"a sentence every {EVERY} s on average, {args.seconds:g} s each; from the end of speech to the final\n")
+    _say_shape(args)
+    print(system.table(points))
+    return system.summary(points, args.bound)
+
+
+def _say_shape(args: Args) -> None:
+    if args.model_shape:
+        print(f"random weights: every text has {TEXT_TOKENS} tokens, whatever is said")
+
+
+def parse(argv: list[str] | None) -> Args:
+    """Read the command line; ends the program where it is wrong."""
+    parser = argparse.ArgumentParser(prog="python -m bench.stt", description=__doc__.partition("\n")[0])
+    modes = parser.add_mutually_exclusive_group()
+    modes.add_argument("--levers", action="store_true", help="the settings of the engine, one by one")
+    modes.add_argument(
+        "--system", nargs="?", type=numbers, const=(8, 16, 40), metavar="N,N", help="the whole system (8,16,40)"
+    )
+    models = parser.add_mutually_exclusive_group()
+    models.add_argument("--model", default=str(MODEL), help="as STT_MODEL (models/whisper-micro)")
+    models.add_argument("--model-shape", choices=SHAPES, help="random weights of this shape instead: for speed alone")
+    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
+    parser.add_argument("--compute-type", default="auto", help="auto: int8 on a CPU, float16 on a GPU")
+    parser.add_argument("--beam-size", type=within(int, 1, 10), default=1, metavar="N")
+    parser.add_argument("--streams", type=numbers, default=(1, 2, 4, 8, 16, 32), metavar="N,N", help="always measured")
+    parser.add_argument("--most-streams", type=within(int, 1, 4_096), default=1_024, metavar="N", help="tried at most")
+    parser.add_argument("--seconds", type=within(float, 1, 3_600), metavar="S", help="of a run (12; --system: 30)")
+    parser.add_argument("--bound", type=within(float, 0.01, 60), metavar="S", help="p95 latency (1; --system: 2)")
+    parser.add_argument("--seed", type=within(int, 0, 10_000), default=1, metavar="N", help="of who says what when")
+    parser.add_argument("--plot", type=Path, default=PLOT, metavar="PNG", help="(bench/out/stt.png)")
+    parser.add_argument("--quick", action="store_true", help="a few seconds, to see that it works: no figures to keep")
+    args = parser.parse_args(argv)
+    args.seconds = args.seconds or (30.0 if args.system else 12.0)
+    args.bound = args.bound or (2.0 if args.system else 1.0)
+    args.singles, args.rounds, args.sentences = 55, 3, None
+    if args.quick:
+        args.streams, args.most_streams, args.seconds = (1, 2), 2, 6.0 if args.system else 3.0
+        args.singles, args.rounds, args.sentences = 4, 1, 8
+        args.system = args.system and (2,)
+    return args
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the bench; gives the exit status."""
+    args = parse(argv)
+    log_to_stderr()
+    os.environ["OMP_WAIT_POLICY"] = "PASSIVE"  # for all contenders; see processors/stt/__main__.py
+    try:
+        found = bench(args)
+    except (AudioError, ChildProcessError, StartError, SystemFailed, system.LoadFailed) as exc:
+        print(f"stt: {exc}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    print(json.dumps(found))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
