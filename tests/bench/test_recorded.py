@@ -37,7 +37,7 @@ async def test_each_move_of_a_watermark_is_noted_from_the_beginning_on(
         for _ in range(40):
             await track.send(FRAME)
             await other.send(FRAME)
-        await wait_until(lambda: not track.waiting and not other.waiting, description="all is stored")
+        await wait_until(lambda: track.empty and other.empty, description="all is stored")
         ended = monotonic()
     edge.write(tmp_path / "acks")
     noted = Noted.read(tmp_path / "acks")
