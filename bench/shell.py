@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import signal
 import sys
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
 import structlog
@@ -25,6 +26,22 @@ def run_until_told(work: Coroutine[Any, Any, T]) -> T:
         return await work
 
     return asyncio.run(run())
+
+
+def report(name: str, bench: Callable[[], dict[str, Any]], *failures: type[Exception]) -> int:
+    """Run a bench and print what it found as one line of JSON; gives the exit status.
+
+    That is 1, with one sentence on stderr, where it raises one of `failures`, and 130 where it was told to end.
+    """
+    try:
+        found = bench()
+    except failures as exc:
+        print(f"{name}: {exc}", file=sys.stderr)
+        return 1
+    except asyncio.CancelledError:
+        return 130
+    print(json.dumps(found))
+    return 0
 
 
 def log_to_stderr() -> None:

@@ -15,8 +15,6 @@ round, then the median; `streams_per_core` are live streams for which one core o
 from __future__ import annotations
 
 import argparse
-import asyncio
-import json
 import os
 import sys
 from pathlib import Path
@@ -27,7 +25,7 @@ from bench.edge.figures import doubts, summary, table
 from bench.edge.plot import plot
 from bench.edge.trials import measure
 from bench.load import LoadFailed
-from bench.shell import run_until_told
+from bench.shell import report, run_until_told
 from bench.stage import StageFailed
 from compose.servers import StartError
 from tools.system import ROOT
@@ -67,15 +65,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
 def main(argv: list[str] | None = None) -> int:
     """Run the bench; gives the exit status."""
     args = parse(argv)
-    try:
-        found = bench(args)
-    except (LoadFailed, StageFailed, StartError, OSError) as exc:
-        print(f"edge: {exc}", file=sys.stderr)
-        return 1
-    except asyncio.CancelledError:
-        return 130
-    print(json.dumps(found))
-    return 0
+    return report("edge", lambda: bench(args), LoadFailed, StageFailed, StartError, OSError)
 
 
 if __name__ == "__main__":

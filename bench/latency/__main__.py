@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import json
 import os
 import sys
 import tempfile
@@ -32,7 +31,7 @@ from bench.latency.figures import Measured, finals, spreads, summary, table
 from bench.latency.plot import plot
 from bench.meeting import FRAME_MS, Meeting, MeetingFailed, hold
 from bench.neighbours import Neighbours
-from bench.shell import log_to_stderr, run_until_told
+from bench.shell import log_to_stderr, report, run_until_told
 from bench.stage import StageFailed, inprocess_part, running_stage
 from bench.timeline import Endpointing
 from bench.trace import timelines, utterances
@@ -132,15 +131,17 @@ def main(argv: list[str] | None = None) -> int:
     """Run the bench; gives the exit status."""
     args = parse(argv)
     log_to_stderr()
-    try:
-        found = bench(args)
-    except (AudioError, MeetingFailed, OSError, ServerStartError, StageFailed, StartError, SystemFailed) as exc:
-        print(f"latency: {exc}", file=sys.stderr)
-        return 1
-    except asyncio.CancelledError:
-        return 130
-    print(json.dumps(found))
-    return 0
+    return report(
+        "latency",
+        lambda: bench(args),
+        AudioError,
+        MeetingFailed,
+        OSError,
+        ServerStartError,
+        StageFailed,
+        StartError,
+        SystemFailed,
+    )
 
 
 if __name__ == "__main__":

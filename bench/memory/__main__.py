@@ -16,7 +16,6 @@ import argparse
 import asyncio
 import hashlib
 import itertools
-import json
 import os
 import sys
 import tempfile
@@ -34,7 +33,7 @@ from websockets.exceptions import ConnectionClosed, WebSocketException
 from bench.arguments import within
 from bench.memory.figures import TITLES, Contender, Held, summary, table
 from bench.memory.plot import plot
-from bench.shell import log_to_stderr, run_until_told
+from bench.shell import log_to_stderr, report, run_until_told
 from bench.stage import Part, Stage, StageFailed, edge_part, inprocess_part, naive_part, running_stage
 from bus import StartError
 from bus import connect as connect_bus
@@ -188,16 +187,12 @@ def main(argv: list[str] | None = None) -> int:
     """Run the bench; gives the exit status."""
     args = parse(argv)
     log_to_stderr()
-    try:
+
+    def checked() -> dict[str, Any]:
         find_model(args.model)
-        found = bench(args)
-    except (OSError, ServerStartError, StageFailed, StartError) as exc:
-        print(f"memory: {exc}", file=sys.stderr)
-        return 1
-    except asyncio.CancelledError:
-        return 130
-    print(json.dumps(found))
-    return 0
+        return bench(args)
+
+    return report("memory", checked, OSError, ServerStartError, StageFailed, StartError)
 
 
 if __name__ == "__main__":

@@ -9,8 +9,6 @@ how many streams have 95 of 100 finals within two seconds of the end of speech. 
 from __future__ import annotations
 
 import argparse
-import asyncio
-import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -24,7 +22,7 @@ from bench.scale.figures import Run, medians, summary, table
 from bench.scale.live import LivePlan
 from bench.scale.plot import plot
 from bench.scale.system import TITLES, Compared, SystemPlan
-from bench.shell import log_to_stderr, run_until_told
+from bench.shell import log_to_stderr, report, run_until_told
 from bench.speech import EVERY
 from bench.stage import StageFailed
 from bus import StartError
@@ -97,17 +95,15 @@ def main(argv: list[str] | None = None) -> int:
     """Run the bench; gives the exit status."""
     args = parse(argv)
     log_to_stderr()
-    try:
+
+    def checked() -> dict[str, Any]:
         if args.only != "live":
             find_model(args.model)
-        found = bench(args)
-    except (AudioError, LoadFailed, StageFailed, StartError, ServerStartError, SystemFailed, ValueError) as exc:
-        print(f"scale: {exc}", file=sys.stderr)
-        return 1
-    except asyncio.CancelledError:
-        return 130
-    print(json.dumps(found))
-    return 0
+        return bench(args)
+
+    return report(
+        "scale", checked, AudioError, LoadFailed, StageFailed, StartError, ServerStartError, SystemFailed, ValueError
+    )
 
 
 if __name__ == "__main__":

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import json
 import os
 import sys
 import tempfile
@@ -24,7 +23,7 @@ from bench.load import LoadFailed, Plan, generating
 from bench.neighbours import Neighbours
 from bench.sessions.figures import GROUPS, TITLES, Contender, Trial, costs, doubts, order, summary, table, trial
 from bench.sessions.plot import plot
-from bench.shell import run_until_told
+from bench.shell import report, run_until_told
 from bench.stage import Part, StageFailed, edge_part, inprocess_part, naive_part, running_stage, vad_part
 from bus import StartError
 from compose import servers
@@ -105,15 +104,9 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
 def main(argv: list[str] | None = None) -> int:
     """Run the bench; gives the exit status."""
     args = parse(argv)
-    try:
-        found = bench(args)
-    except (LoadFailed, StageFailed, StartError, servers.StartError, OSError, ValueError) as exc:
-        print(f"sessions: {exc}", file=sys.stderr)
-        return 1
-    except asyncio.CancelledError:
-        return 130
-    print(json.dumps(found))
-    return 0
+    return report(
+        "sessions", lambda: bench(args), LoadFailed, StageFailed, StartError, servers.StartError, OSError, ValueError
+    )
 
 
 if __name__ == "__main__":
