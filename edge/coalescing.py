@@ -7,16 +7,12 @@ together. A client that pauses, or says something else than sound, is not kept w
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
-
-import structlog
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from edge.connection import Connection
 from edge.session import Session
-
-log = structlog.get_logger()
+from edge.ticker import Ticker
 
 LONGEST = 0.030
 """Seconds that sound may wait for what is read together with it."""
@@ -30,37 +26,21 @@ class Coalescing:
 
     def __init__(self, least: int) -> None:
         self._least = least
-        self._readers: set[_Reader] = set()
+        self._captures = 0
+        self._ticker = Ticker(LOOK_EVERY)
+        self.running = self._ticker.running
 
     @contextmanager
     def reading(self, connection: Connection, session: Session) -> Iterator[None]:
         """Look after one capture while the block runs."""
         reader = _Reader(connection, session)
-        self._readers.add(reader)
+        self._captures += 1
         try:
-            yield
+            with self._ticker.calling(lambda: reader.look(busy=self._captures >= self._least)):
+                yield
         finally:
-            self._readers.discard(reader)
+            self._captures -= 1
             reader.await_bytes(1)
-
-    @asynccontextmanager
-    async def running(self) -> AsyncIterator[None]:
-        """Do it while the block runs."""
-        task = asyncio.create_task(self._run())
-        try:
-            yield
-        finally:
-            task.cancel()
-
-    async def _run(self) -> None:
-        while True:
-            await asyncio.sleep(LOOK_EVERY)
-            busy = len(self._readers) >= self._least
-            for reader in self._readers:
-                try:
-                    reader.look(busy=busy)
-                except Exception:
-                    log.exception("look failed")
 
 
 class _Reader:

@@ -1,4 +1,4 @@
-"""What every capture does twice a second, done for many in a row: apart, each would find cold caches."""
+"""What every capture does again and again, done for many in a row: apart, each would find cold caches."""
 
 from __future__ import annotations
 
@@ -11,17 +11,20 @@ import structlog
 log = structlog.get_logger()
 
 PERIOD = 0.5
-"""Seconds between two calls."""
+"""Seconds between two calls, where nothing else is said."""
 
-_GROUPS = 10
-"""So many times in a period some are called, so that nothing else waits for all of them."""
+_GROUP_EVERY = 0.05
+"""Seconds after which some are called, so that nothing else waits for all of them."""
 
 
 class Ticker:
-    """Calls each of its functions once in a `PERIOD`."""
+    """Calls each of its functions once in a period, in seconds."""
 
-    def __init__(self) -> None:
-        self._groups: list[set[Callable[[], None]]] = [set() for _ in range(_GROUPS)]
+    def __init__(self, period: float | None = None) -> None:
+        period = period or PERIOD
+        groups = max(1, round(period / _GROUP_EVERY))
+        self._every = period / groups
+        self._groups: list[set[Callable[[], None]]] = [set() for _ in range(groups)]
 
     @contextmanager
     def calling(self, tick: Callable[[], None]) -> Iterator[None]:
@@ -47,7 +50,7 @@ class Ticker:
         due = clock()
         while True:
             for group in self._groups:
-                due = max(due + PERIOD / _GROUPS, clock())  # what a busy or sleeping process has missed is not made up
+                due = max(due + self._every, clock())  # what a busy or sleeping process has missed is not made up
                 await asyncio.sleep(due - clock())
                 for tick in list(group):
                     try:
