@@ -20,6 +20,7 @@ from bus.messages import WIDTH, ContractError
 _HEADER = struct.Struct("<BBHIQ")
 _VERSION = 1
 _LAST, _CUT = 1, 2
+_PLAIN = bytes((_VERSION, 0))
 
 MAX_SAMPLES = 16_000
 """Longest frame, one second: what one WebSocket message may hold."""
@@ -52,6 +53,11 @@ def audio_subject(job: str) -> str:
 def feed_subject(job: str) -> str:
     """Where the stream tells what it has stored of a job's audio."""
     return f"feed.{job}"
+
+
+def is_sound(data: bytes) -> bool:
+    """Whether a frame that is valid is sound and nothing else: it does not ask for anything."""
+    return data.startswith(_PLAIN)
 
 
 def encode_header(start: int, pcm: bytes, generation: int) -> bytes:

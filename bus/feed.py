@@ -10,12 +10,11 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections import deque
 from collections.abc import Callable, Coroutine
 from contextlib import aclosing
 from typing import Self
 
-from bus.audio import audio_subject, feed_subject
+from bus.audio import audio_subject, feed_subject, is_sound
 from bus.messages import Message
 from bus.stream import Bus
 from bus.wire import Wire
@@ -26,6 +25,9 @@ MOST_WAITING = 512
 GATHER = 0.025
 """Seconds that a reader of many jobs leaves what comes where it is: a wake-up finds cold caches, whatever it brings."""
 
+STRIDE = 3_840
+"""Bytes of sound of one job, 120 ms, that a reader of many jobs takes at a time: no job is in any cache, either."""
+
 _QUIET = 4.0
 _QUIETEST = 32.0
 _AT_ONCE = 16
@@ -33,14 +35,18 @@ _AT_ONCE = 16
 Work = Coroutine[None, None, bool]
 """What has to be done before the next message; True: and that is the end."""
 
-Hear = Callable[[int, bytes], Work | None]
-"""Takes a message, its sequence and its payload. Most need no waiting, and so no task switch: None."""
+Stored = tuple[int, bytes]
+"""A message: its sequence and its payload."""
+
+Hear = Callable[[list[Stored]], Work | None]
+"""Takes messages that follow on each other. Most need no waiting, and so no task switch: None."""
 
 
 class Feed:
     """The audio of many jobs over one connection; an async context manager.
 
-    many: with so many jobs at a time their audio is read every `GATHER` seconds, else as it comes.
+    many: with so many jobs at a time their audio is read every `GATHER` seconds and heard in strides of `STRIDE`, else
+    as it comes.
     """
 
     def __init__(self, bus: Bus, many: int = 100) -> None:
@@ -63,7 +69,8 @@ class Feed:
     async def follow(self, job: str, hear: Hear, *, after: int = 0) -> None:
         """Have `hear` take each audio message of a job behind sequence `after`: once, in order, no gap.
 
-        Ends with the first work that returns True, or raises what `hear` or its work raises.
+        Ends with the first work that returns True, or raises what `hear` or its work raises. Sound may wait for more of
+        it for up to a second; what is not sound alone is heard at once.
         """
         subject = audio_subject(job)
         follower = _Follower(hear, after)
@@ -94,14 +101,17 @@ class Feed:
         self._wire.tell(message.subject, message.encode())
 
     def _settle(self) -> None:
-        self._wire.gather = GATHER if len(self._followers) >= self._many else 0.0
+        many = len(self._followers) >= self._many
+        self._wire.gather = GATHER if many else 0.0
+        for follower in self._followers:
+            follower.stride = STRIDE if many else 0
 
     async def _catch_up(self, follower: _Follower, subject: str) -> bool:
         """Read what the stream has now; whether that was the end."""
         stored = self._bus.read("AUDIO", subject, after=follower.position, live=False)
         async with self._reading, aclosing(stored):
             async for raw in stored:
-                work = follower.take(raw.seq, raw.data)
+                work = follower.take([(raw.seq, raw.data)])
                 if work is not None and await work:
                     return True
         return False
@@ -128,10 +138,13 @@ class _Follower:
         """Whether the stream has to be read."""
         self.quiet = False
         """Whether it has been so quiet that the last message may have been missed."""
+        self.stride = 0
+        """Bytes of sound that are worth being heard."""
         self._hear = hear
         self._work: Work | None = None
         self._error: Exception | None = None
-        self._messages: deque[tuple[bytes, bytes]] = deque()
+        self._messages: list[tuple[bytes, bytes]] = []
+        self._bytes = 0  # of them
         self._awake: asyncio.Future[None] | None = None  # there while nothing is being done
         self._heard = False  # since somebody last looked
         self._silence, self._patience = 0.0, _QUIET
@@ -142,19 +155,14 @@ class _Follower:
         return len(self._messages)
 
     def on_message(self, _subject: bytes, headers: bytes, data: bytes) -> None:
-        """Take a message from the feed: at once if nothing is being done that must be done first."""
-        if self._awake is None or self._awake.done():
-            if len(self._messages) < MOST_WAITING:
-                self._messages.append((headers, data))
-            else:
-                self.missed = True
+        """Take a message from the feed."""
+        if len(self._messages) >= MOST_WAITING:
+            self.missed = True
             return
-        try:
-            self._work = self._join(headers, data)
-        except Exception as exc:  # noqa: BLE001 - of this job; the connection is that of all
-            self._error = exc
-        if self._work is not None or self._error is not None or self.missed:
-            self._wake()
+        self._messages.append((headers, data))
+        self._bytes += len(data)
+        if self._bytes >= self.stride or not is_sound(data):
+            self._take_if_idle()
 
     def miss(self) -> None:
         """Something may have been missed."""
@@ -165,11 +173,12 @@ class _Follower:
         """The stream is about to be read: what waits will be found there."""
         self.missed = False
         self._messages.clear()
+        self._bytes = 0
 
-    def take(self, seq: int, data: bytes) -> Work | None:
-        """Take the message that is next."""
-        self.position = seq
-        return self._hear(seq, data)
+    def take(self, stored: list[Stored]) -> Work | None:
+        """Take the messages that are next."""
+        self.position = stored[-1][0]
+        return self._hear(stored)
 
     async def work(self) -> bool:
         """Do what is to be done, and take what came meanwhile, up to where something is missing; True: at the end."""
@@ -181,7 +190,7 @@ class _Follower:
                 return True
             if not self._messages or self.missed:
                 return False
-            self._work = self._join(*self._messages.popleft())
+            self._work = self._join()
 
     async def something(self) -> None:
         """Wait for work, or for a reason to look after some."""
@@ -194,6 +203,7 @@ class _Follower:
 
     def grow_quiet(self, seconds: float) -> None:
         """So much time has passed."""
+        self._take_if_idle()
         if self._heard:
             self._heard, self._silence, self._patience = False, 0.0, _QUIET
         self._silence += seconds
@@ -207,21 +217,37 @@ class _Follower:
         if self._work is not None:
             self._work.close()
 
-    def _join(self, headers: bytes, data: bytes) -> Work | None:
-        """Take a message if it follows on the last one."""
-        found = _PLACE(headers)
-        if found is None:
-            raise ValueError(f"a message of the feed has no Nats-Sequence and Nats-Last-Sequence: {headers!r}")
-        seq, last = found.groups()
-        number = int(seq)
-        if number <= self.position:
-            return None
-        if int(last) > self.position:
-            self.missed = True
+    def _take_if_idle(self) -> None:
+        """Take what waits, if nothing is being done that must be done first."""
+        if self._awake is None or self._awake.done():
+            return
+        try:
+            self._work = self._join()
+        except Exception as exc:  # noqa: BLE001 - of this job; the connection is that of all
+            self._error = exc
+        if self._work is not None or self._error is not None or self.missed:
+            self._wake()
+
+    def _join(self) -> Work | None:
+        """Take what waits, as far as it follows on the last message."""
+        position, stored = self.position, []
+        for headers, data in self._messages:
+            found = _PLACE(headers)
+            if found is None:
+                raise ValueError(f"a message of the feed has no Nats-Sequence and Nats-Last-Sequence: {headers!r}")
+            seq, last = map(int, found.groups())
+            if seq > position:
+                if last > position:
+                    self.missed = True
+                    break
+                position = seq
+                stored.append((seq, data))
+        self._messages.clear()
+        self._bytes = 0
+        if not stored:
             return None
         self._heard = True
-        self.position = number
-        return self._hear(number, data)
+        return self.take(stored)
 
     def _wake(self) -> None:
         if self._awake is not None and not self._awake.done():

@@ -8,11 +8,14 @@ some. Audio frames are the exception (`audio.py` beside this file): a fixed head
 from __future__ import annotations
 
 import re
+from functools import cache
 from itertools import pairwise
 from typing import Annotated, Any, ClassVar, Literal, Self
 
 import msgpack
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+_PACKER = msgpack.Packer()  # has a buffer of 256 kB, which is much to make anew for each message
 
 RATE = 16_000
 """Samples per second of all audio on the bus."""
@@ -57,7 +60,7 @@ class Message(_Value):
 
     def encode(self) -> bytes:
         """One msgpack map."""
-        return bytes(msgpack.packb(self.model_dump()))
+        return bytes(_PACKER.pack(self.model_dump()))
 
     @classmethod
     def decode(cls, data: bytes) -> Self:
@@ -80,6 +83,7 @@ class Message(_Value):
         return message
 
 
+@cache
 def _tokens(subject: str) -> list[str]:
     return re.findall(r"{(\w+)}", subject)
 

@@ -16,9 +16,9 @@ import structlog
 from bus import WIDTH, Bus, Conflict, ContractError, Fenced
 from bus.audio import audio_subject, decode_audio
 from bus.claim import decoded_utterance, last_utterance
-from bus.feed import Work
+from bus.feed import Stored, Work
 from bus.intake import Gap, Intake
-from bus.messages import Source, SpeechOptions, Utterance, dead_letter
+from bus.messages import Dead, Source, SpeechOptions, Utterance, dead_letter
 from processors.vad.core import FRAME, WARM_UP, Segment, Segmenter
 from processors.vad.settings import Plan
 from processors.vad.webrtc import detector
@@ -86,18 +86,33 @@ class Checkpointed:
         """Have `_take` take the audio messages behind a sequence, to the end of the audio or of what there is."""
         raise NotImplementedError
 
-    def _take(self, seq: int, data: bytes) -> Work | None:
-        """Take a stored message, as far as nothing has to be waited for; gives the rest."""
-        try:
-            frame = decode_audio(data)
-        except ContractError as exc:
-            return self._bury(seq, str(exc))
-        segments = self._hear(self._intake.take(seq, frame))
-        if frame.cut and self._segmenter is not None and self._intake.cuts(frame):
-            segments += self._segmenter.cut(frame.start)
-        if segments or frame.last:
+    def _take(self, stored: list[Stored]) -> Work | None:
+        """Take stored messages, as far as nothing has to be waited for; gives the rest."""
+        sound: list[bytes] = []
+        segments: list[Segment] = []
+        bad: list[Dead] = []
+        gap: Gap | None = None
+        last = False
+        for seq, data in stored:
+            try:
+                frame = decode_audio(data)
+                sound.append(self._intake.take(seq, frame))
+            except ContractError as exc:
+                bad.append(dead_letter("AUDIO", seq, audio_subject(self._job), str(exc)))
+                continue
+            except Gap as exc:
+                gap = exc
+                break
+            if frame.cut and self._intake.cuts(frame):
+                segments += self._hear(b"".join(sound)) + self._cut(frame.start)
+                sound.clear()
+            if frame.last:
+                last = True
+                break
+        segments += self._hear(b"".join(sound))
+        if segments or bad or gap or last:
             self._on_cut(segments)
-            return self._store(segments, frame.last)
+            return self._store(segments, bad, gap, last)
         self._on_taken()
         return None
 
@@ -115,12 +130,12 @@ class Checkpointed:
     def _on_stored(self, segment: Segment) -> None:
         """An utterance was stored."""
 
-    async def _bury(self, seq: int, reason: str) -> bool:
-        await self._bus.create(dead_letter("AUDIO", seq, audio_subject(self._job), reason))
-        return False
-
-    async def _store(self, segments: list[Segment], last: bool) -> bool:
+    async def _store(self, segments: list[Segment], bad: list[Dead], gap: Gap | None, last: bool) -> bool:
+        for letter in bad:
+            await self._bus.create(letter)
         await self._publish(segments)
+        if gap is not None:
+            raise gap
         self._on_taken()
         return last
 
@@ -135,6 +150,9 @@ class Checkpointed:
             self._segmenter = self._new_segmenter(bytes(self._before[:split]))
             pcm = bytes(self._before[split:])
         return self._segmenter.feed(pcm)
+
+    def _cut(self, at: int) -> list[Segment]:
+        return [] if self._segmenter is None else self._segmenter.cut(at)
 
     def _skip(self, to: int) -> list[Segment]:
         if self._segmenter is not None:

@@ -28,6 +28,8 @@ FRAME_MS = 30
 FRAME = RATE * FRAME_MS // 1000
 """Samples in a frame, the unit of decision."""
 
+_FRAME_BYTES = FRAME * WIDTH
+
 WARM_UP = 50
 """Frames that a new detector hears before its decisions count; webrtcvad's noise estimate needs about that many."""
 
@@ -135,17 +137,17 @@ class Segmenter:
         self._padding = _frames(parameters.padding_ms) * FRAME
         self._hangover = _frames(parameters.hangover_ms) * FRAME
         self._max = parameters.max_ms // FRAME_MS * FRAME
-        self._sound = bytearray(_whole(before))
+        self._sound = deque([_whole(before)])  # as it came, because to collect it in one place is to move it often
         self._origin = start - len(before) // WIDTH  # sample that `_sound` begins with
+        self._heard = start
         self._marks: deque[_Mark] = deque()  # from `floor` on
-        self._forget_at = start  # when to look again for what can be dropped
         self._passed = 0  # marks that have been met since the last beginning, or lie before it
         self._begin(start, continues)
 
     @property
     def heard(self) -> int:
         """The sample that is expected next."""
-        return self._origin + len(self._sound) // WIDTH
+        return self._heard
 
     @property
     def floor(self) -> int:
@@ -164,7 +166,7 @@ class Segmenter:
         """The open segment, once somebody has spoken in it."""
         if not self._open or self._spoken is None:
             return None
-        return Speech(self._start, self._spoken, self._voiced_end, self.heard)
+        return Speech(self._start, self._spoken, self._voiced_end, self._heard)
 
     def sound(self, speech: Speech) -> bytes:
         """The samples of what is open, a copy."""
@@ -172,13 +174,13 @@ class Segmenter:
 
     def feed(self, pcm: bytes) -> list[Segment]:
         """Take the next samples, any number; returns the segments that ended. Raises ValueError for half a sample."""
-        self._sound += _whole(pcm)
-        heard = self.heard
-        if self._cold and heard - self._at < COLD_START * FRAME:
+        self._sound.append(_whole(pcm))
+        self._heard += len(pcm) // WIDTH
+        self._undecided += pcm
+        if self._cold and self._heard - self._at < COLD_START * FRAME:
             return []
-        segments = self._decide(heard, pcm)
-        if heard >= self._forget_at:
-            self._forget()
+        segments = self._decide()
+        self._forget()
         return segments
 
     def cut(self, at: int) -> list[Segment]:
@@ -186,15 +188,14 @@ class Segmenter:
 
         `at`: how far had been heard when the cut was asked for. Raises ValueError for a sample that is still to come.
         """
-        heard = self.heard
-        if at > heard:
-            raise ValueError(f"cannot cut at sample {at}: sound up to {heard} has been heard")
-        if self._marks and self._marks[-1].place == heard:  # of several in one place the latest says all
+        if at > self._heard:
+            raise ValueError(f"cannot cut at sample {at}: sound up to {self._heard} has been heard")
+        if self._marks and self._marks[-1].place == self._heard:  # of several in one place the latest says all
             at = max(at, self._marks.pop().at)
             self._passed = min(self._passed, len(self._marks))
-        self._marks.append(_Mark(heard, at))
+        self._marks.append(_Mark(self._heard, at))
         begun = self._at if self._cold else None
-        segments = self._decide(self.heard)
+        segments = self._decide()
         if begun is not None and not segments:
             # Too little was heard to judge by. What comes begins anew, and meets the mark once there is enough.
             self._begin(begun, self._continues)
@@ -203,10 +204,10 @@ class Segmenter:
 
     def finish(self) -> list[Segment]:
         """End of the stream: returns what is still open, and what is left of a frame with the frame before it."""
-        segments = self._decide(self.heard)
+        segments = self._decide()
         while self._open:
-            segments += self._close(self.heard)
-            segments += self._decide(self.heard)  # what comes after the end of a segment is heard again, now as ever
+            segments += self._close(self._heard)
+            segments += self._decide()  # what comes after the end of a segment is heard again, now as ever
         return segments
 
     def skip(self, to: int) -> list[Segment]:
@@ -214,13 +215,13 @@ class Segmenter:
 
         Raises ValueError when sound from `to` on has been heard already.
         """
-        if to < self.heard:
-            raise ValueError(f"cannot skip to sample {to}: sound up to {self.heard} has been heard")
-        if to == self.heard:
+        if to < self._heard:
+            raise ValueError(f"cannot skip to sample {to}: sound up to {self._heard} has been heard")
+        if to == self._heard:
             return []
         segments = self.finish()
         self._sound.clear()
-        self._origin = to
+        self._origin = self._heard = to
         self._begin(to, continues=False)
         return segments
 
@@ -233,51 +234,61 @@ class Segmenter:
         self._passed = sum(mark.place < at for mark in self._marks)
         self._spoken: int | None = None  # where the first voiced frames in a row that suffice for an onset begin
         self._voiced_end = at  # end of the last voiced frame
-        before = min(WARM_UP, (at - self._origin) // FRAME)
+        keep = max(self._origin, at - WARM_UP * FRAME)
+        sound, begin = self._pcm(keep, self._heard), (at - keep) * WIDTH
+        self._sound, self._origin = deque([sound]), keep
+        self._undecided = sound[begin:]  # from `_at` on
+        before = (at - keep) // FRAME
         self._cold = before == 0
-        run = self._warm_up(at - before * FRAME, before)
+        run = self._warm_up(sound[begin - before * _FRAME_BYTES :], before)
         self._run = run if continues else 0  # voiced frames in a row; they may reach across a cut
 
-    def _warm_up(self, start: int, frames: int) -> int:
-        """Let the detector hear some frames; returns how many voiced ones in a row were the last of them."""
+    def _warm_up(self, sound: bytes, frames: int) -> int:
+        """Let the detector hear the first frames; returns how many voiced ones in a row were the last of them."""
         run = 0
-        for at in range(start, start + frames * FRAME, FRAME):
-            run = run + 1 if self._detector(self._pcm(at, at + FRAME)) else 0
+        for at in range(0, frames * _FRAME_BYTES, _FRAME_BYTES):
+            run = run + 1 if self._detector(sound[at : at + _FRAME_BYTES]) else 0
         return run
 
-    def _decide(self, heard: int, newest: bytes = b"") -> list[Segment]:
-        """Decide every whole frame there is. newest: the last samples, where they are at hand."""
+    def _decide(self) -> list[Segment]:
+        """Decide every whole frame there is."""
         segments: list[Segment] = []
-        known = heard - len(newest) // WIDTH  # from here on `newest` has it
         if self._cold:
-            self._warm_up(self._at, min(COLD_START, (heard - self._at) // FRAME))
+            self._warm_up(self._undecided, min(COLD_START, (self._heard - self._at) // FRAME))
             self._cold = False
+        undecided, begin = self._undecided, 0
         while True:
-            end = self._at + FRAME
-            if self._marks and (mark := self._next_mark(end)) is not None:
-                if self._open and self._voiced_end <= mark.at:
-                    segments += self._close(mark.place)
-                else:
+            if self._marks and (mark := self._next_mark()) is not None:
+                if not self._open or self._voiced_end > mark.at:
                     self._passed += 1
-                continue
-            if end > heard:
-                return segments
-            at = (self._at - known) * WIDTH
-            frame = newest[at : at + FRAME * WIDTH] if at >= 0 else self._pcm(self._at, end)
-            self._at = end
-            if self._detector(frame):
-                self._hear_voice()
+                    continue
+                ended = self._close(mark.place)
+            elif (end := begin + _FRAME_BYTES) <= len(undecided):
+                ended = self._decide_frame(undecided[begin:end])
+                begin = end
             else:
-                self._run = 0
-            if self._open:
-                if end - self._voiced_end >= self._hangover:
-                    segments += self._close(end)
-                elif end - self._start >= self._max:
-                    segments += self._end(self._quietest(), continues=True)
+                self._undecided = undecided[begin:]
+                return segments
+            if ended:  # and everything has begun anew
+                segments += ended
+                undecided, begin = self._undecided, 0
 
-    def _next_mark(self, end: int) -> _Mark | None:
-        """The next mark, if it was met before all of the frame that ends at `end` was there."""
-        if self._passed == len(self._marks) or self._marks[self._passed].place >= end:
+    def _decide_frame(self, frame: bytes) -> list[Segment]:
+        self._at = end = self._at + FRAME
+        if self._detector(frame):
+            self._hear_voice()
+        else:
+            self._run = 0
+        if self._open:
+            if end - self._voiced_end >= self._hangover:
+                return self._close(end)
+            if end - self._start >= self._max:
+                return self._end(self._quietest(), continues=True)
+        return []
+
+    def _next_mark(self) -> _Mark | None:
+        """The next mark, if it was met before all of the next frame was there."""
+        if self._passed == len(self._marks) or self._marks[self._passed].place >= self._at + FRAME:
             return None
         return self._marks[self._passed]
 
@@ -313,16 +324,18 @@ class Segmenter:
         return self._at - after * FRAME
 
     def _pcm(self, start: int, end: int) -> bytes:
-        return bytes(self._sound[(start - self._origin) * WIDTH : (end - self._origin) * WIDTH])
+        sound = b"".join(self._sound)
+        if len(self._sound) > 1:
+            self._sound = deque([sound])
+        return sound[(start - self._origin) * WIDTH : (end - self._origin) * WIDTH]
 
     def _forget(self) -> None:
-        """Drop what can be neither in a segment nor in a warm-up any more; seldom, because it moves what remains."""
-        self._forget_at = self.heard + WARM_UP * FRAME // 2
-        spare = self.floor - WARM_UP * FRAME - self._origin
-        if spare >= WARM_UP * FRAME:
-            del self._sound[: spare * WIDTH]
-            self._origin += spare
-        while self._passed and self._marks[0].place < self.floor:
+        """Drop what can be neither in a segment nor in a warm-up any more."""
+        floor = self.floor
+        while (after := self._origin + len(self._sound[0]) // WIDTH) <= floor - WARM_UP * FRAME:
+            self._sound.popleft()
+            self._origin = after
+        while self._passed and self._marks[0].place < floor:
             self._marks.popleft()
             self._passed -= 1
 

@@ -32,7 +32,7 @@ class Replaying(Checkpointed):
     async def _read(self, after: int) -> None:
         async with aclosing(self._bus.read("AUDIO", audio_subject(self._job), after=after, live=False)) as stored:
             async for raw in stored:
-                work = self._take(raw.seq, raw.data)
+                work = self._take([(raw.seq, raw.data)])
                 if work is not None and await work:
                     return
                 await self._pause()

@@ -9,7 +9,7 @@ import structlog
 
 from bus import Bus, ContractError, Message
 from bus.claim import cut_audio
-from bus.feed import Feed, Work
+from bus.feed import Feed, Stored, Work
 from bus.messages import Opened, Partial, Progress, Segmented, Snapshot, Speaking, Utterance
 from processors.vad.abandoned import Heard, end_when_abandoned, ensure_closed
 from processors.vad.checkpointed import Checkpointed, Counted
@@ -72,9 +72,9 @@ class Segmentation(Checkpointed):
     def _heard(self) -> Heard:
         return Heard(self._intake.expected, self._read_seq, self._read_at)
 
-    def _take(self, seq: int, data: bytes) -> Work | None:
-        work = super()._take(seq, data)
-        self._read_seq, self._read_at = seq, self._clock()
+    def _take(self, stored: list[Stored]) -> Work | None:
+        work = super()._take(stored)
+        self._read_seq, self._read_at = stored[-1][0], self._clock()
         return work
 
     def _on_taken(self) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import webrtcvad
 
 from bus.messages import RATE
@@ -12,10 +14,4 @@ def detector(aggressiveness: int) -> Detector:
     """A new webrtcvad; the higher its aggressiveness, 0 to 3, the less it takes for speech. Raises ValueError."""
     if aggressiveness not in range(4):
         raise ValueError(f"aggressiveness is {aggressiveness}: 0, 1, 2 and 3 are accepted")
-    is_speech = webrtcvad.Vad(aggressiveness).is_speech
-
-    def voiced(frame: bytes) -> bool:
-        answer: bool = is_speech(frame, RATE)
-        return answer
-
-    return voiced
+    return partial(webrtcvad.Vad(aggressiveness).is_speech, sample_rate=RATE)

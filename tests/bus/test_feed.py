@@ -10,7 +10,8 @@ from contextlib import asynccontextmanager
 import pytest
 
 from bus import Bus, connect
-from bus.feed import Feed, Work, _Follower
+from bus.audio import AudioFrame, encode_audio
+from bus.feed import Feed, Stored, Work, _Follower
 from compose.servers import Server
 from tests.support import wait_until
 
@@ -25,9 +26,10 @@ async def following(feed: Feed, job: str, *, after: int = 0) -> AsyncIterator[li
     """The numbers that a follower of a job has been given so far."""
     heard: list[int] = []
 
-    def hear(_seq: int, data: bytes) -> Work | None:
-        heard.append(int(data))
-        return work(heard[-1]) if heard[-1] % 7 == 3 else None
+    def hear(stored: list[Stored]) -> Work | None:
+        numbers = [int(data) for _, data in stored]
+        heard.extend(numbers)
+        return work(heard[-1]) if any(number % 7 == 3 for number in numbers) else None
 
     async def work(number: int) -> bool:
         await asyncio.sleep(0.001)
@@ -68,6 +70,28 @@ async def test_a_reader_of_many_leaves_what_comes_for_a_while(bus: Bus, monkeypa
             await store(bus, "a", range(1, 50))  # waits for each to be stored, and told
             assert len(one) < 50
             await all_of(one, 50)
+
+
+async def test_a_reader_of_many_takes_the_sound_of_a_job_in_strides(bus: Bus, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is more than sound does not wait, and neither does what nothing follows on, for long."""
+    monkeypatch.setattr("bus.feed.STRIDE", 4 * (16 + 960))
+    taken: list[list[int]] = []
+
+    def hear(stored: list[Stored]) -> Work | None:
+        taken.append([seq for seq, _ in stored])
+        return None
+
+    async with Feed(bus, 1) as feed:
+        following = asyncio.create_task(feed.follow("a", hear))
+        await wait_until(lambda: feed._wire.gather, description="it follows")
+        (follower,) = feed._followers
+        await wait_until(lambda: follower._awake is not None, description="it has read the stream")
+        for at in range(11):
+            cut = AudioFrame(at * 480, b"", cut=True)
+            await bus.store("audio.a", encode_audio(cut if at == 5 else AudioFrame(at * 480, bytes(960))))
+        await wait_until(lambda: sum(map(len, taken)) == 11, description="all of it")
+        following.cancel()
+    assert taken == [[1, 2, 3, 4], [5, 6], [7, 8, 9, 10], [11]]
 
 
 async def test_reading_begins_behind_a_sequence(bus: Bus) -> None:
@@ -137,9 +161,9 @@ async def test_a_slow_reader_is_given_all_and_holds_little(bus: Bus, monkeypatch
     heard: list[int] = []
     ready, go_on = asyncio.Event(), asyncio.Event()
 
-    def hear(_seq: int, data: bytes) -> Work | None:
-        heard.append(int(data))
-        return work() if heard[-1] in (0, 499) else None
+    def hear(stored: list[Stored]) -> Work | None:
+        heard.extend(int(data) for _, data in stored)
+        return work() if heard[0] == heard[-1] or heard[-1] == 499 else None
 
     async def work() -> bool:
         ready.set()
@@ -163,9 +187,9 @@ async def test_a_slow_reader_is_given_all_and_holds_little(bus: Bus, monkeypatch
 async def test_following_ends_when_the_work_says_so(bus: Bus) -> None:
     heard: list[int] = []
 
-    def hear(_seq: int, data: bytes) -> Work | None:
-        heard.append(int(data))
-        return end() if heard[-1] == 3 else None
+    def hear(stored: list[Stored]) -> Work | None:
+        heard.extend(int(data) for _, data in stored)
+        return end() if 3 in heard else None
 
     async def end() -> bool:
         return True
@@ -173,8 +197,9 @@ async def test_following_ends_when_the_work_says_so(bus: Bus) -> None:
     async with Feed(bus) as feed, asyncio.timeout(20):
         following = asyncio.create_task(feed.follow("a", hear))
         await wait_until(lambda: feed._followers, description="it follows")
-        await store(bus, "a", range(6))
+        await store(bus, "a", range(4))
         await following
+        await store(bus, "a", range(4, 6))
         assert heard == [0, 1, 2, 3]
         assert not feed._followers
         await feed.follow("a", hear, after=3)  # what is stored already ends it too
@@ -182,8 +207,8 @@ async def test_following_ends_when_the_work_says_so(bus: Bus) -> None:
 
 
 async def test_what_the_listener_raises_is_raised_where_it_follows(bus: Bus) -> None:
-    def hear(_seq: int, data: bytes) -> Work | None:
-        raise ValueError(data.decode())
+    def hear(stored: list[Stored]) -> Work | None:
+        raise ValueError(stored[0][1].decode())
 
     async with Feed(bus) as feed, following(feed, "b") as other, asyncio.timeout(20):
         failing = asyncio.create_task(feed.follow("a", hear))
@@ -209,7 +234,7 @@ def told(seq: int, last: int) -> bytes:
 
 
 def follower(heard: list[int], position: int) -> _Follower:
-    new = _Follower(lambda seq, _data: heard.append(seq), position)
+    new = _Follower(lambda stored: heard.extend(seq for seq, _ in stored), position)
     new.begin_again()
     return new
 
