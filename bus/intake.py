@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import deque
 
 from bus.audio import AudioFrame
-from bus.messages import WIDTH
+from bus.messages import RATE, WIDTH
 from bus.window import MOST_BYTES
 
 _FURTHEST = MOST_BYTES // WIDTH
@@ -26,13 +26,13 @@ class Gap(Exception):
 
 
 class Intake:
-    """Accepts each sample once, in order; knows in which message a sample was stored."""
+    """Accepts each sample once, in order; knows from which message on a sample can be read again."""
 
     def __init__(self, start: int) -> None:
         self.expected = start
         """The sample that comes next."""
         self._ahead: tuple[int, int] | None = None
-        self._messages: deque[tuple[int, int]] = deque()
+        self._messages: deque[tuple[int, int]] = deque()  # first sample and sequence of one in each second
         self._oldest = 1  # message to read from while none is remembered
 
     def take(self, seq: int, frame: AudioFrame) -> bytes:
@@ -56,7 +56,8 @@ class Intake:
         self.expected = expected + len(pcm) // WIDTH
         if pcm:
             self._ahead = None
-            self._messages.append((start, seq))
+            if not self._messages or start - self._messages[-1][0] >= RATE:
+                self._messages.append((start, seq))
         return pcm
 
     @property
@@ -74,7 +75,7 @@ class Intake:
         self._messages.clear()  # whoever takes over must not begin before the gap
 
     def sequence_of(self, sample: int) -> int:
-        """Sequence of the message with this sample, or of the oldest one still remembered."""
+        """Sequence of a message that is at most a second before this sample, or of the oldest one still remembered."""
         found = self._messages[0][1] if self._messages else self._oldest
         for start, seq in self._messages:
             if start > sample:

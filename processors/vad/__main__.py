@@ -8,6 +8,7 @@ from contextlib import AsyncExitStack
 from bus import Bus, Message, lease, run
 from bus.feed import Feed
 from bus.messages import Opened, Partial, Replay, Snapshot
+from processors.vad.heap import keep_freed_memory
 from processors.vad.replay import Replaying
 from processors.vad.segmentation import Segmentation
 from processors.vad.settings import Settings
@@ -49,6 +50,7 @@ class Owner:
 
 async def main(bus: Bus, settings: Settings) -> None:
     """Own jobs as they are opened."""
+    keep_freed_memory()
     async with AsyncExitStack() as stack:
         owner = Owner(bus, await stack.enter_async_context(Feed(bus, settings.coalesce)), settings)
         await stack.enter_async_context(bus.answering(Snapshot.pattern(), owner.snapshot))

@@ -19,7 +19,7 @@ from bus.claim import decoded_utterance, last_utterance
 from bus.feed import Stored, Work
 from bus.intake import Gap, Intake
 from bus.messages import Dead, Source, SpeechOptions, Utterance, dead_letter
-from processors.vad.core import FRAME, WARM_UP, Segment, Segmenter
+from processors.vad.core import Segment, Segmenter
 from processors.vad.settings import Plan
 from processors.vad.webrtc import detector
 
@@ -79,7 +79,7 @@ class Checkpointed:
         """Stand behind the last utterance."""
         self._index = done.index + 1 if done else 0
         self._start, self._continues = (done.end, done.continues) if done else (0, False)
-        # A new detector is warmed with the sound before the checkpoint, which is therefore read first.
+        # What a detector says of what comes depends on what was before, which is therefore read first.
         self._intake = Intake(self._start)
 
     async def _read(self, after: int) -> None:
@@ -125,7 +125,7 @@ class Checkpointed:
     def _forget(self) -> None:
         """Let go what cannot be asked for any more; to be called now and then."""
         if self._segmenter is not None:
-            self._intake.forget(self._segmenter.floor - WARM_UP * FRAME)
+            self._intake.forget(self._plan.parameters.listen_from(self._segmenter.floor))
 
     def _on_stored(self, segment: Segment) -> None:
         """An utterance was stored."""
@@ -140,7 +140,7 @@ class Checkpointed:
         return last
 
     def _hear(self, pcm: bytes) -> list[Segment]:
-        """Take the sound that follows; what lies before the checkpoint only warms the detector up."""
+        """Take the sound that follows; what lies before the checkpoint only tells which frames are voiced."""
         if self._segmenter is None:
             self._before += pcm
             over = (self._intake.expected - self._start) * WIDTH
@@ -184,7 +184,7 @@ class Checkpointed:
                     end=segment.end,
                     pcm=segment.pcm,
                     continues=segment.continues,
-                    audio_seq=self._intake.sequence_of(segment.end - WARM_UP * FRAME),
+                    audio_seq=self._intake.sequence_of(self._plan.parameters.listen_from(segment.end)),
                     epoch=self._epoch,
                     options=self._options,
                 )

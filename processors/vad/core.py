@@ -3,57 +3,36 @@
 Rules, each of which has a test:
 
 1. Time is a sample index, and a decision is made per frame: how the sound was cut into chunks cannot change the result.
-2. After each segment everything starts anew at the segment's end, with a detector that has heard only the `WARM_UP`
-   frames before it. What follows is therefore a function of (`end` and `continues` of the last segment, the sound from
-   `WARM_UP` frames before that end on), and whoever continues from there decides the same.
+2. After each segment everything but the detector starts anew at the segment's end, and which frames are voiced is the
+   same for everyone (`hearing.py`). What follows is therefore a function of (`end` and `continues` of the last segment,
+   the sound from `listen_from` that end on), and whoever continues from there decides the same.
 3. A run of voiced frames long enough to open a segment is inside segments, whole, wherever a long one is cut.
 4. A segment is never longer than `max_ms`. It is cut where it is quietest, and its successor starts open; a successor
-   in which nobody goes on speaking is dropped, and the detector then simply carries on.
+   in which nobody goes on speaking is dropped.
 5. A mark among the sound ends what is open there, unless somebody has spoken since it was asked for; who goes on to
-   speak begins another segment. It keeps its place: sound that is heard again meets it again.
+   speak begins another segment. Met again, after a take-over, it changes nothing.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import numpy as np
 
-from bus.messages import RATE, WIDTH
-
-FRAME_MS = 30
-FRAME = RATE * FRAME_MS // 1000
-"""Samples in a frame, the unit of decision."""
-
-_FRAME_BYTES = FRAME * WIDTH
-
-WARM_UP = 50
-"""Frames that a new detector hears before its decisions count; webrtcvad's noise estimate needs about that many."""
-
-COLD_START = 20
-"""Frames that a new detector hears twice where there is nothing before them, because webrtcvad takes the first faint
-noise of its life for speech. No segment ends later for that wait: it is as long as the usual hangover."""
+from bus.messages import WIDTH
+from processors.vad.hearing import FRAME, FRAME_MS, DetectorFactory, Hearing, first_frame, listen_from
 
 SEARCH_MS = 5_000
 """How much of the end of a segment that became too long is searched for the quietest place."""
+
+_MANY = 100  # frames whose judgement is forgotten at a time
 
 SMOOTHING = 2
 """Frames over which loudness is taken there. Of 1,000 cuts in noisy speech with 60 to 350 ms between sentences, 28 miss
 the gap with two frames, 188 with one (a plosive is as quiet as a gap) and 65 with three (short gaps are passed over).
 """
-
-
-class Detector(Protocol):
-    """Hears one stream of sound."""
-
-    def __call__(self, frame: bytes, /) -> bool:
-        """Whether the next frame, `FRAME` samples, is voiced; what was heard before may influence that."""
-
-
-DetectorFactory = Callable[[], Detector]
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +89,10 @@ class Parameters:
         if self.max_ms < least:
             raise ValueError(f"max_ms is {self.max_ms}: at least {least} is accepted, twice onset_ms + padding_ms")
 
+    def listen_from(self, end: int) -> int:
+        """First sample that is needed to go on after a segment that ended before sample `end`."""
+        return listen_from(max(0, end - _frames(self.onset_ms) * FRAME))  # voiced frames may reach across a cut
+
 
 def _frames(ms: int) -> int:
     return (ms + FRAME_MS // 2) // FRAME_MS
@@ -119,8 +102,8 @@ class Segmenter:
     """Cuts one stream of mono s16le sound at 16 kHz into segments of speech.
 
     To continue where another one stopped: `start` and `continues` are the `end` and `continues` of the last segment,
-    and `before` is the sound before `start` (at least `WARM_UP` frames, or all there is without a gap).
-    Frames are counted from `start`.
+    and `before` is the sound before `start`: from `parameters.listen_from(start)` on or earlier, or all that there is
+    without a gap.
     """
 
     def __init__(
@@ -137,11 +120,9 @@ class Segmenter:
         self._padding = _frames(parameters.padding_ms) * FRAME
         self._hangover = _frames(parameters.hangover_ms) * FRAME
         self._max = parameters.max_ms // FRAME_MS * FRAME
-        self._sound = deque([_whole(before)])  # as it came, because to collect it in one place is to move it often
-        self._origin = start - len(before) // WIDTH  # sample that `_sound` begins with
-        self._heard = start
-        self._marks: deque[_Mark] = deque()  # from `floor` on
-        self._passed = 0  # marks that have been met since the last beginning, or lie before it
+        self._marks: deque[_Mark] = deque()  # those that are still to be met, while too little was heard
+        self._listen(start - len(_whole(before)) // WIDTH, start)
+        self._voiced += self._hearing.feed(before)
         self._begin(start, continues)
 
     @property
@@ -154,7 +135,7 @@ class Segmenter:
         """First sample that the next segment may contain."""
         if self._open:
             return self._start
-        return max(self._start, self._at - self._run * FRAME - self._padding)
+        return max(self._start, min(self._at, self._heard) - self._run * FRAME - self._padding)
 
     @property
     def speaking(self) -> bool:
@@ -176,9 +157,7 @@ class Segmenter:
         """Take the next samples, any number; returns the segments that ended. Raises ValueError for half a sample."""
         self._sound.append(_whole(pcm))
         self._heard += len(pcm) // WIDTH
-        self._undecided += pcm
-        if self._cold and self._heard - self._at < COLD_START * FRAME:
-            return []
+        self._voiced += self._hearing.feed(pcm)
         segments = self._decide()
         self._forget()
         return segments
@@ -192,22 +171,18 @@ class Segmenter:
             raise ValueError(f"cannot cut at sample {at}: sound up to {self._heard} has been heard")
         if self._marks and self._marks[-1].place == self._heard:  # of several in one place the latest says all
             at = max(at, self._marks.pop().at)
-            self._passed = min(self._passed, len(self._marks))
         self._marks.append(_Mark(self._heard, at))
-        begun = self._at if self._cold else None
-        segments = self._decide()
-        if begun is not None and not segments:
-            # Too little was heard to judge by. What comes begins anew, and meets the mark once there is enough.
-            self._begin(begun, self._continues)
+        segments = self._cut_early() if self._hearing.cold else self._decide()
         self._forget()
         return segments
 
     def finish(self) -> list[Segment]:
         """End of the stream: returns what is still open, and what is left of a frame with the frame before it."""
+        self._voiced += self._hearing.finish()
         segments = self._decide()
         while self._open:
             segments += self._close(self._heard)
-            segments += self._decide()  # what comes after the end of a segment is heard again, now as ever
+            segments += self._decide()  # what comes after the end of a segment is decided again, now as ever
         return segments
 
     def skip(self, to: int) -> list[Segment]:
@@ -220,90 +195,89 @@ class Segmenter:
         if to == self._heard:
             return []
         segments = self.finish()
-        self._sound.clear()
-        self._origin = self._heard = to
+        self._listen(to, to)
         self._begin(to, continues=False)
         return segments
 
+    def _listen(self, origin: int, start: int) -> None:
+        """A stretch of sound begins at sample `origin`; what may be in segments, at `start`."""
+        self._hearing = Hearing(self._new_detector, origin)
+        self._voiced: list[bool] = []  # whether they are, frames from `_first` on
+        self._first = first_frame(origin)
+        self._sound: deque[bytes] = deque()  # as it came, because to collect it in one place is to move it often
+        self._origin = self._heard = start  # where that begins and ends
+
     def _begin(self, at: int, continues: bool) -> None:
         """Start anew at sample `at`."""
-        self._detector = self._new_detector()
-        self._at = at  # the frame to decide next
+        keep = max(at, self._origin)
+        self._sound, self._origin = deque([self._pcm(keep, self._heard)]), keep
+        self._at = first_frame(at) * FRAME  # the frame to decide next
         self._start = at  # of the open segment; otherwise the least that the next one may have
         self._open = self._continues = continues
-        self._passed = sum(mark.place < at for mark in self._marks)
         self._spoken: int | None = None  # where the first voiced frames in a row that suffice for an onset begin
         self._voiced_end = at  # end of the last voiced frame
-        keep = max(self._origin, at - WARM_UP * FRAME)
-        sound, begin = self._pcm(keep, self._heard), (at - keep) * WIDTH
-        self._sound, self._origin = deque([sound]), keep
-        self._undecided = sound[begin:]  # from `_at` on
-        before = (at - keep) // FRAME
-        self._cold = before == 0
-        run = self._warm_up(sound[begin - before * _FRAME_BYTES :], before)
-        self._run = run if continues else 0  # voiced frames in a row; they may reach across a cut
-
-    def _warm_up(self, sound: bytes, frames: int) -> int:
-        """Let the detector hear the first frames; returns how many voiced ones in a row were the last of them."""
-        run = 0
-        for at in range(0, frames * _FRAME_BYTES, _FRAME_BYTES):
-            run = run + 1 if self._detector(sound[at : at + _FRAME_BYTES]) else 0
-        return run
+        self._run = 0  # voiced frames in a row, from here on
 
     def _decide(self) -> list[Segment]:
-        """Decide every whole frame there is."""
+        """Decide every frame that can be judged."""
         segments: list[Segment] = []
-        if self._cold:
-            self._warm_up(self._undecided, min(COLD_START, (self._heard - self._at) // FRAME))
-            self._cold = False
-        undecided, begin = self._undecided, 0
         while True:
-            if self._marks and (mark := self._next_mark()) is not None:
-                if not self._open or self._voiced_end > mark.at:
-                    self._passed += 1
-                    continue
-                ended = self._close(mark.place)
-            elif (end := begin + _FRAME_BYTES) <= len(undecided):
-                ended = self._decide_frame(undecided[begin:end])
-                begin = end
+            if self._marks and self._marks[0].place < self._at + FRAME:  # met before all of the next frame was there
+                mark = self._marks.popleft()
+                if self._open and self._voiced_end <= mark.at:
+                    segments += self._close(mark.place)
+            elif (at := self._at // FRAME - self._first) < len(self._voiced):
+                if ended := self._decide_frame(self._voiced[at]):
+                    segments += ended
             else:
-                self._undecided = undecided[begin:]
                 return segments
-            if ended:  # and everything has begun anew
-                segments += ended
-                undecided, begin = self._undecided, 0
 
-    def _decide_frame(self, frame: bytes) -> list[Segment]:
+    def _decide_frame(self, voiced: bool) -> list[Segment] | None:
         self._at = end = self._at + FRAME
-        if self._detector(frame):
-            self._hear_voice()
-        else:
+        if not voiced:
             self._run = 0
+        else:
+            self._run += 1
+            self._voiced_end = end
+            if self._spoken is None:
+                self._hear_voice()
         if self._open:
             if end - self._voiced_end >= self._hangover:
                 return self._close(end)
-            if end - self._start >= self._max:
+            if end + FRAME - self._start > self._max:
                 return self._end(self._quietest(), continues=True)
-        return []
+        return None
 
-    def _next_mark(self) -> _Mark | None:
-        """The next mark, if it was met before all of the next frame was there."""
-        if self._passed == len(self._marks) or self._marks[self._passed].place >= self._at + FRAME:
-            return None
-        return self._marks[self._passed]
+    def _cut_early(self) -> list[Segment]:
+        """A mark before enough was heard to judge by: what it cuts is guessed, and what follows begins anew.
+
+        There the mark is met again once there is enough.
+        """
+        at, continues, marks = self._start, self._continues, list(self._marks)
+        self._voiced = self._hearing.guess()
+        segments = self._decide()
+        self._voiced = []
+        if segments:
+            at, continues = segments[-1].end, segments[-1].continues
+        self._begin(at, continues)
+        self._marks = deque(mark for mark in marks if mark.place >= at)
+        return segments
 
     def _hear_voice(self) -> None:
-        self._voiced_end = self._at
-        self._run += 1
-        if self._run >= self._onset and self._spoken is None:
-            self._start, self._open, self._spoken = self.floor, True, self._at - self._run * FRAME
+        """The last frame may have been the one that suffices for an onset."""
+        run, at = self._run, self._at // FRAME - self._first
+        if self._continues and self._at - run * FRAME == self._start:  # the run may reach across the cut
+            while run < min(self._onset, at) and self._voiced[at - run - 1]:
+                run += 1
+        if run >= self._onset:
+            self._start, self._open, self._spoken = self.floor, True, self._at - run * FRAME
 
     def _close(self, limit: int) -> list[Segment]:
         silent = self._voiced_end < self._at
         return self._end(min(self._voiced_end + self._padding, limit) if silent else limit, continues=False)
 
     def _end(self, end: int, continues: bool) -> list[Segment]:
-        """The open segment ends at `end`; what was heard after that will be heard again."""
+        """The open segment ends at `end`; what comes after that is decided again."""
         if self._spoken is None:
             self._open = False
             return []
@@ -330,14 +304,15 @@ class Segmenter:
         return sound[(start - self._origin) * WIDTH : (end - self._origin) * WIDTH]
 
     def _forget(self) -> None:
-        """Drop what can be neither in a segment nor in a warm-up any more."""
+        """Drop what can be in no segment any more."""
         floor = self.floor
-        while (after := self._origin + len(self._sound[0]) // WIDTH) <= floor - WARM_UP * FRAME:
+        while self._sound and (after := self._origin + len(self._sound[0]) // WIDTH) <= floor:
             self._sound.popleft()
             self._origin = after
-        while self._passed and self._marks[0].place < floor:
-            self._marks.popleft()
-            self._passed -= 1
+        spare = floor // FRAME - self._onset - self._first
+        if spare > _MANY:
+            del self._voiced[:spare]
+            self._first += spare
 
 
 def _whole(pcm: bytes) -> bytes:

@@ -7,7 +7,7 @@ from functools import partial
 import webrtcvad
 
 from bus.messages import RATE
-from processors.vad.core import Detector
+from processors.vad.hearing import Detector
 
 
 def detector(aggressiveness: int) -> Detector:

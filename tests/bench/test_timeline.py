@@ -8,7 +8,8 @@ import pytest
 from audio import decode
 from bench.timeline import FIGURES, STAGES, Endpointing, Timeline, percentiles
 from bus.messages import WIDTH, Utterance
-from processors.vad.core import FRAME, Parameters, Segmenter
+from processors.vad.core import Parameters, Segmenter
+from processors.vad.hearing import FRAME
 from processors.vad.webrtc import detector
 from tools.system import ROOT
 

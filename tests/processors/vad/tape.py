@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from bus.messages import WIDTH
-from processors.vad.core import FRAME, WARM_UP, DetectorFactory, Parameters, Segment, Segmenter
+from processors.vad.core import Parameters, Segment, Segmenter
+from processors.vad.hearing import FRAME, DetectorFactory
 
 
 @dataclass(frozen=True)
@@ -76,7 +77,7 @@ def _cuts(start: int, end: int, chunks: tuple[int, ...]) -> Iterator[tuple[int, 
 def resume(new_detector: DetectorFactory, parameters: Parameters, tape: Tape, last: Segment) -> Segmenter:
     """A segmenter that goes on after `last`, and knows no more than the tape around its end."""
     stretch = next(stretch for stretch in tape if stretch.start < last.end <= stretch.end)
-    before = stretch.sound(max(stretch.start, last.end - WARM_UP * FRAME), last.end)
+    before = stretch.sound(max(stretch.start, parameters.listen_from(last.end)), last.end)
     return Segmenter(new_detector, parameters, start=last.end, continues=last.continues, before=before)
 
 

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from audio.decode import decode
 from bus.messages import RATE
-from processors.vad.core import FRAME, WARM_UP, Parameters, Segment, Segmenter
+from processors.vad.core import Parameters, Segment, Segmenter
+from processors.vad.hearing import FRAME, WARM_UP
 from processors.vad.webrtc import detector
 from tests.processors.vad.tape import Stretch, assert_anyone_can_take_over, play
 
