@@ -74,7 +74,7 @@ async def test_a_reader_of_many_leaves_what_comes_for_a_while(bus: Bus, monkeypa
 
 async def test_a_reader_of_many_takes_the_sound_of_a_job_in_strides(bus: Bus, monkeypatch: pytest.MonkeyPatch) -> None:
     """What is more than sound does not wait, and neither does what nothing follows on, for long."""
-    monkeypatch.setattr("bus.feed.STRIDE", 4 * (16 + 960))
+    monkeypatch.setattr("bus.feed.STRIDE", 2 * (16 + 960))
     taken: list[list[int]] = []
 
     def hear(stored: list[Stored]) -> Work | None:
@@ -86,11 +86,14 @@ async def test_a_reader_of_many_takes_the_sound_of_a_job_in_strides(bus: Bus, mo
         await wait_until(lambda: feed._wire.gather, description="it follows")
         (follower,) = feed._followers
         await wait_until(lambda: follower._awake is not None, description="it has read the stream")
+        other = asyncio.create_task(feed.follow("b", lambda _: None))
+        await wait_until(lambda: follower.stride == 4 * (16 + 960), description="there are two")
         for at in range(11):
             cut = AudioFrame(at * 480, b"", cut=True)
             await bus.store("audio.a", encode_audio(cut if at == 5 else AudioFrame(at * 480, bytes(960))))
         await wait_until(lambda: sum(map(len, taken)) == 11, description="all of it")
         following.cancel()
+        other.cancel()
     assert taken == [[1, 2, 3, 4], [5, 6], [7, 8, 9, 10], [11]]
 
 
