@@ -144,29 +144,27 @@ class AudioTrack(Window):
         while self.full:
             await self._wait()
 
-    async def send(self, pcm: bytes) -> None:
+    async def send(self, *sound: bytes) -> None:
         """Publish the samples that follow, after a cut that is under way; waits while the window is full."""
         async with self._turn:
-            await self.room()
-            self.publish(pcm)
+            while sound:
+                await self.room()
+                sound = self.publish(*sound)
 
-    def publish(self, pcm: bytes) -> bool:
-        """Publish the samples that follow, full or not; whether it is full now. Not while a cut is under way.
+    def publish(self, *sound: bytes) -> tuple[bytes, ...]:
+        """Publish the samples that follow; returns what there is no room for. Not while a cut is under way.
 
-        pcm: mono s16le at 16 kHz.
+        sound: mono s16le at 16 kHz; pieces that come together are stored together, as far as that pays.
         """
-        if self.take(pcm):
-            self._wire.send(self._packed)
-        return self.full
-
-    def _packed(self) -> bytes:
-        # While the line is away this is dropped: it stays in the window, and is sent again.
         if not self.under_way:
-            self._quiet_since = self._moved_at = self._wire.flushed_at
-        messages = self.pack()
-        if len(messages) == 1:
-            return self._encode(*messages[0])
-        return b"".join([self._encode(*message) for message in messages])
+            self._quiet_since = self._moved_at = self._clock()
+        taken = 0
+        while taken < len(sound) and not self.full:
+            self.take(sound[taken])
+            taken += 1
+        for message in self.pack():
+            self._wire.send(self._encode(*message))  # dropped while the line is away: it is in the window
+        return sound[taken:]
 
     def _encode(self, token: int, end: int, pcm: bytes) -> bytes:
         head = encode_header(end - len(pcm) // WIDTH, pcm, self._generation)

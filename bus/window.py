@@ -1,9 +1,9 @@
 """Go-back-N, the sender's side: what has been sent and is not known to be stored. Pure.
 
-What is taken before there is time to send it becomes one message, because what a message costs hardly depends on its
-length. Messages are sent without waiting for each other's acknowledgement, so message n can be refused and n + 1 be
-stored. Therefore only the contiguous watermark counts, and after any refusal or silence everything from there is sent
-again. Each sending of a message has its own token; an ack of an earlier sending says nothing about the current one.
+What is taken together becomes one message, because what a message costs hardly depends on its length. Messages are sent
+without waiting for each other's acknowledgement, so message n can be refused and n + 1 be stored. Therefore only the
+contiguous watermark counts, and after any refusal or silence everything from there is sent again. Each sending of a
+message has its own token; an ack of an earlier sending says nothing about the current one.
 """
 
 from __future__ import annotations
@@ -77,11 +77,10 @@ class Window:
         """Whether messages are unacknowledged; what was taken since may wait to be one."""
         return bool(self._sounds)
 
-    def take(self, pcm: bytes) -> bool:
-        """Take the sound that follows, not empty; whether `pack` has to be called, sooner or later."""
+    def take(self, pcm: bytes) -> None:
+        """Take the sound that follows, not empty, for the next `pack`."""
         self.sent += len(pcm) // WIDTH
         self._taken.append(pcm)
-        return len(self._taken) == 1
 
     def pack(self) -> list[tuple[int, int, bytes]]:
         """Make messages of what was taken, mostly one."""

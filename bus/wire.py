@@ -2,8 +2,7 @@
 
 nats-py makes a task switch and several objects for each message, about 22 us for a publish with its ack; here it is 4.
 So only publishing with a reply subject and plain subscriptions are here, and everything else stays with nats-py. Lines
-are written at most once in `FLUSH` seconds, which makes one system call of many at the server, too, and lets a sender
-make one message of what it has by then.
+are written at most once in `FLUSH` seconds, which makes one system call of many at the server, too.
 Source for the protocol: "Client Protocol" of the NATS documentation.
 """
 
@@ -53,15 +52,14 @@ class Wire:
 
     def __init__(self, bus: Bus) -> None:
         self.reconnected: set[Callable[[], None]] = set()
-        self.flushed_at = 0.0
-        """When what was to be sent was written last, or is being written now; seconds of the event loop."""
         self._bus = bus
         self._gather = 0.0
         self._line: _Line | None = None
         self._subjects: dict[bytes, str] = {}
         self._takes: dict[bytes, Take] = {}
         self._count = 0
-        self._outgoing: list[bytes | Callable[[], bytes]] = []
+        self._outgoing: list[bytes] = []
+        self._flushed_at = 0.0  # seconds of the event loop
 
     async def __aenter__(self) -> Self:
         self._loop = asyncio.get_running_loop()
@@ -97,8 +95,8 @@ class Wire:
         """A subject prefix for replies to this program alone."""
         return self._bus.nc.new_inbox()
 
-    def send(self, message: bytes | Callable[[], bytes]) -> None:
-        """Send a whole `PUB` with its payload; a function is called when that is written, or dropped."""
+    def send(self, message: bytes) -> None:
+        """Send a whole `PUB` with its payload."""
         # Whether a flush is due shows in the list, so that a message costs little more than its place there.
         self._outgoing.append(message)
         if len(self._outgoing) == 1:
@@ -131,18 +129,17 @@ class Wire:
                 await self._line.ping()
 
     def _schedule(self) -> None:
-        wait = self.flushed_at + FLUSH - self._loop.time()
+        wait = self._flushed_at + FLUSH - self._loop.time()
         if wait > 0:
             self._loop.call_later(wait, self._flush)
         else:
             self._loop.call_soon(self._flush)
 
     def _flush(self) -> None:
-        self.flushed_at = self._loop.time()
+        self._flushed_at = self._loop.time()
         outgoing, self._outgoing = self._outgoing, []
-        lines = [message if isinstance(message, bytes) else message() for message in outgoing]
-        if lines and self._line is not None:
-            self._line.write(b"".join(lines))
+        if outgoing and self._line is not None:
+            self._line.write(b"".join(outgoing))
 
     async def _keep_open(self, line: _Line) -> None:
         while True:

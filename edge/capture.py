@@ -146,13 +146,9 @@ class Capture:
 
     def _take(self, said: Said) -> Step | None:
         try:
-            if isinstance(said, bytes):
-                self._session.check_audio(said)
-                pcm = said if self._as_is else self._converter.push(said)
-                if pcm and self._track.publish(pcm):
-                    # Nothing is read while this waits, and TCP makes the client wait too.
-                    return self._track.room()
-            elif isinstance(said, Gone):
+            if isinstance(said, (bytes, list)):
+                return self._publish([said] if isinstance(said, bytes) else said)
+            if isinstance(said, Gone):
                 self._end("disconnect" if said.code in _GOOD_BYE else "lost")
             else:
                 return self._obey(said)
@@ -164,6 +160,31 @@ class Capture:
             log.exception("capture failed", job=self._job)
             return self._fail()
         return None
+
+    def _publish(self, messages: list[bytes]) -> Step | None:
+        """Publish sound that came together; raises what is wrong with the first message."""
+        sound, wrong = [], []
+        for at, message in enumerate(messages):
+            try:
+                self._session.check_audio(message)
+                pcm = message if self._as_is else self._converter.push(message)
+            except (ProtocolError, AudioError):
+                if at == 0:
+                    raise
+                wrong = messages[at:]  # which is dealt with once what came before it is published
+                break
+            if pcm:
+                sound.append(pcm)
+        rest = self._track.publish(*sound)
+        if rest or wrong:
+            return self._go_on(rest, wrong)
+        # Nothing is read while this waits, and TCP makes the client wait too.
+        return self._track.room() if self._track.full else None
+
+    async def _go_on(self, sound: tuple[bytes, ...], messages: list[bytes]) -> None:
+        await self._track.send(*sound)
+        if messages and (step := self._take(messages)) is not None:
+            await step
 
     def _obey(self, text: str) -> Step | None:
         command = self._session.command(text)

@@ -42,7 +42,9 @@ class Gone(NamedTuple):
     code: int
 
 
-Said = bytes | str | Gone
+Said = bytes | list[bytes] | str | Gone
+"""A message, or several binary ones that came together."""
+
 Step = Coroutine[Any, Any, Any]
 Take = Callable[[Said], Step | None]
 """Takes what was said at once, or returns what has to be awaited before anything else is taken; it does not raise."""
@@ -77,7 +79,7 @@ class Inlet:
         """Whether the client has left without a word."""
         return bool(self._waiting) and isinstance(self._waiting[0], Gone)
 
-    def hear(self, said: bytes | str) -> None:
+    def hear(self, said: bytes | list[bytes] | str) -> None:
         """Something came from the client."""
         self.heard = True
         if self._take is None or self._step is not None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from websockets.frames import apply_mask  # type: ignore[attr-defined]  # in C, where that is built
 
 _BINARY = 0x82
@@ -65,11 +63,12 @@ class Messages:
             raise Violation(INVALID_TEXT, "a text message is not UTF-8") from None
 
 
-def take_whole_frames(data: bytes, hear: Callable[[bytes], None]) -> int:
-    """Hand over the whole binary messages of up to 65,535 bytes that a client's data begins with, where a frame begins.
+def whole_frames(data: bytes) -> tuple[list[bytes], int]:
+    """The whole binary messages of up to 65,535 bytes that a client's data begins with, where a frame begins.
 
-    Returns where the first frame begins that is something else, or not all there.
+    Also gives where the first frame begins that is something else, or not all there.
     """
+    messages = []
     at, size = 0, len(data)
     while at + 8 <= size and data[at] == _BINARY:
         begin, length = at + 6, data[at + 1] - MASKED
@@ -80,9 +79,9 @@ def take_whole_frames(data: bytes, hear: Callable[[bytes], None]) -> int:
         end = begin + length
         if end > size:
             break
-        hear(apply_mask(data[begin:end], data[begin - 4 : begin]))
+        messages.append(apply_mask(data[begin:end], data[begin - 4 : begin]))
         at = end
-    return at
+    return messages, at
 
 
 def answer_to_close(code: int) -> int:

@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
-from edge.frames import take_whole_frames
+from edge.frames import whole_frames
 
 
 class Reading(asyncio.Protocol):
@@ -17,8 +17,8 @@ class Reading(asyncio.Protocol):
 
     __slots__ = ("_hear", "_picows", "between_frames")
 
-    def __init__(self, picows: Any, hear: Callable[[bytes], None]) -> None:
-        """picows: its `asyncio.BufferedProtocol`. hear: is handed the messages that picows is not."""
+    def __init__(self, picows: Any, hear: Callable[[list[bytes]], None]) -> None:
+        """picows: its `asyncio.BufferedProtocol`. hear: is handed the messages that picows is not, as they came."""
         self.between_frames = False
         """Whether picows waits for the beginning of a message. It says so, and something else goes to it then."""
         self._picows = picows
@@ -26,9 +26,13 @@ class Reading(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """As of `asyncio.Protocol`."""
-        at = take_whole_frames(data, self._hear) if self.between_frames else 0
-        if at == len(data):
-            return
+        at = 0
+        if self.between_frames:
+            messages, at = whole_frames(data)
+            if messages:
+                self._hear(messages)
+            if at == len(data):
+                return
         self.between_frames = False
         rest = memoryview(data)[at:]
         while rest:

@@ -15,12 +15,12 @@ from websockets.http11 import Request
 from websockets.protocol import State
 
 from edge.connection import await_bytes
-from edge.frames import MASKED, TWO_BYTES, take_whole_frames
+from edge.frames import MASKED, TWO_BYTES, whole_frames
 
 MESSAGES = "stenobus.messages"
 """Extension of the scope; its value is the connection's `ShortcutProtocol`."""
 
-Hear = Callable[[bytes | str], None]
+Hear = Callable[[bytes | list[bytes] | str], None]
 
 
 class ShortcutProtocol(WebSocketsSansIOProtocol):
@@ -31,7 +31,10 @@ class ShortcutProtocol(WebSocketsSansIOProtocol):
     _head = b""  # the beginning of a frame, too short to say how long it is
 
     def attach(self, hear: Hear) -> None:
-        """From now on have `hear` called with each message; first with those that came already."""
+        """From now on have `hear` called with each message, or with those that came together, if they are binary.
+
+        It is first called with those that came already.
+        """
         self._hear = hear
         self.resume()
         for _ in range(self.queue.qsize()):
@@ -85,7 +88,9 @@ class ShortcutProtocol(WebSocketsSansIOProtocol):
             return
         at = 0
         if self._hear is not None and not (self._left or self._head or self.frames):
-            at = take_whole_frames(data, self._hear_open)
+            messages, at = whole_frames(data)
+            if messages and not self.close_sent:
+                self._hear(messages)
         if at < len(data):
             rest = data[at:] if at else data
             self._follow(rest)
@@ -104,10 +109,6 @@ class ShortcutProtocol(WebSocketsSansIOProtocol):
             return
         self.frames = []
         self._hear(said)
-
-    def _hear_open(self, data: bytes) -> None:
-        if self._hear is not None and not self.close_sent:
-            self._hear(data)
 
     def _follow(self, data: bytes) -> None:
         """Know where frames end in what goes the usual way."""

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from websockets.frames import Opcode
 
 from edge.connection import Gone, Inlet, Said
-from edge.frames import take_whole_frames
+from edge.frames import whole_frames
 from edge.listener import listening
 from tests.edge.raw import Raw, closing, frame, raw
 from tests.edge.test_shortcut import Sent, run, said
@@ -29,7 +29,7 @@ async def heard(at_once: bytes = b"") -> AsyncIterator[tuple[Raw, list[Said]]]:
     found: list[Said] = []
 
     async def serve(_connection: object, inlet: Inlet, *_: object) -> None:
-        inlet.open(found.append)
+        inlet.open(lambda said: found.extend(said if isinstance(said, list) else [said]))
         await inlet.gone.wait()
 
     services: Any = SimpleNamespace(bus=SimpleNamespace(stopping=asyncio.Event()))
@@ -80,7 +80,6 @@ async def test_nothing_is_heard_behind_what_is_wrong(wrong: bytes) -> None:
 
 
 def test_only_whole_masked_binary_messages_are_taken() -> None:
-    found: list[bytes] = []
     long = bytes(65_535)
     begin = frame(Opcode.BINARY, b"") + frame(Opcode.BINARY, b"\x01" * 125) + frame(Opcode.BINARY, long)
     rests = [
@@ -94,8 +93,6 @@ def test_only_whole_masked_binary_messages_are_taken() -> None:
         frame(Opcode.PING, b"abc"),
     ]
     for rest in rests:
-        found.clear()
         # An empty message is too short to be told from the head of a longer one, and goes the usual way.
-        assert take_whole_frames(begin[6:] + rest, found.append) == len(begin) - 6
-        assert found == [b"\x01" * 125, long]
-    assert take_whole_frames(frame(Opcode.BINARY, b""), found.append) == 0
+        assert whole_frames(begin[6:] + rest) == ([b"\x01" * 125, long], len(begin) - 6)
+    assert whole_frames(frame(Opcode.BINARY, b"")) == ([], 0)

@@ -68,7 +68,7 @@ class Listening:
         await send({"type": "websocket.accept"})
         self.shortcut = scope["extensions"][MESSAGES]
         await self.go.wait()
-        self.shortcut.attach(self.heard.append)
+        self.shortcut.attach(lambda said: self.heard.extend(said if isinstance(said, list) else [said]))
         message = await receive()
         assert message["type"] == "websocket.disconnect"
         self.code = message["code"]
