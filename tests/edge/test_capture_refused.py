@@ -6,10 +6,12 @@ import struct
 from typing import Any
 
 import pytest
+from websockets.frames import Opcode
 
 from bus import Bus
 from tests.edge.capturing import FRAME, closed, play_processors
 from tests.edge.conftest import LISTENERS, Edge, StartEdge, client
+from tests.edge.raw import frame, raw
 
 pytestmark = pytest.mark.parametrize("listener", LISTENERS, indirect=True)
 
@@ -39,6 +41,19 @@ async def test_audio_that_is_none_ends_the_connection_and_keeps_what_came_before
         assert error["code"] == code
         assert says in error["message"]
     assert (await closed(worker, job)).samples == (0 if options else 480)
+
+
+@pytest.mark.parametrize("frames", [3, 200], ids=["few", "more than are under way at a time"])
+async def test_what_came_together_with_something_wrong_but_before_it_is_kept(
+    edge: Edge, worker: Bus, frames: int
+) -> None:
+    job = await edge.create()
+    async with raw(f"{edge.sockets}/api/v1/stream/{job}") as line:
+        await line.until_told("connection_success")
+        line.send(*[frame(Opcode.BINARY, FRAME)] * frames, frame(Opcode.BINARY, b"odd"), frame(Opcode.BINARY, FRAME))
+        assert await line.closed() == 1008
+        assert line.told[-1]["code"] == "odd_length"
+    assert (await closed(worker, job)).samples == 480 * frames
 
 
 @pytest.mark.parametrize(
