@@ -324,6 +324,12 @@ class Bus:
             if not self.nc.is_closed:
                 await subscription.unsubscribe()
 
+    async def flushed(self) -> None:
+        """Return once the server has dealt with all that was said on this connection."""
+        # nats-py writes a flush's PING past what it has queued itself (2.16): only a second one comes behind all that.
+        await self.nc.flush()
+        await self.nc.flush()
+
     async def answered(self, subject: str, timeout: float = 2.0) -> bool:
         """Whether anybody answers a request on `subject`."""
         return await self.ask(subject, timeout) is not None
@@ -338,7 +344,7 @@ class Bus:
     async def announce(self, kind: str) -> None:
         """Say that a worker of this kind is ready: it answers `$SRV.PING.<kind>`, as NATS services do."""
         await add_service(self.nc, ServiceConfig(name=kind, version="0.1.0"))
-        await self.nc.flush()
+        await self.flushed()
 
     async def present(self, kind: str, timeout: float = 1.0) -> bool:
         """Whether a worker of this kind answers."""

@@ -82,7 +82,7 @@ async def test_a_crash_of_the_server_loses_nothing(nats_server: Server) -> None:
             acked = track.stored
             await nats_server.kill()
             await nats_server.start()
-            await bus.nc.flush()
+            await bus.flushed()
             assert len((await heard(bus, "a"))[0]) // 2 >= acked
         assert await sending == 480 * len(frames)
         assert await heard(bus, "a") == (b"".join(frames), True)

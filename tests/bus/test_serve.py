@@ -61,7 +61,7 @@ async def test_no_more_are_in_hand_than_asked_for(bus: Bus) -> None:
         nonlocal running, most
         running += 1
         most = max(most, running)
-        await bus.nc.flush()
+        await bus.flushed()
         running -= 1
         return segmented(opened)
 
@@ -79,7 +79,7 @@ async def test_garbage_is_dead_lettered_and_does_not_stop_the_others(bus: Bus, g
         return segmented(opened)
 
     await bus.nc.publish("events.a.opened", garbage)
-    await bus.nc.flush()
+    await bus.flushed()
     await bus.publish(Opened(job="b"))
     serving = asyncio.create_task(serve(bus, Opened, handle, durable="w"))
     await wait_until(lambda: settled(bus, "w"), description="both are settled")

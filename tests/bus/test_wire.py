@@ -16,7 +16,7 @@ import trustme
 from bus import Bus, connect
 from bus.wire import FLUSH, Wire
 from compose.servers import Server, nats_server
-from tests.support import connected_client, wait_until
+from tests.support import wait_until
 
 Heard = list[tuple[bytes, bytes, bytes]]
 
@@ -65,13 +65,23 @@ async def test_messages_of_every_size_come_whole_and_in_order(bus: Bus, gather: 
 
 
 async def test_what_it_publishes_arrives_with_its_reply_subject(bus: Bus) -> None:
-    async with Wire(bus) as wire, connected_client(bus.url) as (client, _):
-        subscription = await client.subscribe("there")
-        await client.flush()
+    async with Wire(bus) as wire, connect(bus.url) as other:
+        subscription = await other.nc.subscribe("there")
+        await other.flushed()
         for payload in (b"", b"\r\nPING\r\n", bytes(60_000)):
             wire.send(b"PUB there back.1 %d\r\n%b\r\n" % (len(payload), payload))
             message = await subscription.next_msg(20)
             assert (message.data, message.reply) == (payload, "back.1")
+
+
+async def test_once_flushed_the_server_knows_what_was_subscribed(bus: Bus) -> None:
+    async with Wire(bus) as wire:
+        for number in range(200):  # a flush that overtakes the subscription shows in one of forty
+            subscription = await bus.nc.subscribe(f"there.{number}")
+            await bus.flushed()
+            wire.tell(f"there.{number}", b"")
+            await wire.flushed()
+            await subscription.next_msg(5)
 
 
 async def test_without_a_listener_the_answer_has_no_payload(bus: Bus) -> None:
@@ -101,9 +111,9 @@ async def test_a_subscription_ends(bus: Bus) -> None:
 
 async def test_many_messages_are_few_writes(bus: Bus, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("bus.wire.FLUSH", 60)
-    async with Wire(bus) as wire, connected_client(bus.url) as (client, _):
-        subscription = await client.subscribe("there")
-        await client.flush()
+    async with Wire(bus) as wire, connect(bus.url) as other:
+        subscription = await other.nc.subscribe("there")
+        await other.flushed()
         for _ in range(3):
             wire.tell("there", b"first")  # after a quiet time: at once
         for _ in range(3):
@@ -132,7 +142,7 @@ async def test_after_a_crash_of_the_server_it_comes_back_by_itself(nats_server: 
             heard.clear()
             await wire.flushed()
             wire.tell("elsewhere", b"")
-            await bus.nc.flush()
+            await bus.flushed()
             await bus.nc.publish("here", b"again")
             await wait_until(lambda: heard, description="the subscription is there again")
             assert [payload for _, _, payload in heard] == [b"again"]

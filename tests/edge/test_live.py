@@ -200,8 +200,8 @@ async def test_a_client_that_does_not_read_is_told_the_newest_partial_and_every_
             await worker.create(Transcript(job=job, index=index, start=0, end=1, text=f"{index}" + "x" * 100_000))
         for end in range(500):
             await worker.publish(Partial(job=job, index=100, start=0, end=end, text=f"{end}"))
-        await worker.nc.flush()
-        await edge.bus.nc.flush()
+        await worker.flushed()
+        await edge.bus.flushed()
         quiet.transport.resume_reading()
         told: list[dict[str, Any]] = []
 

@@ -51,7 +51,7 @@ class Segmenter:
 async def segmenter(bus: Bus) -> AsyncIterator[Segmenter]:
     found = Segmenter(bus)
     subscription = await bus.nc.subscribe(Snapshot.pattern(), cb=found.answer)
-    await bus.nc.flush()
+    await bus.flushed()
     yield found
     await subscription.unsubscribe()
 
@@ -61,7 +61,7 @@ async def told(bus: Bus) -> AsyncIterator[list[Partial]]:
     """All interim results, as they come."""
     found: list[Partial] = []
     async with bus.listening(Partial, "*", found.append):
-        await bus.nc.flush()
+        await bus.flushed()
         yield found
 
 
@@ -74,7 +74,7 @@ async def drafting(url: str, engine: SpeechEngine, batch_size: int = 8) -> Async
         before = len(bus.nc._subs)
         task = asyncio.create_task(interim.run())
         await wait_until(lambda: len(bus.nc._subs) == before + 2, description="it listens")
-        await bus.nc.flush()  # and the server knows
+        await bus.flushed()  # and the server knows
         try:
             yield interim, scheduler
         finally:
@@ -205,7 +205,7 @@ async def test_a_draft_that_waits_goes_before_uploads(bus: Bus, nats_url: str, t
         await msg.respond(Snapshot(job=job, index=0, start=0, end=samples, pcm=bytes(2 * samples)).encode())
 
     await bus.nc.subscribe(Snapshot.pattern(), cb=keep)
-    await bus.nc.flush()
+    await bus.flushed()
     engine = Gated()
     async with drafting(nats_url, engine) as (_, scheduler):
         for job in ("j", "k"):
@@ -280,7 +280,7 @@ async def test_where_nobody_answers_at_all_the_next_one_is_made(bus: Bus, nats_u
         await bus.publish(Speaking(job="gone", index=0, start=0, end=480))
         segmenter = Segmenter(bus)
         await bus.nc.subscribe(Snapshot.pattern("here"), cb=segmenter.answer)
-        await bus.nc.flush()
+        await bus.flushed()
         await segmenter.speak("here", 1_000)
         await wait_until_told(told, 1)
     assert (engine.asked, [p.job for p in told]) == (1, ["here"])
@@ -300,7 +300,7 @@ async def test_what_cannot_be_read_or_decoded_ends_nothing(
 
     segmenter.mute.add("garbled")
     await bus.nc.subscribe(Snapshot.pattern("garbled"), cb=garbage)
-    await bus.nc.flush()
+    await bus.flushed()
     async with drafting(nats_url, Fussy()):
         await segmenter.speak("garbled", 100)
         await segmenter.speak("bad", 666)

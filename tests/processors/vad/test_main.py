@@ -313,7 +313,7 @@ async def test_an_edge_that_finds_the_bus_again_later_than_the_segmenter_keeps_i
         await nats_server.kill()
         await asyncio.sleep(2)  # longer than `abandoned`: at the reconnect the job has been silent for too long
         await nats_server.start()
-        await other.nc.flush()
+        await other.flushed()
         async with edge.answering("live.*.holder", knows):
             await wait_until(lambda: len(asked) >= 2, description="the edge is asked")
             assert not await edge.last_raw(Closed.pattern("a"))

@@ -63,7 +63,7 @@ async def test_a_stored_meeting_is_segmented_as_it_was(bus: Bus, segmenter: Bus,
         asked = Replay(job="a", generation=2, options=JobOptions(language="ko", model="m", prompt="names"))
         await bus.create(asked)
         found = await replayed(bus)
-        await bus.nc.flush()
+        await bus.flushed()
     assert cuts(await generation(bus, 2)) == cuts(await generation(bus, 1))
     await assert_as_calm_generation(bus, 2, meeting)
     assert found == Replayed(job="a", generation=2, segments=len(calm(meeting)), samples=len(meeting) // 2)
