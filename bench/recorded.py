@@ -28,8 +28,8 @@ class RecordingEdge(Watermarks):
         super().begin()
         recording = self
 
-        def answered(self: AudioTrack, token: int, *, refused: bool, data: bytes) -> None:
-            recording.answered(self, token, refused=refused, data=data)
+        def answered(self: AudioTrack, token: int, answer: bytes) -> None:
+            recording.answered(self, token, answer)
 
         AudioTrack.answered = answered  # type: ignore[method-assign]
 
@@ -37,10 +37,10 @@ class RecordingEdge(Watermarks):
         """Take ourselves away again."""
         AudioTrack.answered = self._answered  # type: ignore[method-assign]
 
-    def answered(self, track: AudioTrack, token: int, *, refused: bool, data: bytes) -> None:
+    def answered(self, track: AudioTrack, token: int, answer: bytes) -> None:
         """In the place of `AudioTrack.answered`."""
         before = track.stored
-        self._answered(track, token, refused=refused, data=data)
+        self._answered(track, token, answer)
         if track.stored > before:
             self.note(track.job, track.stored)
 

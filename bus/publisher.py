@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Sequence
 from typing import Self
 
 import structlog
@@ -65,8 +66,7 @@ class AudioPublisher:
         _, key, token = subject.rsplit(b".", 2)
         track = self._tracks.get(key)
         if track is not None:
-            # An ack without data is the server's "no responders": no stream listens, or JetStream is starting.
-            track.answered(int(token), refused=not answer or b'"error"' in answer[:12], data=answer)
+            track.answered(int(token), answer)
 
     async def _resend(self) -> None:
         while True:
@@ -137,7 +137,7 @@ class AudioTrack(Window):
     def waiting(self) -> float:
         """Seconds for which nothing of what is under way has been stored."""
         self._look_at_clock()
-        return self._clock() - self._moved_at if self.under_way or self._cutting else 0.0
+        return self._clock() - self._moved_at if self._cutting or not self.empty else 0.0
 
     async def room(self) -> None:
         """Wait while it is full."""
@@ -147,28 +147,27 @@ class AudioTrack(Window):
     async def send(self, *sound: bytes) -> None:
         """Publish the samples that follow, after a cut that is under way; waits while the window is full."""
         async with self._turn:
-            while sound:
+            rest: Sequence[bytes] = sound
+            while rest:
                 await self.room()
-                sound = self.publish(*sound)
+                rest = self.publish(rest)
 
-    def publish(self, *sound: bytes) -> tuple[bytes, ...]:
+    def publish(self, sound: Sequence[bytes]) -> Sequence[bytes]:
         """Publish the samples that follow; returns what there is no room for. Not while a cut is under way.
 
         sound: mono s16le at 16 kHz; pieces that come together are stored together, as far as that pays.
         """
-        if not self.under_way:
+        if self.empty:
             self._quiet_since = self._moved_at = self._clock()
-        taken = 0
-        while taken < len(sound) and not self.full:
-            self.take(sound[taken])
-            taken += 1
-        for message in self.pack():
-            self._wire.send(self._encode(*message))  # dropped while the line is away: it is in the window
-        return sound[taken:]
+        messages, rest = self.push(sound)
+        for token, end, pcm in messages:
+            self._send(token, end, pcm)
+        return rest
 
-    def _encode(self, token: int, end: int, pcm: bytes) -> bytes:
+    def _send(self, token: int, end: int, pcm: bytes) -> None:
         head = encode_header(end - len(pcm) // WIDTH, pcm, self._generation)
-        return b"%b%d %d\r\n%b%b\r\n" % (self._line, token, len(head) + len(pcm), head, pcm)
+        message = b"%b%d %d\r\n%b%b\r\n" % (self._line, token, len(head) + len(pcm), head, pcm)
+        self._wire.send(message)  # dropped while the line is away: it is in the window
 
     async def cut(self) -> None:
         """Ask that the open segment end where the audio stands; returns once that is stored, perhaps more than once."""
@@ -200,16 +199,17 @@ class AudioTrack(Window):
             await end_audio(self._bus, self.job, self.sent, after, self._generation)
             return self.sent
 
-    def answered(self, token: int, *, refused: bool, data: bytes) -> None:
+    def answered(self, token: int, answer: bytes) -> None:
         """The stream's answer to one sending."""
-        if refused:
+        # One without data is the server's "no responders": no stream listens, or JetStream is starting.
+        if not answer or answer.find(b'"error"', 0, 12) >= 0:
             self._look_at_clock()
             if not self.refused:
-                log.warning("audio refused, will be sent again", job=self.job, answer=data.decode(errors="replace"))
+                log.warning("audio refused, will be sent again", job=self.job, answer=answer.decode(errors="replace"))
                 self._refusals += 1
             self.refuse(token)
         elif self.ack(token):
-            self._last_ack = data
+            self._last_ack = answer
             self._advanced = True
             if self._awaited:
                 self._moved.set()
@@ -217,7 +217,7 @@ class AudioTrack(Window):
     def resend_if_due(self) -> int:
         """Send again from the watermark after a refusal (with backoff) or after silence; returns bytes of sound."""
         self._look_at_clock()
-        if not self.under_way:
+        if self.empty:
             return 0
         quiet = self._clock() - self._quiet_since
         backoff = min(_TICK * 2**self._refusals, ACK_TIMEOUT)
@@ -225,8 +225,8 @@ class AudioTrack(Window):
             return 0
         self._quiet_since = self._clock()
         again = self.resend()
-        for message in again:
-            self._wire.send(self._encode(*message))
+        for token, end, pcm in again:
+            self._send(token, end, pcm)
         return sum(len(pcm) for _, _, pcm in again)
 
     async def drained(self) -> None:

@@ -9,7 +9,7 @@ message has its own token; an ack of an earlier sending says nothing about the c
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Set
+from collections.abc import Sequence, Set
 from itertools import accumulate
 
 from bus.messages import WIDTH
@@ -25,6 +25,9 @@ MESSAGE_BYTES = 7_680
 comes in one piece stays in one."""
 
 
+Message = tuple[int, int, bytes]
+"""Its token, the index of the first sample after it, its sound."""
+
 _NONE: Set[int] = frozenset()
 
 
@@ -33,7 +36,6 @@ class Window:
 
     Tokens of one round are consecutive, so that a message's place follows from its token, and what can be told from
     something else is not kept: among many jobs each object of one is found in no cache.
-    Messages are given as (token, end, pcm): `end` is the index of the first sample after it.
     """
 
     __slots__ = (
@@ -42,7 +44,6 @@ class Window:
         "_most_messages",
         "_most_samples",
         "_sounds",
-        "_taken",
         "refused",
         "sent",
         "stored",
@@ -52,52 +53,43 @@ class Window:
         self.stored = start
         """All audio below this sample index is stored."""
         self.sent = start
-        """Index of the first sample not yet given to `take`."""
+        """Index of the first sample not yet given to `push`."""
         self.refused = False
         """A message came back: nothing advances before `resend`."""
         self._most_messages = most_messages
         self._most_samples = most_bytes // WIDTH
-        self._taken: list[bytes] = []
         self._sounds: deque[bytes] = deque()  # of each message
         self._first = 0  # token of the oldest one
         self._early = _NONE  # tokens of messages that are stored behind one that is not
 
     @property
     def full(self) -> bool:
-        """Whether `take` must wait."""
+        """Whether `push` must wait."""
         return self.sent - self.stored >= self._most_samples or len(self._sounds) >= self._most_messages
 
     @property
     def empty(self) -> bool:
-        """Whether all that was taken is stored."""
-        return self.sent == self.stored
+        """Whether all that was pushed is stored."""
+        return not self._sounds
 
-    @property
-    def under_way(self) -> bool:
-        """Whether messages are unacknowledged; what was taken since may wait to be one."""
-        return bool(self._sounds)
-
-    def take(self, pcm: bytes) -> None:
-        """Take the sound that follows, not empty, for the next `pack`."""
-        self.sent += len(pcm) // WIDTH
-        self._taken.append(pcm)
-
-    def pack(self) -> list[tuple[int, int, bytes]]:
-        """Make messages of what was taken, mostly one."""
-        taken, messages = self._taken, []
-        size = sum(map(len, taken))
-        end = self.sent - size // WIDTH
-        while taken:
-            pieces = len(taken)
-            if size > MESSAGE_BYTES:
-                pieces = max(1, sum(total <= MESSAGE_BYTES for total in accumulate(map(len, taken))))
-            pcm = b"".join(taken[:pieces])
-            del taken[:pieces]
-            size -= len(pcm)
-            end += len(pcm) // WIDTH
-            messages.append((self._first + len(self._sounds), end, pcm))
-            self._sounds.append(pcm)
-        return messages
+    def push(self, sound: Sequence[bytes]) -> tuple[list[Message], Sequence[bytes]]:
+        """Make messages of the sound that follows, mostly one; also gives what of it there is no room for."""
+        messages: list[Message] = []
+        while sound:
+            room = self._most_samples - (self.sent - self.stored)
+            if room <= 0 or len(self._sounds) >= self._most_messages:
+                break
+            pcm, rest = b"".join(sound), sound[:0]
+            most = min(MESSAGE_BYTES, WIDTH * room)
+            if len(pcm) > most:
+                pieces = max(1, sum(total <= most for total in accumulate(map(len, sound))))
+                pcm, rest = b"".join(sound[:pieces]), sound[pieces:]
+            sound = rest
+            if pcm:
+                self.sent += len(pcm) // WIDTH
+                messages.append((self._first + len(self._sounds), self.sent, pcm))
+                self._sounds.append(pcm)
+        return messages, sound
 
     def ack(self, token: int) -> bool:
         """A sending was stored; whether the watermark moved."""
@@ -120,11 +112,10 @@ class Window:
 
     def lose(self) -> None:
         """Whatever is under way may not have arrived."""
-        self.refused = self.under_way
+        self.refused = not self.empty
 
-    def resend(self) -> list[tuple[int, int, bytes]]:
+    def resend(self) -> list[Message]:
         """All messages from the watermark on, with new tokens, to be published in this order."""
-        self.pack()  # or it would be sent before what comes before it
         self.refused = False
         self._early = _NONE
         self._first += len(self._sounds)

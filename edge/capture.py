@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import aclosing, suppress
 from typing import Any, Literal
 
@@ -15,7 +15,7 @@ from bus import ContractError, parse_event
 from bus.claim import AudioEnded, Claim, Superseded, check_claim
 from bus.messages import Closed, Completed, Progress
 from edge.admission import Left, Refusal, admit
-from edge.connection import Connection, Gone, Inlet, Said, Step
+from edge.connection import Connection, Inlet, Said, Step
 from edge.holdings import Holder, Live
 from edge.services import Services
 from edge.session import ProtocolError, Reply, Session
@@ -146,12 +146,13 @@ class Capture:
 
     def _take(self, said: Said) -> Step | None:
         try:
-            if isinstance(said, (bytes, list)):
-                return self._publish([said] if isinstance(said, bytes) else said)
-            if isinstance(said, Gone):
-                self._end("disconnect" if said.code in _GOOD_BYE else "lost")
-            else:
+            if isinstance(said, list):
+                return self._publish(said)
+            if isinstance(said, bytes):
+                return self._publish([said])
+            if isinstance(said, str):
                 return self._obey(said)
+            self._end("disconnect" if said.code in _GOOD_BYE else "lost")
         except ProtocolError as error:
             return self._object(error)
         except AudioError as exc:
@@ -163,25 +164,33 @@ class Capture:
 
     def _publish(self, messages: list[bytes]) -> Step | None:
         """Publish sound that came together; raises what is wrong with the first message."""
-        sound, wrong = [], []
-        for at, message in enumerate(messages):
-            try:
-                self._session.check_audio(message)
-                pcm = message if self._as_is else self._converter.push(message)
-            except (ProtocolError, AudioError):
-                if at == 0:
-                    raise
-                wrong = messages[at:]  # which is dealt with once what came before it is published
-                break
-            if pcm:
-                sound.append(pcm)
-        rest = self._track.publish(*sound)
+        track, sound, wrong = self._track, messages, None
+        admitted = self._session.check_audio(messages)
+        if not self._as_is:
+            sound, admitted = self._convert(messages[:admitted])
+        if admitted < len(messages):
+            wrong = messages[admitted:]  # which is dealt with once what came before it is published
+            if self._as_is:
+                sound = messages[:admitted]
+        rest = track.publish(sound)
         if rest or wrong:
             return self._go_on(rest, wrong)
         # Nothing is read while this waits, and TCP makes the client wait too.
-        return self._track.room() if self._track.full else None
+        return track.room() if track.full else None
 
-    async def _go_on(self, sound: tuple[bytes, ...], messages: list[bytes]) -> None:
+    def _convert(self, messages: list[bytes]) -> tuple[list[bytes], int]:
+        """The sound of messages up to one that cannot be converted, and how many these are."""
+        sound: list[bytes] = []
+        for message in messages:
+            try:
+                sound.append(self._converter.push(message))
+            except AudioError:
+                if not sound:
+                    raise
+                break
+        return sound, len(sound)
+
+    async def _go_on(self, sound: Sequence[bytes], messages: list[bytes] | None) -> None:
         await self._track.send(*sound)
         if messages and (step := self._take(messages)) is not None:
             await step

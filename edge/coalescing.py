@@ -7,8 +7,8 @@ together. A client that pauses, or says something else than sound, is not kept w
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 
 from edge.connection import Connection
 from edge.session import Session
@@ -26,50 +26,59 @@ class Coalescing:
 
     def __init__(self, least: int) -> None:
         self._least = least
-        self._captures = 0
-        self._ticker = Ticker(LOOK_EVERY)
-        self.running = self._ticker.running
+        self._readers: set[_Reader] = set()
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Look after the captures while the block runs."""
+        ticker = Ticker(LOOK_EVERY)
+        with ticker.calling(self._look):
+            async with ticker.running():
+                yield
 
     @contextmanager
     def reading(self, connection: Connection, session: Session) -> Iterator[None]:
-        """Look after one capture while the block runs."""
+        """Have one capture looked after while the block runs."""
         reader = _Reader(connection, session)
-        self._captures += 1
+        self._readers.add(reader)
         try:
-            with self._ticker.calling(lambda: reader.look(busy=self._captures >= self._least)):
-                yield
+            yield
         finally:
-            self._captures -= 1
+            self._readers.discard(reader)
             reader.await_bytes(1)
+
+    def _look(self) -> None:
+        """See what has come since the last time."""
+        busy = len(self._readers) >= self._least
+        for reader in self._readers:
+            session = reader.session
+            if session.next_sample == reader.seen:
+                reader.await_bytes(1)
+                continue
+            reader.seen = session.next_sample
+            if session.message_bytes != reader.message_bytes:
+                reader.message_bytes = session.message_bytes
+                reader.together = together(session.message_bytes, session.message_seconds)
+            reader.await_bytes(reader.together if busy else 1)
 
 
 class _Reader:
     """One capture."""
 
+    __slots__ = ("_connection", "awaited", "message_bytes", "seen", "session", "together")
+
     def __init__(self, connection: Connection, session: Session) -> None:
         self._connection = connection
-        self._session = session
-        self._seen = session.next_sample
-        self._message_bytes = 0  # for which `_together` was found
-        self._together = 1
-        self._awaited = 1
-
-    def look(self, *, busy: bool) -> None:
-        """See what has come since the last time."""
-        session = self._session
-        if session.next_sample == self._seen:
-            self.await_bytes(1)
-            return
-        self._seen = session.next_sample
-        if session.message_bytes != self._message_bytes:
-            self._message_bytes = session.message_bytes
-            self._together = together(session.message_bytes, session.message_seconds)
-        self.await_bytes(self._together if busy else 1)
+        self.session = session
+        self.seen = session.next_sample
+        self.message_bytes = 0  # for which `together` was found
+        self.together = 1
+        self.awaited = 1
 
     def await_bytes(self, count: int) -> None:
         """Tell the connection, where that is news."""
-        if count != self._awaited:
-            self._awaited = count
+        if count != self.awaited:
+            self.awaited = count
             self._connection.await_bytes(count)
 
 

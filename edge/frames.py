@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from struct import Struct
+
 from websockets.frames import apply_mask  # type: ignore[attr-defined]  # in C, where that is built
 
+_HEAD = Struct(">BBH")
 _BINARY = 0x82
 """First byte of a whole binary message without extensions (RFC 6455, section 5.2)."""
 MASKED, TWO_BYTES = 0x80, 126
@@ -70,12 +73,15 @@ def whole_frames(data: bytes) -> tuple[list[bytes], int]:
     """
     messages = []
     at, size = 0, len(data)
-    while at + 8 <= size and data[at] == _BINARY:
-        begin, length = at + 6, data[at + 1] - MASKED
-        if length == TWO_BYTES:
-            begin, length = at + 8, int.from_bytes(data[at + 2 : at + 4])
-        elif not 0 <= length < TWO_BYTES:  # not masked, which is an error, or longer than this is for
+    while at + 8 <= size:
+        first, second, length = _HEAD.unpack_from(data, at)
+        if first != _BINARY:
             break
+        begin = at + 8
+        if second != MASKED | TWO_BYTES:
+            begin, length = at + 6, second - MASKED
+            if not 0 <= length < TWO_BYTES:  # not masked, which is an error, or longer than this is for
+                break
         end = begin + length
         if end > size:
             break

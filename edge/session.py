@@ -6,6 +6,7 @@ The messages are those of "Native: live capture" in the wire protocol. Replies a
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import Any, Literal, cast
 
 from bus.messages import (
@@ -131,14 +132,22 @@ class Session:
         """The first message."""
         return {"type": "connection_success", "job_id": self._job, "next_sample": self.next_sample}
 
-    def check_audio(self, data: bytes) -> None:
-        """Admit a binary message, or raise ProtocolError."""
-        size = len(data)
-        if self._stopped or size > self._most or size % self._width:
-            raise self._refusal(size)
-        self.message_bytes = size
+    def check_audio(self, messages: Sequence[bytes]) -> int:
+        """Return how many of these binary messages are admitted; raise ProtocolError where the first is not."""
+        most, width = self._most, self._width
+        admitted = total = 0
+        for message in messages:
+            size = len(message)
+            if size > most or size % width or self._stopped:
+                if not admitted:
+                    raise self._refusal(size)
+                break
+            admitted += 1
+            total += size
+            self.message_bytes = size
         if self._counts:
-            self.next_sample += size // self._width
+            self.next_sample += total // width
+        return admitted
 
     @property
     def message_seconds(self) -> float:

@@ -61,7 +61,7 @@ async def test_an_ack_that_moves_nothing_is_not_noted(bus: Bus, edge: RecordingE
         await track.send(FRAME)
         await track.drained()
         edge.begin()
-        track.answered(0, refused=False, data=b"")  # once more
+        track.answered(0, b"{}")  # once more
     edge.write(tmp_path / "acks")
     noted = Noted.read(tmp_path / "acks")
     assert noted is not None

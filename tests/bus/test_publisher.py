@@ -52,7 +52,7 @@ async def test_what_comes_together_is_stored_together_and_in_good_time(bus: Bus)
     frames = sound(20 * MOST_MESSAGES)
     async with AudioPublisher(bus) as publisher:
         track = publisher.track("a")
-        rest = track.publish(*frames)
+        rest = track.publish(frames)
         assert MOST_BYTES <= 2 * track.sent < MOST_BYTES + 960
         assert b"".join(rest) == b"".join(frames)[2 * track.sent :]
         await track.send(*rest)

@@ -9,10 +9,9 @@ from bus.window import MESSAGE_BYTES, Window
 
 
 def push(window: Window, pcm: bytes = b"ab") -> int:
-    """Take sound and make a message of it; returns its token."""
-    window.take(pcm)
-    ((token, end, packed),) = window.pack()
-    assert (end, packed) == (window.sent, pcm)
+    """Make a message of one piece of sound; returns its token."""
+    ((token, end, packed),), rest = window.push([pcm])
+    assert (end, packed, rest) == (window.sent, pcm, [])
     return token
 
 
@@ -38,35 +37,43 @@ def test_full_means_that_the_next_must_wait() -> None:
     assert not window.full
 
 
-def test_full_is_a_matter_of_bytes_too_sent_or_not() -> None:
+def test_full_is_a_matter_of_bytes_too() -> None:
     window = Window(0, 64, most_bytes=100)
     token = push(window, b"x" * 98)
     assert not window.full
-    window.take(b"x" * 98)
+    push(window, b"x" * 98)
     assert window.full
     window.ack(token)
     assert not window.full
     assert not window.empty
 
 
-def test_what_is_taken_together_is_one_message() -> None:
+def test_what_comes_together_is_one_message() -> None:
     window = Window(0)
-    for pcm in (b"abab", b"cd", b"efefef"):
-        window.take(pcm)
-    assert window.pack() == [(0, 6, b"ababcdefefef")]
-    assert window.pack() == []
-    window.take(b"gh")
+    assert window.push([b"abab", b"cd", b"efefef"]) == ([(0, 6, b"ababcdefefef")], [])
+    assert window.push([b"gh", b""]) == ([(1, 7, b"gh")], [])
+    assert window.push([b"", b""]) == ([], [])
+    assert window.sent == 7
     assert window.ack(0)
     assert window.stored == 6
-    assert window.pack() == [(1, 7, b"gh")]
+
+
+def test_what_there_is_no_room_for_comes_back() -> None:
+    window = Window(0, 2, most_bytes=100)
+    sound = [bytes([n]) * 40 for n in range(6)]
+    messages, rest = window.push(sound)
+    assert ([pcm for _, _, pcm in messages], rest) == ([sound[0] + sound[1], sound[2]], sound[3:])
+    assert window.push(rest) == ([], rest)
+    assert window.ack(messages[0][0])
+    assert window.push(rest) == ([(2, 80, sound[3])], sound[4:])
+    assert window.push(()) == ([], ())
 
 
 def test_no_message_is_longer_than_it_pays_but_what_came_in_one_piece() -> None:
     window = Window(0, most_bytes=1_000_000)
     sizes = [1_920] * 9 + [MESSAGE_BYTES + 2, 960]
-    for size in sizes:
-        window.take(b"x" * size)
-    messages = window.pack()
+    messages, rest = window.push([b"x" * size for size in sizes])
+    assert not rest
     assert [len(pcm) for _, _, pcm in messages] == [MESSAGE_BYTES, MESSAGE_BYTES, 1_920, MESSAGE_BYTES + 2, 960]
     assert messages[0][1] == MESSAGE_BYTES // 2
     assert messages[-1][1] == window.sent == sum(sizes) // 2
@@ -80,11 +87,10 @@ def test_after_a_refusal_all_from_there_is_sent_again_in_order() -> None:
     window.ack(tokens[0])
     window.refuse(tokens[1])
     assert not window.ack(tokens[2])  # stored, but behind a hole
-    window.take(b"dd")
+    push(window, b"dd")
     again = window.resend()
     assert [(end, pcm) for _, end, pcm in again] == [(2, b"bb"), (3, b"cc"), (4, b"dd")]
     assert not set(tokens) & {token for token, _, _ in again}
-    assert window.pack() == []
 
 
 def test_answers_to_an_earlier_round_say_nothing() -> None:
@@ -101,10 +107,9 @@ def test_answers_to_an_earlier_round_say_nothing() -> None:
 
 def test_a_lost_connection_is_a_refusal_only_of_what_was_under_way() -> None:
     window = Window(0, 8)
-    window.take(b"aa")
     window.lose()
     assert not window.refused
-    window.pack()
+    push(window)
     window.lose()
     assert window.refused
 
@@ -119,10 +124,10 @@ def test_what_is_acked_is_stored_in_order_whatever_the_stream_does(
     taken = 0
     for _ in range(400):
         if taken < frames and not window.full:
-            taken += 1
-            window.take(bytes([taken, taken]))
-            if data.draw(st.booleans()):
-                wire += window.pack()
+            together = range(taken + 1, min(frames, taken + data.draw(st.integers(1, 3))) + 1)
+            messages, rest = window.push([bytes([n, n]) for n in together])
+            wire += messages
+            taken += len(together) - len(rest)
         elif wire:
             token, end, pcm = wire.pop(0)
             fate = data.draw(st.sampled_from(["store", "store", "refuse", "lose the ack"]))
@@ -132,8 +137,6 @@ def test_what_is_acked_is_stored_in_order_whatever_the_stream_does(
                 stored.append((end - len(pcm) // 2, pcm))
                 if fate == "store":
                     window.ack(token)
-        elif more := window.pack():
-            wire += more
         elif not window.empty:
             wire += window.resend()
         else:

@@ -53,7 +53,7 @@ class Reader(Line):
 
         def awaited() -> bool:
             if frame is not None:
-                self.session.check_audio(frame)
+                self.session.check_audio([frame])
             return self.awaited[-1] == count
 
         await wait_until(awaited, description=f"{count} bytes are awaited, not {self.awaited}")
@@ -88,7 +88,7 @@ async def test_packets_that_do_not_tell_how_long_they_are_come_one_by_one() -> N
     async with coalescing.running():
         with coalescing.reading(opus, opus.session), coalescing.reading(pcm, pcm.session):
             await pcm.until(2 * 968, FRAME)
-            opus.session.check_audio(b"x" * 100)
+            opus.session.check_audio([b"x" * 100])
             await pcm.until(1, None)
             await pcm.until(2 * 968, FRAME)
     assert opus.awaited == [1]
