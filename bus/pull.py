@@ -16,9 +16,9 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 
-EXPIRES = 30.0
+EXPIRES = 60.0
 HEARTBEAT = 2.0
-SLOW_HEARTBEAT = 10.0
+SLOW_HEARTBEAT = 20.0
 """For readers of which there are many that wait for long: each heartbeat is a message like any other."""
 
 _BEATS_MISSED = 2.5

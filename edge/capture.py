@@ -53,6 +53,31 @@ async def serve(connection: Connection, inlet: Inlet, services: Services, job_id
 class Capture:
     """One connection that has its job."""
 
+    __slots__ = (
+        "_as_is",
+        "_bus",
+        "_checking",
+        "_claim",
+        "_clock",
+        "_connection",
+        "_converter",
+        "_doubtful",
+        "_durable",
+        "_ending",
+        "_heard_at",
+        "_inlet",
+        "_interim",
+        "_job",
+        "_publisher",
+        "_sending",
+        "_services",
+        "_session",
+        "_stored_at",
+        "_ticked_at",
+        "_told_lag",
+        "_track",
+    )
+
     def __init__(self, connection: Connection, inlet: Inlet, services: Services, job: Job, claim: Claim) -> None:
         assert services.publisher is not None  # noqa: S101 - an admitted job has one
         self._connection = connection

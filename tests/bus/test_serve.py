@@ -21,7 +21,10 @@ async def events(bus: Bus, job: str) -> list[Message | None]:
 
 async def settled(bus: Bus, durable: str) -> bool:
     info = {consumer.name: consumer for consumer in await bus.js.consumers_info("EVENTS")}.get(durable)
-    return info is not None and info.num_ack_pending == 0 and info.num_pending == 0
+    # Right after its creation the server may not have counted yet what there is for it.
+    if info is None or info.delivered is None or info.delivered.consumer_seq == 0:
+        return False
+    return info.num_ack_pending == 0 and info.num_pending == 0
 
 
 async def stop(bus: Bus, serving: asyncio.Task[None]) -> None:
