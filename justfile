@@ -21,7 +21,7 @@ up *args: install
 # every test, against real servers
 test *args: install
     @python -m tools.get_browser
-    python -m pytest -n 3 --dist loadfile {{ args }}
+    python -m pytest -n 3 --dist loadfile --no-loadscope-reorder {{ args }}
 
 # lint, formatting and types
 check: install
