@@ -189,22 +189,19 @@ class Capture:
 
     def _publish(self, messages: list[bytes]) -> Step | None:
         """Publish sound that came together; raises what is wrong with the first message."""
-        track, sound, wrong = self._track, messages, None
+        track, good = self._track, messages
         admitted = self._session.check_audio(messages)
-        if not self._as_is:
-            sound, admitted = self._convert(messages[:admitted])
         if admitted < len(messages):
-            wrong = messages[admitted:]  # which is dealt with once what came before it is published
-            if self._as_is:
-                sound = messages[:admitted]
+            good = messages[:admitted]
+        sound = good if self._as_is else self._convert(good)
         rest = track.publish(sound)
-        if rest or wrong:
-            return self._go_on(rest, wrong)
+        if rest or len(sound) < len(messages):
+            return self._go_on(rest, messages[len(sound) :])
         # Nothing is read while this waits, and TCP makes the client wait too.
         return track.room() if track.full else None
 
-    def _convert(self, messages: list[bytes]) -> tuple[list[bytes], int]:
-        """The sound of messages up to one that cannot be converted, and how many these are."""
+    def _convert(self, messages: list[bytes]) -> list[bytes]:
+        """The sound of each message up to one that cannot be converted; raises what is wrong with the first."""
         sound: list[bytes] = []
         for message in messages:
             try:
@@ -213,9 +210,10 @@ class Capture:
                 if not sound:
                     raise
                 break
-        return sound, len(sound)
+        return sound
 
-    async def _go_on(self, sound: Sequence[bytes], messages: list[bytes] | None) -> None:
+    async def _go_on(self, sound: Sequence[bytes], messages: list[bytes]) -> None:
+        """Publish the rest of what came, then deal with messages of which the first is wrong."""
         await self._track.send(*sound)
         if messages and (step := self._take(messages)) is not None:
             await step
