@@ -18,7 +18,7 @@ MOST_MESSAGES = 32
 """Messages of one job that may be on their way: one second of 30 ms frames."""
 
 MOST_BYTES = 32_768
-"""Bytes of sound in them and before them; what is taken last may reach beyond."""
+"""Bytes of sound in them; what is taken last may reach beyond."""
 
 MESSAGE_BYTES = 7_680
 """Bytes of sound in one message at most, 240 ms: a longer one costs hardly less, and is taken in larger steps. One that
