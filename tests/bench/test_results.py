@@ -8,7 +8,10 @@ import pytest
 from bench.results import SECTIONS, Section, machine, main, render, split
 from tools.system import ROOT
 
-SAID = 'a table\n  of two lines\n\n{"streams": 300, "ratio": 0.5, "model": "micro", "levels": [{"a": 1}], "no": null}\n'
+SAID = (
+    "a table\n  of two lines\nplot: /tmp/a.png\n\n"
+    '{"streams": 300, "ratio": 0.5, "model": "micro", "levels": [{"a": 1}], "no": null}\n'
+)
 
 
 def test_the_machine_is_told_with_all_versions() -> None:
