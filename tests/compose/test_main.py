@@ -307,7 +307,12 @@ async def test_edges_share_their_ports_and_each_has_its_log_and_is_started_again
     assert url.endswith(f":{given['EDGE_PORT']}")
 
     def edges() -> set[int]:
-        return {child.pid for child in composed.processes() if child.cmdline()[-2:] == ["-m", "edge"]}
+        found = set()
+        for child in composed.processes():
+            with contextlib.suppress(psutil.NoSuchProcess):  # ended meanwhile
+                if child.cmdline()[-2:] == ["-m", "edge"]:
+                    found.add(child.pid)
+        return found
 
     await wait_until(lambda: len(edges()) == 3, description="three edges run")
     for name in ("edge", "edge-2", "edge-3"):  # one of them answers for the port; the others may still be starting
