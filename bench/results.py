@@ -172,9 +172,8 @@ def split(name: str, said: str) -> tuple[str, dict[str, str]]:
         found = None
     if not isinstance(found, dict):
         raise ValueError(f"{name}.txt: the last line is not a JSON object, so that the run has not come to its end")
-    told = "\n".join(
-        line for line in told.splitlines() if not line.startswith("plot: ")
-    )  # where it was on that machine
+    # Where its picture was on that machine is nobody's concern.
+    told = "\n".join(line for line in told.splitlines() if not line.startswith("plot: "))
     return told.strip("\n"), {key: str(value) for key, value in found.items() if isinstance(value, str | float | int)}
 
 

@@ -1,4 +1,4 @@
-"""A short chaos over the whole system."""
+"""One minute of chaos over the whole system."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from tools.system import ROOT
 
 
 @pytest.mark.timeout(400)
-async def test_a_short_chaos_loses_no_word(tmp_path: Path) -> None:
+async def test_a_minute_of_chaos_loses_no_word(tmp_path: Path) -> None:
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "chaos", "--seconds", "40", "--meetings", "4", "--every", "2", "--seed", "1"),
+        *(sys.executable, "-m", "chaos", "--seconds", "60", "--meetings", "4", "--every", "2", "--seed", "1"),
         *("--keep", str(tmp_path)),
         cwd=ROOT,
         stdout=PIPE,
@@ -31,8 +31,8 @@ async def test_a_short_chaos_loses_no_word(tmp_path: Path) -> None:
     told = out.decode() + err.decode()
     assert process.returncode == 0, told
     figures = json.loads(out.splitlines()[-1])
-    assert figures["faults"] >= 12, told
-    assert figures["held"] >= 6
+    assert figures["faults"] >= 20, told
+    assert figures["held"] >= 8
     lost = {
         name: figures[name] for name in ("acked_samples_lost", "segments_missing", "segments_doubled", "unfinished")
     }
