@@ -8,7 +8,7 @@ from pathlib import Path
 
 from bench.load.report import Meeting
 from bench.watermarks import Moves, Noted
-from bus.messages import RATE
+from contract import RATE
 
 
 def read_acks(path: Path, meetings: Iterable[Meeting], began: float, ended: float) -> list[float]:

@@ -14,8 +14,8 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import WebSocketException
 
 from bench.timeline import Endpointing
-from bus.messages import RATE, WIDTH
 from client.pace import delay, frame_bytes, take_frames, take_rest
+from contract import RATE, WIDTH
 
 FRAME_MS = 30
 END_WITHIN = 60.0

@@ -15,7 +15,7 @@ import jiwer
 import numpy as np
 
 from audio import decode
-from bus.messages import RATE, WIDTH
+from contract import RATE, WIDTH
 
 PADDING = 0.3
 """Seconds before and after each sentence, as the segmenter keeps them."""

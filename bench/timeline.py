@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from bus.messages import RATE, Utterance
+from contract import RATE, Utterance
 
 Figure = Callable[["Timeline"], float]
 

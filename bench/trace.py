@@ -10,8 +10,8 @@ from time import monotonic, time
 from bench.meeting import Meeting, MeetingFailed
 from bench.timeline import Endpointing, Timeline
 from bus import Bus
-from bus.audio import audio_subject, decode_audio
-from bus.messages import Segmented, Transcript, Utterance
+from contract import Segmented, Transcript, Utterance
+from contract.audio import audio_subject, decode_audio
 
 
 async def utterances(bus: Bus, job: str) -> dict[int, Utterance]:

@@ -11,10 +11,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from bus.audio import AudioFrame, audio_subject, decode_audio, encode_audio
 from bus.intake import Gap, Intake
-from bus.messages import ContractError, Source, Utterance
 from bus.stream import Bus, Conflict, Raw
+from contract import ContractError, Source, Utterance
+from contract.audio import AudioFrame, audio_subject, encode_audio, read_audio
 
 
 class AudioEnded(Exception):
@@ -86,7 +86,7 @@ async def claim_audio(
 
 
 def _take(intake: Intake, raw: Raw) -> None:
-    frame = _frame(raw)
+    frame = read_audio(raw.data)
     if frame is None:
         return
     if frame.last:
@@ -141,17 +141,10 @@ async def cut_audio(bus: Bus, job: str, at: int, after: int, wanted: Callable[[]
 
 
 def _is_end(raw: Raw) -> bool:
-    frame = _frame(raw)
+    frame = read_audio(raw.data)
     return frame is not None and frame.last
 
 
 def _is_claim(raw: Raw) -> bool:
-    frame = _frame(raw)
+    frame = read_audio(raw.data)
     return frame is not None and not (frame.pcm or frame.last or frame.cut)
-
-
-def _frame(raw: Raw) -> AudioFrame | None:
-    try:
-        return decode_audio(raw.data)
-    except ContractError:
-        return None

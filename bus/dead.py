@@ -7,7 +7,6 @@ only then is the `Redrive` acked.
 
 from __future__ import annotations
 
-import re
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import aclosing
@@ -17,8 +16,8 @@ from typing import Generic, TypeVar
 
 import structlog
 
-from bus.messages import ContractError, Dead, Message, Redrive, Redriven
 from bus.stream import Bus, Stored
+from contract import ContractError, Dead, Message, Redrive, Redriven, is_job_id
 
 log = structlog.get_logger()
 M = TypeVar("M", bound=Message)
@@ -59,7 +58,7 @@ async def letters(bus: Bus, job: str = "*", *, limit: int) -> list[Letter]:
 async def redrive(bus: Bus, job: str, stream: str, seq: int) -> Redrive:
     """Ask that a dead message be tried again; returns what was stored. Raises UnknownLetter, Hopeless, Expired."""
     name = f"no dead letter of job {job!r} for message {seq} of {stream!r}"
-    if not all(re.fullmatch(r"[A-Za-z0-9_-]{1,64}", token) for token in (job, stream)):
+    if not (is_job_id(job) and is_job_id(stream)):
         raise UnknownLetter(name)
     letter = await _letter(bus, job, stream, seq)
     if letter is None:

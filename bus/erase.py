@@ -11,21 +11,10 @@ import json
 
 import nats.errors
 
-from bus.audio import AudioFrame, audio_subject, decode_audio, encode_audio
 from bus.dead import replace
-from bus.messages import (
-    Closed,
-    Completed,
-    ContractError,
-    Dead,
-    Message,
-    Opened,
-    Redrive,
-    Redriven,
-    Replay,
-    Segmented,
-)
 from bus.stream import ACK_TIMEOUT, Bus, Conflict, Raw
+from contract import Closed, Completed, Dead, Message, Opened, Redrive, Redriven, Replay, Segmented
+from contract.audio import AudioFrame, audio_subject, encode_audio, read_audio
 
 _END = encode_audio(AudioFrame(0, b"", last=True))
 _MARKS = {"SPEECH": 0, "AUDIO": 1, "EVENTS": 2}
@@ -94,7 +83,5 @@ async def _purge(bus: Bus, stream: str, subject: str) -> int:
 
 
 def _is_end(raw: Raw) -> bool:
-    try:
-        return decode_audio(raw.data).last
-    except ContractError:
-        return False
+    frame = read_audio(raw.data)
+    return frame is not None and frame.last

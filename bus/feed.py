@@ -14,10 +14,10 @@ from collections.abc import Callable, Coroutine
 from contextlib import aclosing
 from typing import Self
 
-from bus.audio import audio_subject, feed_subject, is_sound
-from bus.messages import Message
 from bus.stream import Bus
 from bus.wire import Wire
+from contract import Message
+from contract.audio import audio_subject, feed_subject, is_sound
 
 MOST_WAITING = 512
 """Messages of one job that wait for their reader; of what is more, the stream is read when the reader has time."""

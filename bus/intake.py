@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections import deque
 
-from bus.audio import AudioFrame
-from bus.messages import RATE, WIDTH
 from bus.window import MOST_BYTES
+from contract import RATE, WIDTH
+from contract.audio import AudioFrame
 
 _FURTHEST = MOST_BYTES // WIDTH
 """A frame this far ahead cannot have been sent while what lies before it was unacknowledged: that sound is gone."""

@@ -9,12 +9,12 @@ from typing import Self
 
 import structlog
 
-from bus.audio import AudioFrame, audio_subject, encode_audio, encode_header
 from bus.claim import Claim, end_audio
-from bus.messages import WIDTH
 from bus.stream import ACK_TIMEOUT, Bus
 from bus.window import Window
 from bus.wire import Wire
+from contract import WIDTH
+from contract.audio import AudioFrame, audio_subject, encode_audio, encode_header
 
 log = structlog.get_logger()
 

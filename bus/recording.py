@@ -14,11 +14,11 @@ from dataclasses import dataclass
 
 import nats.js.errors
 
-from bus.audio import MAX_SAMPLES, AudioFrame, audio_subject, decode_audio
 from bus.intake import Gap, Intake
-from bus.messages import WIDTH, ContractError
 from bus.stream import Bus, Raw
 from bus.window import MOST_BYTES
+from contract import WIDTH
+from contract.audio import MAX_SAMPLES, AudioFrame, audio_subject, read_audio
 
 _MARGIN = MOST_BYTES // WIDTH + 2 * MAX_SAMPLES
 """Samples before the wanted one at which reading begins: more than can have been on their way at once."""
@@ -48,7 +48,7 @@ async def extent(bus: Bus, job: str) -> Extent | None:
     first, last = await _first_frame(bus, job), await bus.last_raw(audio_subject(job))
     if first is None or last is None:
         return None
-    newest = _decoded(last)
+    newest = read_audio(last.data)
     if newest is not None and newest.last:
         return Extent(min(first.start, newest.start), newest.start, ended=True)
     intake, after = Intake(0), await _before(bus, job, newest.start - _MARGIN) if newest else 0
@@ -104,7 +104,7 @@ async def _frames(bus: Bus, job: str, after: int) -> AsyncGenerator[tuple[int, A
     """The frames that are stored now, with their sequences; what is not sound or its end is passed over."""
     async with aclosing(bus.read("AUDIO", audio_subject(job), after=after, live=False)) as stored:
         async for raw in stored:
-            frame = _decoded(raw)
+            frame = read_audio(raw.data)
             if frame is not None and not frame.cut:
                 yield raw.seq, frame
 
@@ -116,7 +116,7 @@ async def _before(bus: Bus, job: str, sample: int) -> int:
     while high - low > _NEAR:
         middle = (low + high) // 2
         raw = await _next(bus, job, middle)
-        frame = _decoded(raw) if raw else None
+        frame = read_audio(raw.data) if raw else None
         if raw is not None and frame is not None and frame.start <= sample:
             low = raw.seq
         else:
@@ -127,7 +127,7 @@ async def _before(bus: Bus, job: str, sample: int) -> int:
 async def _first_frame(bus: Bus, job: str) -> AudioFrame | None:
     raw = await _next(bus, job, 1)
     while raw is not None:
-        if frame := _decoded(raw):
+        if frame := read_audio(raw.data):
             return frame
         raw = await _next(bus, job, raw.seq + 1)
     return None
@@ -145,14 +145,6 @@ async def _next(bus: Bus, job: str, seq: int) -> Raw | None:
         return Raw(found.seq or 0, found.subject, found.data or b"", found.time)
 
     return await bus.until_done(get, f"{audio_subject(job)} cannot be read")
-
-
-def _decoded(raw: Raw) -> AudioFrame | None:
-    """The frame, or None for somebody else's garbage."""
-    try:
-        return decode_audio(raw.data)
-    except ContractError:
-        return None
 
 
 def _silence(samples: int) -> Iterator[bytes]:

@@ -27,9 +27,9 @@ from nats.aio.msg import Msg
 from nats.js.api import AckPolicy, ConsumerConfig
 
 from bus.dead import Redriver, replace
-from bus.messages import ContractError, Dead, Message, Redrive, dead_letter
 from bus.pull import Gone, Pull
 from bus.stream import Bus
+from contract import ContractError, Dead, Message, Redrive, dead_letter
 
 log = structlog.get_logger()
 M = TypeVar("M", bound=Message)

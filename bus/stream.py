@@ -21,9 +21,9 @@ from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy, RawStreamMsg
 from nats.micro import add_service
 from nats.micro.service import ServiceConfig
 
-from bus.messages import ContractError, Message
 from bus.pull import HEARTBEAT, SLOW_HEARTBEAT, Gone, Pull
 from bus.topology import StreamSettings, set_up
+from contract import ContractError, Message
 
 log = structlog.get_logger()
 T = TypeVar("T")

@@ -11,12 +11,10 @@ from nats.js.errors import NotFoundError
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from bus.audio import audio_subject, feed_subject
+from contract import VERSION
+from contract.audio import audio_subject, feed_subject
 
 log = structlog.get_logger()
-
-CONTRACT = 4
-"""Counts up when the streams' configuration changes; an older process leaves a newer stream alone."""
 
 _METADATA_KEY = "stenobus.contract"
 
@@ -44,7 +42,7 @@ def configurations(settings: StreamSettings) -> list[StreamConfig]:
         num_replicas=settings.replicas,
         # Identities are subjects and sample indexes; message ids are not used, so their table is kept short.
         duplicate_window=1,
-        metadata={_METADATA_KEY: str(CONTRACT)},
+        metadata={_METADATA_KEY: str(VERSION)},
     )
     return [
         replace(
@@ -73,7 +71,7 @@ async def set_up(js: JetStreamContext, settings: StreamSettings) -> None:
             await js.add_stream(wanted)
             log.info("stream created", stream=wanted.name)
             continue
-        if int((current.metadata or {}).get(_METADATA_KEY, 0)) > CONTRACT:
+        if int((current.metadata or {}).get(_METADATA_KEY, 0)) > VERSION:
             continue
         merged = current.evolve(**{name: value for name, value in vars(wanted).items() if value is not None})
         merged.metadata = {**(current.metadata or {}), **(wanted.metadata or {})}

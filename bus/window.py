@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Sequence, Set
 from itertools import accumulate
 
-from bus.messages import WIDTH
+from contract import WIDTH
 
 MOST_MESSAGES = 32
 """Messages of one job that may be on their way: one second of 30 ms frames."""

@@ -13,8 +13,8 @@ import httpx
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, WebSocketException
 
-from bus.messages import RATE, WIDTH
 from chaos.evidence import Ack, Told, clock
+from contract import RATE, WIDTH
 
 FRAME_MS = (10, 20, 30, 60, 100)
 FINAL = {1008: "protocol error", 1009: "frame too large", 4004: "no such job"}

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 
-from bus import Bus, ContractError, Raw, parse_event
-from bus.audio import AudioFrame, audio_subject, decode_audio
-from bus.messages import Closed, Message, Transcript, Utterance
+from bus import Bus, Raw
 from chaos.caller import Caller
 from chaos.evidence import Evidence, Piece, Segment, assemble, witnesses
+from contract import Closed, ContractError, Message, Transcript, Utterance, parse_event
+from contract.audio import AudioFrame, audio_subject, decode_audio
 from store.jobs import JobStore
 
 

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from bus.audio import AudioFrame
-from bus.messages import RATE, WIDTH
+from contract import RATE, WIDTH
+from contract.audio import AudioFrame
 
 
 @dataclass(frozen=True, order=True, slots=True)

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from bus.messages import WIDTH
 from chaos.evidence import Evidence, Segment, clock, witnesses
+from contract import WIDTH
 
 TOLERANCE = 480
 """Samples by which the edge of a segment may differ from the calm run's: one frame of 30 ms."""

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable
 
 from bus.claim import AudioEnded, Claim, claim_audio
-from bus.messages import RATE, Opened
+from contract import RATE, Opened
 from edge.services import Services
 from edge.session import Reply
 from store.job import Job

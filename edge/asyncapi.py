@@ -9,7 +9,7 @@ from functools import cache
 from starlette.requests import Request
 from starlette.responses import Response
 
-from bus.asyncapi import MEDIA_TYPE, document
+from contract.asyncapi import MEDIA_TYPE, document
 
 _FRESH = 300
 """Seconds for which nobody needs to ask again; afterwards the tag tells that it is still the same."""

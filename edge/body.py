@@ -9,8 +9,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ConfigDict, ValidationError
 from starlette.requests import Request
 
-from bus.languages import LANGUAGES
-from bus.messages import SpeechOptions, VadOptions
+from contract import LANGUAGES, SpeechOptions, VadOptions
 from edge.problem import Problem
 
 MAX_BODY = 65_536

@@ -11,9 +11,8 @@ import structlog
 from pydantic_core import to_json
 
 from audio import AudioError, Converter
-from bus import ContractError, parse_event
 from bus.claim import AudioEnded, Claim, Superseded, check_claim
-from bus.messages import Closed, Completed, Progress
+from contract import Closed, Completed, ContractError, Progress, parse_event
 from edge.admission import Left, Refusal, admit
 from edge.connection import Connection, Inlet, Said, Step
 from edge.holdings import Holder, Live

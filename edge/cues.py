@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
-from bus.messages import RATE, Transcript
+from contract import RATE, Transcript
 from edge.breaking import COLUMNS, breakable, ends, one_line, width
 
 LINES = 2

@@ -9,7 +9,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 
 from bus.dead import Expired, Hopeless, Letter, UnknownLetter, letters, redrive
-from bus.messages import JobId
+from contract import JobId
 from edge.lookup import answering
 from edge.problem import Problem
 from edge.services import Services

@@ -8,7 +8,6 @@ is half erased for good, whoever dies: an erasure that has begun is carried thro
 from __future__ import annotations
 
 import asyncio
-import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -17,6 +16,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from bus.erase import StillLive, erase, known, settle
+from contract import is_job_id
 from edge.lookup import answering
 from edge.problem import Problem
 from edge.services import Services
@@ -36,7 +36,7 @@ async def delete(request: Request) -> Response:
     """`DELETE /api/v1/jobs/{id}`: 204 once its sound, speech, events and record are gone. Harmless to repeat."""
     services: Services = request.app.state.services
     job = request.path_params["job_id"]
-    if not re.fullmatch(r"[A-Za-z0-9_-]{1,64}", job):  # it becomes part of a filter, in which some characters match all
+    if not is_job_id(job):  # it becomes part of a filter, in which some characters match all
         raise Problem(404, f"no job {job!r}")
     tombstone = await services.store.erasures.get(job)
     settled = tombstone.settled if tombstone else await _settled(services, job)

@@ -12,12 +12,23 @@ import structlog
 from starlette.requests import Request
 from starlette.responses import Response
 
-from bus import RATE, Bus, ContractError, Message, Raw, parse_event
-from bus.messages import Closed, Completed, Opened, Segmented, Summary, Transcript
+from bus import Bus, Raw
+from contract import (
+    Closed,
+    Completed,
+    ContractError,
+    Message,
+    Opened,
+    Segmented,
+    Summary,
+    Transcript,
+    parse_event,
+    seconds,
+)
+from contract.view import SegmentView
 from edge.lookup import Query, answering, find, read_query
 from edge.problem import Problem
 from edge.services import Services
-from edge.session import segment_json, summary_json
 from edge.streaming import Stream
 
 log = structlog.get_logger()
@@ -120,15 +131,11 @@ def event_json(message: Message) -> dict[str, Any] | None:
         case Opened():
             return {"job_id": message.job, "options": message.options.model_dump()}
         case Closed():
-            return {"duration": _seconds(message.samples), "reason": message.reason}
+            return {"duration": seconds(message.samples), "reason": message.reason}
         case Segmented() | Completed():
-            return {"segments": message.segments, "duration": _seconds(message.samples)}
+            return {"segments": message.segments, "duration": seconds(message.samples)}
         case Transcript():
-            return {"generation": message.generation, **segment_json(message)}
+            return {"generation": message.generation, **SegmentView.of(message).model_dump()}
         case Summary():
-            return summary_json(message)
+            return message.view.model_dump()
     return None
-
-
-def _seconds(samples: int) -> float:
-    return round(samples / RATE, 3)

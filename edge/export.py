@@ -10,11 +10,10 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
-from bus.messages import RATE, Summary, Transcript
+from contract import RATE, Summary, Transcript, language_of, seconds
+from contract.view import SegmentView
 from edge.breaking import one_line
 from edge.cues import cues, speaker_of
-from edge.session import segment_json, summary_json
-from store.digest import language_of
 from store.job import Job
 
 
@@ -64,16 +63,17 @@ def vtt(_job: Job, segments: Sequence[Transcript]) -> str:
 def as_json(job: Job, segments: Sequence[Transcript]) -> str:
     """The segments with their words, as `GET /api/v1/jobs/{id}` has them."""
     listed = [
-        segment_json(segment) | ({"speaker": name} if (name := speaker_of(segment)) else {}) for segment in segments
+        SegmentView.of(segment).model_dump() | ({"speaker": name} if (name := speaker_of(segment)) else {})
+        for segment in segments
     ]
     body = {
         "job_id": job.job,
         "state": job.state,
         "title": title_of(job),
         "language": language_of(segments) or job.options.language,
-        "duration": round(job.samples / RATE, 3) if job.state == "completed" else None,
+        "duration": seconds(job.samples) if job.state == "completed" else None,
         "segments": listed,
-        "summary": summary_json(job.summary) if job.summary else None,
+        "summary": job.summary.view.model_dump() if job.summary else None,
     }
     return json.dumps(body, ensure_ascii=False, indent=1) + "\n"
 

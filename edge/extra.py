@@ -8,7 +8,8 @@ from typing import Any
 from pydantic import ConfigDict
 from pydantic_core import to_json
 
-from bus import Bus, ContractError, Message, parse_event
+from bus import Bus
+from contract import ContractError, Message, parse_event
 
 
 class _Extra(Message):

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from bus import Bus, ContractError
-from bus.messages import Replay, Replayed, Transcript, Utterance
+from bus import Bus
+from contract import ContractError, Replay, Replayed, Transcript, Utterance
 from edge.lookup import answering, segments_of
 from edge.services import Services
 from store.job import Job

@@ -7,10 +7,10 @@ from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 
-from bus import Bus, ContractError
+from bus import Bus
 from bus.claim import Claim
-from bus.messages import Attached, Partial, Progress, Speaking
 from bus.wire import Wire
+from contract import Attached, ContractError, Partial, Progress, Speaking
 
 Live = Progress | Speaking | Partial
 LIVE: tuple[type[Live], ...] = (Progress, Speaking, Partial)

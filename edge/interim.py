@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Container
 from typing import Any
 
-from bus.messages import RATE, Partial, Speaking
+from contract import Partial, Speaking, seconds
 
 
 class Interim:
@@ -38,13 +38,9 @@ class Interim:
         """What is to be told now, if there is anything; not told again."""
         speaking, self._speaking = self._speaking, None
         if speaking is not None and speaking.index not in self._finals:
-            return {"type": "speech_started", "start": _seconds(speaking.start)}
+            return {"type": "speech_started", "start": seconds(speaking.start)}
         partial, self._partial = self._partial, None
         if partial is None or partial.index in self._finals:
             return None
         stable = min(partial.stable, len(partial.text))
-        return {"type": "partial", "start": _seconds(partial.start), "text": partial.text, "stable": stable}
-
-
-def _seconds(samples: int) -> float:
-    return round(samples / RATE, 3)
+        return {"type": "partial", "start": seconds(partial.start), "text": partial.text, "stable": stable}

@@ -11,8 +11,8 @@ from starlette.datastructures import URL
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 
-from bus import RATE, ContractError
-from bus.messages import JobOptions, Opened, Segmented, Transcript
+from contract import ContractError, JobOptions, Opened, Segmented, Transcript, seconds, transcript_text
+from contract.view import SegmentView
 from edge.body import Vad, check_languages, read_body, refused
 from edge.export import title_of
 from edge.extra import extra
@@ -20,8 +20,7 @@ from edge.generations import generations_json, replayed
 from edge.lookup import Query, answering, find, read_query, segments_of
 from edge.problem import Problem
 from edge.services import Services, Settings
-from edge.session import segment_json, summary_json
-from store.job import Job, transcript_text
+from store.job import Job
 
 
 class CreateJob(JobOptions):
@@ -120,8 +119,8 @@ def _job_json(job: Job, segments: list[Transcript]) -> dict[str, Any]:
         "title": title_of(job),
         "source": job.options.source,
         "options": job.options.model_dump(),
-        "duration": round(job.samples / RATE, 3) if job.state == "completed" else None,
-        "segments": [segment_json(segment) for segment in segments],
+        "duration": seconds(job.samples) if job.state == "completed" else None,
+        "segments": [SegmentView.of(segment).model_dump() for segment in segments],
         "transcript": transcript_text(segments),
-        "summary": summary_json(job.summary) if job.summary else None,
+        "summary": job.summary.view.model_dump() if job.summary else None,
     }

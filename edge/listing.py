@@ -8,12 +8,11 @@ from pydantic import Field, field_validator
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 
-from bus import RATE
+from contract import State, seconds
 from edge.lookup import Query, read_query
 from edge.problem import Problem
 from edge.services import Services
 from store.entry import Entry
-from store.job import State
 from store.listing import BadCursor
 from store.search import Search
 
@@ -60,7 +59,7 @@ def _json(entry: Entry) -> dict[str, Any]:
         "title": entry.title,
         "created_at": entry.created_at.isoformat(),
         "completed_at": entry.completed_at.isoformat() if entry.completed_at else None,
-        "duration": None if entry.samples is None else round(entry.samples / RATE, 3),
+        "duration": None if entry.samples is None else seconds(entry.samples),
         "segments": entry.segments,
         "language": entry.language,
         "source": entry.source,

@@ -10,8 +10,7 @@ from typing import TypeVar
 from pydantic import BaseModel, ConfigDict, ValidationError
 from starlette.requests import Request
 
-from bus import ContractError
-from bus.messages import Replay, Transcript
+from contract import Replay, Transcript, read_transcripts
 from edge.problem import Problem
 from edge.services import Services
 from store.job import Job
@@ -68,16 +67,12 @@ async def segments_of(services: Services, job: Job, generation: int = 1) -> list
     """The finals of a job in order of index: of a finished one from its record, else what the bus has by now."""
     if generation == 1 and job.state == "completed":
         return job.segments
-    found = []
     async with answering(services):
-        for raw in await services.bus.history("EVENTS", Transcript.pattern(job.job, generation=str(generation))):
-            try:
-                found.append(Transcript.decode(raw.data))
-            except ContractError:
-                continue
+        stored = await services.bus.history("EVENTS", Transcript.pattern(job.job, generation=str(generation)))
+    found = read_transcripts(raw.data for raw in stored)
     if generation > 1 and not found:
         async with answering(services):
             asked = await services.bus.last_raw(Replay.pattern(job.job, generation=str(generation)))
         if asked is None:
             raise Problem(404, f"job {job.job!r} has no generation {generation}")
-    return sorted(found, key=lambda transcript: transcript.index)
+    return found

@@ -9,8 +9,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 
-from bus.messages import Closed, JobOptions, Replay, SpeechOptions
 from bus.recording import extent
+from contract import Closed, JobOptions, Replay, SpeechOptions
 from edge.body import Vad, check_languages, read_body, validated
 from edge.generations import highest
 from edge.lookup import answering, find

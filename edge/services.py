@@ -12,10 +12,10 @@ from pydantic import Field, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from bus import AudioPublisher, Bus
+from contract import State
 from edge.coalescing import Coalescing
 from edge.holdings import Holdings
 from edge.ticker import Ticker
-from store.job import State
 from store.jobs import JobNotFound, JobStore, StoreError, StoreSettings, connect
 
 log = structlog.get_logger()

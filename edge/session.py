@@ -9,7 +9,7 @@ import json
 from collections.abc import Sequence
 from typing import Any, Literal, cast
 
-from bus.messages import (
+from contract import (
     RATE,
     Closed,
     Completed,
@@ -17,11 +17,13 @@ from bus.messages import (
     Message,
     Progress,
     Segmented,
+    State,
     Summary,
     Transcript,
+    transcript_text,
 )
+from contract.socket import SocketSegment
 from edge.interim import Interim
-from store.job import State, transcript_text
 
 Reply = dict[str, Any]
 Command = Literal["stop", "finalize", "keepalive"]
@@ -45,39 +47,6 @@ class ProtocolError(Exception):
     def reply(self) -> Reply:
         """The message that tells the client."""
         return {"type": "error", "code": self.code, "message": str(self)}
-
-
-def segment_json(transcript: Transcript) -> Reply:
-    """A final segment as clients see it: times in seconds."""
-    segment: Reply = {
-        "index": transcript.index,
-        "start": _seconds(transcript.start),
-        "end": _seconds(transcript.end),
-        "text": transcript.text,
-        "language": transcript.language,
-        "confidence": round(transcript.confidence, 4),
-        "words": [
-            {
-                "word": word.word,
-                "start": _seconds(word.start),
-                "end": _seconds(word.end),
-                "probability": round(word.probability, 4),
-            }
-            for word in transcript.words
-        ],
-    }
-    if transcript.error:
-        segment["error"] = transcript.error
-    return segment
-
-
-def summary_json(summary: Summary) -> Reply:
-    """A summary as clients see it."""
-    return summary.model_dump(exclude={"job"})
-
-
-def _seconds(samples: int) -> float:
-    return round(samples / RATE, 3)
 
 
 class Session:
@@ -201,7 +170,7 @@ class Session:
         self._finals[transcript.index] = transcript
         self._waiting.pop(transcript.index, None)
         self._look_for_the_last()
-        return [{"type": "transcript_segment", **segment_json(transcript)}]
+        return [SocketSegment.of(transcript).model_dump()]
 
     def _look_for_the_last(self) -> None:
         if len(self._finals) == self._segments:
@@ -211,7 +180,7 @@ class Session:
         return {
             "type": "final_summary",
             "job_id": self._job,
-            "summary": summary_json(self._summary) if self._summary else None,
+            "summary": self._summary.view.model_dump() if self._summary else None,
             "transcript": transcript_text(self._finals.values()),
         }
 

@@ -13,8 +13,9 @@ from pydantic import Field, model_validator
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from bus import RATE, WIDTH, Bus
+from bus import Bus
 from bus.recording import Extent, SoundGone, extent, read_sound
+from contract import RATE, WIDTH, seconds
 from edge.filename import disposition, file_name
 from edge.lookup import Query, answering, find, read_query
 from edge.problem import Problem
@@ -97,8 +98,8 @@ async def peaks(request: Request) -> Response:
         drawn = await _draw(services.bus, job.job, stretch, query.points)
     body = {
         "job_id": job.job,
-        "start": round(stretch.start / RATE, 3),
-        "end": round(stretch.end / RATE, 3),
+        "start": seconds(stretch.start),
+        "end": seconds(stretch.end),
         "points": len(drawn.low),
         "min": drawn.low,
         "max": drawn.high,

@@ -7,7 +7,7 @@ import struct
 import numpy as np
 from numpy.typing import NDArray
 
-from bus.messages import RATE, WIDTH
+from contract import RATE, WIDTH
 
 HEADER = 44
 """Bytes of a WAV header."""

@@ -16,7 +16,7 @@ What is stored comes first, then what happens, each event once, whatever happens
 that keeps the `seq` of the last event it dealt with goes on behind it with `after=seq`.
 """
 
-from bus.messages import (
+from contract import (
     Attached,
     Closed,
     Completed,

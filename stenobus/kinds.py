@@ -7,17 +7,12 @@ from dataclasses import dataclass
 
 from pydantic import ConfigDict, Field
 
-from bus.messages import ALL, EVENTS, ContractError, Message, Snapshot
+from contract import ALL, EVENTS, ContractError, Message, Snapshot, kind_of
 
 STREAM = "EVENTS"
 
 LIVE = tuple(cls for cls in ALL if cls.STREAM is None and cls is not Snapshot)
 """What is told and not stored; a snapshot is the answer to a request, so that nobody can follow it."""
-
-
-def kind_of(cls: type[Message]) -> str:
-    """The name of a kind: the third token of its subject."""
-    return cls.SUBJECT.split(".")[2]
 
 
 _NAMED = {kind_of(cls): cls for cls in (*EVENTS, *LIVE)}

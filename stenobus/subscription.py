@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import re
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, aclosing, suppress
 from dataclasses import dataclass
@@ -13,10 +12,10 @@ from typing import Any, Generic, TypeVar, overload
 
 import structlog
 
-from bus.messages import ContractError, Message
 from bus.reader import check_address, position, reading
 from bus.stream import Bus
-from stenobus.kinds import STREAM, Selection, kind_of, select
+from contract import ContractError, Message, is_job_id, kind_of
+from stenobus.kinds import STREAM, Selection, select
 
 log = structlog.get_logger()
 M = TypeVar("M", bound=Message, covariant=True)
@@ -90,7 +89,7 @@ def subscribe(
     seconds. Later absences of the server are waited out.
     """
     selection = select(kinds)
-    if job is not None and not re.fullmatch(r"[A-Za-z0-9_-]{1,64}", job):
+    if job is not None and not is_job_id(job):
         raise ValueError(f"{job!r} is not the id of a job: 1 to 64 letters, digits, _ and -")
     if after is not None and since is not None:
         raise ValueError("give after or since, not both")

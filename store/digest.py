@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
 from pydantic import BaseModel, ConfigDict
 
-from bus.messages import Summary, Transcript
-from store.job import transcript_text
+from contract import Summary, Transcript, language_of, transcript_text
 from store.search import beginning
 
 
@@ -51,12 +49,3 @@ def searchable(transcripts: Iterable[Transcript], summary: Summary | None) -> st
         items = (" ".join(filter(None, (item.who, item.what, item.due))) for item in summary.action_items)
         lines += [summary.title, summary.summary, *summary.key_points, *summary.decisions, *items]
     return "\n".join(line for line in lines if line)
-
-
-def language_of(transcripts: Iterable[Transcript]) -> str | None:
-    """The language that was spoken for the longest time; None where no transcript names one."""
-    spoken: defaultdict[str, int] = defaultdict(int)
-    for transcript in transcripts:
-        if transcript.language and transcript.text.strip():
-            spoken[transcript.language] += transcript.end - transcript.start
-    return max(spoken, key=lambda code: spoken[code], default=None)

@@ -8,9 +8,8 @@ from datetime import datetime
 
 from pydantic import TypeAdapter
 
-from bus.messages import JobOptions, Source
+from contract import JobOptions, Source, State
 from store.digest import Digest
-from store.job import State
 from store.search import Search
 
 FIELDS = ("state", "created_at", "completed_at", "options", "samples", "digest")

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from datetime import datetime
-from typing import Literal, get_args
+from typing import get_args
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from bus.messages import JobId, JobOptions, Samples, Summary, Transcript
-
-State = Literal["created", "streaming", "transcribing", "summarizing", "completed", "failed", "deleted"]
+from contract import JobId, JobOptions, Samples, State, Summary, Transcript, transcript_text
 
 _ORDER: dict[State, int] = {state: min(rank, 4) for rank, state in enumerate(get_args(State))} | {"deleted": 5}
 
@@ -34,12 +31,6 @@ class Job(BaseModel):
     def transcript(self) -> str:
         """All that was said, one line for each segment that has text."""
         return transcript_text(self.segments)
-
-
-def transcript_text(segments: Iterable[Transcript]) -> str:
-    """Join segments in order of index, one line each; those without text leave no line."""
-    texts = (segment.text.strip() for segment in sorted(segments, key=lambda segment: segment.index))
-    return "\n".join(text for text in texts if text)
 
 
 def earlier(state: State) -> list[State]:

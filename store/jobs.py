@@ -5,8 +5,8 @@ index that scripts.py beside this file describes. The fields of a record:
 
     state                                 one of `store.job.State`
     created_at, updated_at, completed_at  UTC, ISO 8601
-    options, summary                      JSON of bus.messages.JobOptions, Summary
-    segments                              JSON list of bus.messages.Transcript
+    options, summary                      JSON of contract.JobOptions, Summary
+    segments                              JSON list of contract.Transcript
     samples                               decimal
     digest, text                          what a list shows of a finished job, and what is searched: digest.py
     note:<name>                           what can be made anew from the job's sound
@@ -33,11 +33,11 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.commands.core import AsyncScript
 
-from bus.messages import JobOptions, Summary, Transcript
+from contract import JobOptions, State, Summary, Transcript
 from store import scripts
 from store.digest import digest_fields
 from store.erasures import Erasures
-from store.job import Job, State, earlier
+from store.job import Job, earlier
 from store.listing import Listing
 from store.server import Server, StoreError, flat, iso_now, now_ms
 

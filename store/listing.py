@@ -17,11 +17,10 @@ from typing import Any, cast
 import structlog
 from pydantic import TypeAdapter
 
-from bus.messages import Summary, Transcript
+from contract import State, Summary, Transcript
 from store import scripts
 from store.digest import digest_fields
 from store.entry import FIELDS, TEXT, Entry, read_entry
-from store.job import State
 from store.search import Search
 from store.server import Server, flat, now_ms
 

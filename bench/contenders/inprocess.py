@@ -27,8 +27,8 @@ from pydantic import BaseModel, field_validator
 
 from audio import to_float32
 from bench.arguments import within
-from bus import RATE, WIDTH, StartError
-from bus.languages import LANGUAGES
+from bus import StartError
+from contract import LANGUAGES, RATE, WIDTH
 from processors.stt.models import cores, find_model
 from processors.vad.core import Parameters, Segment, Segmenter
 from processors.vad.webrtc import detector

@@ -31,9 +31,9 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from bench.arguments import within
 from bench.watermarks import Watermarks
-from bus.audio import MAX_SAMPLES, AudioFrame, audio_subject, encode_audio
-from bus.messages import WIDTH
 from bus.topology import StreamSettings, set_up
+from contract import WIDTH
+from contract.audio import MAX_SAMPLES, AudioFrame, audio_subject, encode_audio
 
 ACK_EVERY = 0.5
 

@@ -18,7 +18,7 @@ from bench.edge.figures import Contender, Trial, busy, order
 from bench.load import Plan, generating
 from bench.neighbours import Neighbours
 from bench.stage import Part, Stage, StageFailed, edge_part, naive_part, running_stage, vad_part
-from bus.messages import RATE
+from contract import RATE
 
 _FELL_BEHIND = 0.5
 """Seconds between two acks: less is no news."""

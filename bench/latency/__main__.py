@@ -35,10 +35,10 @@ from bench.shell import log_to_stderr, report, run_until_told
 from bench.stage import StageFailed, inprocess_part, running_stage
 from bench.timeline import Endpointing
 from bench.trace import timelines, utterances
-from bus import RATE, WIDTH, StartError, connect
-from bus.messages import Utterance
+from bus import StartError, connect
 from bus.run import load
 from compose.servers import StartError as ServerStartError
+from contract import RATE, WIDTH, Utterance
 from processors.stt.__main__ import Settings, load_engine
 from processors.stt.engine import Engine
 from tools.system import MODEL, ROOT, SystemFailed, running_system

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from bench.meeting import Meeting, MeetingFailed
 from bench.timeline import FIGURES, Endpointing, Timeline, percentiles
-from bus.messages import RATE, Utterance
+from contract import RATE, Utterance
 
 ROWS = {
     "speech_end_to_final": "end of speech -> final",

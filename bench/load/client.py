@@ -12,7 +12,7 @@ from picows import WSCloseCode, WSError, WSFrame, WSListener, WSMsgType, WSTrans
 
 from bench.load.report import Meeting, Told
 from bench.load.sound import Sound
-from bus.messages import RATE
+from contract import RATE
 
 _STOP = json.dumps({"command": "stop"}).encode()
 OPEN_WITHIN = 30.0

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Self
 
-from bus.messages import RATE
+from contract import RATE
 
 PER_PROCESS = 700
 """Clients of one process that it can serve in time, with half a core to spare."""

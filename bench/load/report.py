@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Self
 
-from bus.messages import RATE
+from contract import RATE
 
 _STEP = 0.0001
 """Seconds by which lateness is told apart."""

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from audio import decode
 from bench.load.plan import Plan
 from bench.speech import load_sentences, tape
-from bus.messages import WIDTH
+from contract import WIDTH
 from tools.system import ROOT
 
 SPEECH = ("meeting", "standup", "monologue", "korean", "noisy", "quiet")

@@ -17,8 +17,8 @@ from bench.scale.figures import GROUPS, Run, doubts, order
 from bench.stage import Stage, StageFailed, Usage, edge_part, running_stage, vad_part
 from bench.timeline import Endpointing, percentiles
 from bench.trace import segmented, wall_ahead
-from bus import RATE, connect
-from bus.messages import Utterance
+from bus import connect
+from contract import RATE, Utterance
 
 _WARM_UP = 5
 """Clients before the others, so that all code is loaded: what that takes is not the cost of a stream."""

@@ -18,7 +18,7 @@ from bench.search import Search
 from bench.stage import inprocess_part, running_stage
 from bench.stt.figures import percentile
 from bench.timeline import Endpointing
-from bus.messages import RATE
+from contract import RATE
 from tools.system import ROOT, running_system
 
 Kind = Literal["stenobus", "inprocess"]

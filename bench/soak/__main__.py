@@ -27,9 +27,10 @@ from bench.shell import log_to_stderr, run_until_told
 from bench.soak.figures import Sample, growth, losses, summary, table
 from bench.stage import Stage, StageFailed, edge_part, running_stage, vad_part
 from bench.trace import segmented
-from bus import RATE, WIDTH, StartError, connect
+from bus import StartError, connect
 from bus.topology import StreamSettings
 from compose.servers import StartError as ServerStartError
+from contract import RATE, WIDTH
 
 KEEP_HOURS = 0.25
 """How long sound stays in the streams: longer than any meeting, and short enough for any disk."""

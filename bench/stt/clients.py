@@ -23,7 +23,7 @@ from websockets.uri import parse_uri
 
 from bench.speech import load_sentences, tape
 from bench.timeline import Endpointing
-from bus.messages import RATE, WIDTH
+from contract import RATE, WIDTH
 from tools.system import ROOT
 
 FRAME_MS = 30

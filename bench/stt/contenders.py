@@ -12,7 +12,7 @@ from typing import Any, Literal, Protocol
 from faster_whisper import BatchedInferencePipeline, WhisperModel
 
 from audio import to_float32
-from bus.messages import SpeechOptions
+from contract import SpeechOptions
 from processors.stt.__main__ import BATCH_SIZE, Settings
 from processors.stt.batcher import Rank
 from processors.stt.core import Heard

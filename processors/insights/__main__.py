@@ -16,8 +16,8 @@ import structlog
 from pydantic import AfterValidator, Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from bus import RATE, Bus, Conflict, ContractError, Fenced, Message, Raw, Retry, lease, run, serve
-from bus.messages import Opened, Redriven, Utterance
+from bus import Bus, Conflict, Fenced, Raw, Retry, lease, run, serve
+from contract import RATE, ContractError, Message, Opened, Redriven, Utterance
 from processors.insights import core, text
 from processors.insights.meeting import Meeting
 from processors.insights.messages import Insights

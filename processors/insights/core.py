@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from itertools import groupby, pairwise
 from typing import Any, NamedTuple
 
-from bus import RATE
+from contract import RATE
 from processors.insights.messages import Insights, KeywordAlert, Speaker, Spoken
 from processors.insights.text import Keyword, count_words
 

@@ -7,8 +7,7 @@ from dataclasses import dataclass, field
 
 import structlog
 
-from bus import ContractError, Message, parse_event
-from bus.messages import Segmented
+from contract import ContractError, Message, Segmented, parse_event
 from processors.insights.core import Rules, figures
 from processors.insights.messages import Insights, Spoken
 

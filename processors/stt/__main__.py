@@ -17,7 +17,7 @@ from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from bus import Bus, run, serve
-from bus.messages import Source, Transcript, Utterance
+from contract import Source, Transcript, Utterance
 from processors.stt.core import Model, Unfit, failed_transcript
 from processors.stt.engine import Engine
 from processors.stt.engines import Engines

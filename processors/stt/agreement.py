@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 
-from bus.messages import Partial
+from contract import Partial
 
 _WORD = re.compile(r"\s*(?:[\u3040-\u30ff\u3400-\u9fff\uff66-\uff9d]|[^\s\u3040-\u30ff\u3400-\u9fff\uff66-\uff9d]+)")
 """A word with the space before it; Chinese and Japanese, which have no spaces, go by character."""

@@ -12,7 +12,7 @@ from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from bus.messages import SpeechOptions
+from contract import SpeechOptions
 from processors.stt.core import (
     Decoding,
     Heard,

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from audio import RATE, WIDTH, to_float32
 from bus import StartError
-from bus.messages import SpeechOptions
+from contract import SpeechOptions
 from processors.stt.core import Heard, Model, Unfit
 from processors.stt.decoder import Sound, decode
 from processors.stt.guards import SPEECH, guarded

@@ -12,8 +12,8 @@ from contextlib import AsyncExitStack
 
 import structlog
 
-from bus import Bus, ContractError
-from bus.messages import Partial, Snapshot, Speaking
+from bus import Bus
+from contract import ContractError, Partial, Snapshot, Speaking
 from processors.stt.agreement import agree
 from processors.stt.batcher import Rank
 from processors.stt.scheduler import Scheduler

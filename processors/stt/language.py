@@ -14,7 +14,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from bus.messages import RATE, Transcript
+from contract import RATE, Transcript
 
 CLEAR = 0.8
 """Probability from which a detection may stand for itself."""

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 import structlog
 
-from bus.messages import SpeechOptions
+from contract import SpeechOptions
 from processors.stt.batcher import Batcher, Rank, Waiting
 from processors.stt.core import Heard, Model, OutOfMemory
 

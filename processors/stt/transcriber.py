@@ -7,8 +7,8 @@ from dataclasses import replace
 
 import structlog
 
-from bus import RATE, Bus, ContractError
-from bus.messages import Source, Transcript, Utterance
+from bus import Bus
+from contract import RATE, ContractError, Source, Transcript, Utterance
 from processors.stt.batcher import Rank
 from processors.stt.core import Heard, Model, Unfit, failed_transcript, transcript
 from processors.stt.language import MEMORY, Earlier, choose, earlier, needs_evidence

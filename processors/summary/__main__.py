@@ -15,12 +15,23 @@ from typing import TypeVar
 
 import structlog
 
-from bus import Bus, ContractError, Message, parse_event, run, serve
-from bus.messages import Closed, Completed, Redriven, Segmented, Summary, Utterance
+from bus import Bus, run, serve
 from bus.run import load
+from contract import (
+    Closed,
+    Completed,
+    ContractError,
+    Message,
+    Redriven,
+    Segmented,
+    State,
+    Summary,
+    Utterance,
+    parse_event,
+)
 from processors.summary.meeting import Meeting, unreadable
 from processors.summary.writer import Settings, Writer, open_writer
-from store.jobs import JobNotFound, JobStore, State, StoreError, StoreSettings, connect
+from store.jobs import JobNotFound, JobStore, StoreError, StoreSettings, connect
 
 log = structlog.get_logger()
 T = TypeVar("T")

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import pycountry
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, ValidationError
 
-from bus.messages import ActionItem, Summary
+from contract import ActionItem, Summary
 
 ANSWER_SHARE = 4
 """One part in so many of the context is kept for the answer."""
@@ -51,7 +51,7 @@ def _item(value: Any) -> Any:
 
 
 class Item(BaseModel):
-    """See bus.messages.ActionItem."""
+    """See contract.ActionItem."""
 
     model_config = ConfigDict(str_strip_whitespace=True, json_schema_serialization_defaults_required=True)
 

@@ -17,7 +17,7 @@ from sumy.models.dom import ObjectDocumentModel, Paragraph, Sentence
 from sumy.summarizers.luhn import LuhnSummarizer
 from sumy.utils import get_stop_words
 
-from bus.messages import Summary, Transcript
+from contract import Summary, Transcript
 
 KEY_POINTS = 5
 SUMMARY_SENTENCES = 3

@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from bus.messages import JobOptions, Message, Opened, Segmented, Summary, Transcript
+from contract import JobOptions, Message, Opened, Segmented, Summary, Transcript
 
 
 @dataclass

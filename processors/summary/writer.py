@@ -11,11 +11,9 @@ import structlog
 from pydantic import AfterValidator, AliasChoices, Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from bus.messages import JobOptions, Summary, Transcript
+from contract import JobOptions, Summary, Transcript, language_of, transcript_text
 from processors.summary import core, extractive, meeting
 from processors.summary.engine import Busy, CutOff, Engine, EngineError, Unreachable, check_host
-from store.digest import language_of
-from store.job import transcript_text
 
 log = structlog.get_logger()
 

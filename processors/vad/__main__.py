@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 from contextlib import AsyncExitStack
 
-from bus import Bus, Message, lease, run
+from bus import Bus, lease, run
 from bus.feed import Feed
-from bus.messages import Opened, Partial, Replay, Snapshot
+from contract import Message, Opened, Partial, Replay, Snapshot
 from processors.vad.heap import keep_freed_memory
 from processors.vad.replay import Replaying
 from processors.vad.segmentation import Segmentation

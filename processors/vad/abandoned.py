@@ -10,8 +10,8 @@ from typing import NamedTuple
 import structlog
 
 from bus import Bus, Conflict
-from bus.audio import AudioFrame, audio_subject, encode_audio
-from bus.messages import Closed
+from contract import Closed
+from contract.audio import AudioFrame, audio_subject, encode_audio
 
 log = structlog.get_logger()
 

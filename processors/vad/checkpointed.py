@@ -13,12 +13,12 @@ from typing import NamedTuple
 
 import structlog
 
-from bus import WIDTH, Bus, Conflict, ContractError, Fenced
-from bus.audio import audio_subject, decode_audio
+from bus import Bus, Conflict, Fenced
 from bus.claim import decoded_utterance, last_utterance
 from bus.feed import Stored, Work
 from bus.intake import Gap, Intake
-from bus.messages import Dead, Source, SpeechOptions, Utterance, dead_letter
+from contract import WIDTH, ContractError, Dead, Source, SpeechOptions, Utterance, dead_letter
+from contract.audio import audio_subject, decode_audio
 from processors.vad.core import Segment, Segmenter
 from processors.vad.settings import Plan
 from processors.vad.webrtc import detector

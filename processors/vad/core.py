@@ -21,7 +21,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from bus.messages import WIDTH
+from contract import WIDTH
 from processors.vad.hearing import FRAME, FRAME_MS, DetectorFactory, Hearing, first_frame, listen_from
 
 SEARCH_MS = 5_000

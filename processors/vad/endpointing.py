@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from unicodedata import category
 
-from bus.messages import Partial
+from contract import Partial
 from processors.vad.core import Speech
 
 _ENDS = frozenset(".!?。！？…")  # noqa: RUF001 - these are meant

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol
 
-from bus.messages import RATE, WIDTH
+from contract import RATE, WIDTH
 
 FRAME_MS = 30
 FRAME = RATE * FRAME_MS // 1000

@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 from contextlib import aclosing
 
-from bus import RATE, Bus, Message
-from bus.audio import audio_subject
-from bus.messages import Replay, Replayed, Utterance
+from bus import Bus
+from contract import RATE, Message, Replay, Replayed, Utterance
+from contract.audio import audio_subject
 from processors.vad.checkpointed import Checkpointed
 from processors.vad.settings import Settings
 

@@ -7,10 +7,10 @@ from collections.abc import Callable, Sequence
 
 import structlog
 
-from bus import Bus, ContractError, Message
+from bus import Bus
 from bus.claim import cut_audio
 from bus.feed import Feed, Stored, Work
-from bus.messages import Opened, Partial, Progress, Segmented, Snapshot, Speaking, Utterance
+from contract import ContractError, Message, Opened, Partial, Progress, Segmented, Snapshot, Speaking, Utterance
 from processors.vad.abandoned import Heard, end_when_abandoned, ensure_closed
 from processors.vad.checkpointed import Checkpointed, Counted
 from processors.vad.core import Segment, Speech

@@ -8,7 +8,7 @@ from typing import Literal
 from pydantic import Field, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from bus.messages import RATE, JobOptions, VadOptions
+from contract import RATE, JobOptions, VadOptions
 from processors.vad.core import Parameters
 from processors.vad.endpointing import Hangover
 

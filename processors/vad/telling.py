@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bus.messages import RATE
+from contract import RATE
 from processors.vad.core import Speech
 
 FIRST = RATE * 400 // 1000

@@ -6,7 +6,7 @@ from functools import partial
 
 import webrtcvad
 
-from bus.messages import RATE
+from contract import RATE
 from processors.vad.hearing import Detector
 
 

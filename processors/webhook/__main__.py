@@ -18,8 +18,8 @@ import structlog
 from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from bus import Bus, ContractError, Message, Retry, parse_event, run, serve
-from bus.messages import Completed, Opened
+from bus import Bus, Retry, run, serve
+from contract import Completed, ContractError, Message, Opened, parse_event
 from processors.webhook import core, target
 
 log = structlog.get_logger()

@@ -11,7 +11,7 @@ from typing import Any
 
 from pydantic_core import to_json
 
-from bus.messages import RATE, Completed, JobOptions, Message, Summary, Transcript
+from contract import RATE, Completed, JobOptions, Message, Summary, Transcript
 
 LONGEST_WAIT = 60.0
 """Seconds; a receiver that asks for more is asked again after this."""

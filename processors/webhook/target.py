@@ -12,7 +12,7 @@ from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
 
 import httpx
 
-from bus import ContractError
+from contract import ContractError
 
 _GLOBAL_UNICAST = IPv6Network("2000::/3")
 """All that IANA gives out of IPv6 for the public network."""

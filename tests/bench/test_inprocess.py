@@ -16,8 +16,8 @@ from websockets.exceptions import ConnectionClosed
 from audio import write_flac
 from bench.contenders.inprocess import main
 from bench.speech import Sentence, load_sentences
-from bus.messages import RATE, WIDTH
 from compose.ports import free_port
+from contract import RATE, WIDTH
 from tests.support import wait_until
 from tools.system import MODEL, ROOT
 

@@ -15,8 +15,8 @@ from websockets.exceptions import ConnectionClosed
 from bench.load import Plan, generating
 from bench.stage import Stage, naive_part, running_stage
 from bus import connect as connect_bus
-from bus.audio import audio_subject, decode_audio
-from bus.messages import RATE
+from contract import RATE
+from contract.audio import audio_subject, decode_audio
 
 FRAME = bytes(range(240)) * 4
 

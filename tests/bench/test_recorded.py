@@ -9,8 +9,8 @@ import pytest
 from bench.recorded import RecordingEdge
 from bench.watermarks import Noted
 from bus import AudioPublisher, Bus
-from bus.messages import WIDTH
 from bus.publisher import AudioTrack
+from contract import WIDTH
 from tests.support import wait_until
 
 FRAME = bytes(960)

@@ -7,7 +7,7 @@ import pytest
 
 from bench.shape import SHAPES, TEXT_TOKENS, build
 from bench.speech import load_sentences
-from bus.messages import SpeechOptions
+from contract import SpeechOptions
 from processors.stt.engine import Engine
 from tools.system import ROOT
 

@@ -7,7 +7,7 @@ import pytest
 
 from audio import decode
 from bench.timeline import FIGURES, STAGES, Endpointing, Timeline, percentiles
-from bus.messages import WIDTH, Utterance
+from contract import WIDTH, Utterance
 from processors.vad.core import Parameters, Segmenter
 from processors.vad.hearing import FRAME
 from processors.vad.webrtc import detector

@@ -9,8 +9,8 @@ from bench.meeting import Meeting, MeetingFailed
 from bench.timeline import Endpointing
 from bench.trace import segmented, timelines, utterances
 from bus import Bus
-from bus.audio import AudioFrame, audio_subject, encode_audio
-from bus.messages import Segmented, Transcript, Utterance
+from contract import Segmented, Transcript, Utterance
+from contract.audio import AudioFrame, audio_subject, encode_audio
 
 FRAME = 480
 SAMPLES = 100 * FRAME

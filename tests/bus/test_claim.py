@@ -5,9 +5,9 @@ import asyncio
 import pytest
 
 from bus import AudioPublisher, Bus
-from bus.audio import AudioFrame, decode_audio, encode_audio
 from bus.claim import AudioEnded, Claim, Superseded, check_claim, claim_audio, cut_audio, end_audio
-from bus.messages import Utterance
+from contract import Utterance
+from contract.audio import AudioFrame, decode_audio, encode_audio
 from tests.support import wait_until
 
 FRAME = b"\x01\x02" * 480

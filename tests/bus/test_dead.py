@@ -6,9 +6,9 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from bus import Bus, ContractError, Message, Retry, connect, parse_event, serve
+from bus import Bus, Retry, connect, serve
 from bus.dead import Expired, Hopeless, UnknownLetter, letters, redrive, replace
-from bus.messages import Closed, Completed, Dead, Opened, Redrive, Redriven, Segmented
+from contract import Closed, Completed, ContractError, Dead, Message, Opened, Redrive, Redriven, Segmented, parse_event
 from tests.support import wait_until
 
 DEAD = "events.a.dead.EVENTS.1"

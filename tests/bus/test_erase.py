@@ -5,22 +5,11 @@ import asyncio
 import pytest
 
 from bus import Bus
-from bus.audio import AudioFrame, encode_audio
 from bus.claim import AudioEnded, claim_audio
 from bus.erase import StillLive, erase, known, settle
-from bus.messages import (
-    Closed,
-    Completed,
-    Opened,
-    Redriven,
-    Replay,
-    Segmented,
-    Summary,
-    Transcript,
-    Utterance,
-    dead_letter,
-)
 from compose.servers import Server
+from contract import Closed, Completed, Opened, Redriven, Replay, Segmented, Summary, Transcript, Utterance, dead_letter
+from contract.audio import AudioFrame, encode_audio
 
 
 async def fill(bus: Bus, job: str) -> None:

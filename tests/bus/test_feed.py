@@ -10,9 +10,9 @@ from contextlib import asynccontextmanager
 import pytest
 
 from bus import Bus, connect
-from bus.audio import AudioFrame, encode_audio
 from bus.feed import Feed, Stored, Work, _Follower
 from compose.servers import Server
+from contract.audio import AudioFrame, encode_audio
 from tests.support import wait_until
 
 

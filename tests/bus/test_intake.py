@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bus.audio import AudioFrame
 from bus.intake import Gap, Intake
 from bus.window import MOST_BYTES
+from contract.audio import AudioFrame
 
 SOUND = bytes(range(256)) * 40  # 5,120 samples, each different from its neighbours
 

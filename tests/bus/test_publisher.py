@@ -7,12 +7,12 @@ import psutil
 import pytest
 
 from bus import AudioPublisher, AudioTrack, Bus, connect
-from bus.audio import decode_audio
 from bus.claim import claim_audio
 from bus.intake import Intake
 from bus.topology import StreamSettings, set_up
 from bus.window import MESSAGE_BYTES, MOST_BYTES, MOST_MESSAGES
 from compose.servers import Server
+from contract.audio import decode_audio
 from tests.support import wait_until
 
 

@@ -6,10 +6,10 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from bus import Bus, connect
-from bus.messages import Opened
 from bus.reader import Reader, check_address, position, reading
 from bus.topology import StreamSettings
 from compose.servers import Server
+from contract import Opened
 from tests.support import wait_until
 
 

@@ -6,10 +6,10 @@ from collections.abc import AsyncGenerator
 import pytest
 
 from bus import Bus
-from bus.audio import AudioFrame, encode_audio
 from bus.claim import claim_audio
 from bus.recording import Extent, SoundGone, extent, read_sound
 from compose.servers import Server
+from contract.audio import AudioFrame, encode_audio
 
 FRAME = 480
 

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 
 import pytest
 
-from bus import Bus, ContractError, Fenced, Message, Retry, connect, lease, parse_event, serve
-from bus.messages import Closed, Completed, Dead, Opened, Segmented
+from bus import Bus, Fenced, Retry, connect, lease, serve
 from compose.servers import Server
+from contract import Closed, Completed, ContractError, Dead, Message, Opened, Segmented, parse_event
 from tests.support import wait_until
 
 
@@ -296,7 +296,7 @@ async def test_work_goes_on_after_a_crash_of_the_server(nats_server: Server) -> 
 
 
 async def test_what_is_not_stored_cannot_be_served(bus: Bus) -> None:
-    from bus.messages import Progress
+    from contract import Progress
 
     async def handle(progress: Progress) -> Sequence[Message]:
         return [Closed(job=progress.job, samples=0, reason="stop")]

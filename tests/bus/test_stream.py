@@ -5,9 +5,9 @@ from contextlib import aclosing
 
 import pytest
 
-from bus import Bus, Conflict, ContractError, connect
-from bus.messages import Closed, Completed, JobOptions, Opened, Progress, Segmented
+from bus import Bus, Conflict, connect
 from compose.servers import Server
+from contract import Closed, Completed, ContractError, JobOptions, Opened, Progress, Segmented
 from tests.support import wait_until
 
 

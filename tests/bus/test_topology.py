@@ -5,9 +5,9 @@ import asyncio
 from nats.js.api import DiscardPolicy, RetentionPolicy, StreamConfig
 
 from bus import Bus, connect
-from bus.messages import Closed
-from bus.topology import CONTRACT, StreamSettings, set_up
+from bus.topology import StreamSettings, set_up
 from compose.servers import Server
+from contract import VERSION, Closed
 from tests.support import connected_client
 
 
@@ -51,7 +51,7 @@ async def test_a_changed_setting_reaches_an_existing_stream(nats_server: Server)
 
 async def test_a_newer_stream_is_left_alone(nats_url: str) -> None:
     async with connected_client(nats_url) as (_, js):
-        newer = {"stenobus.contract": str(CONTRACT + 1)}
+        newer = {"stenobus.contract": str(VERSION + 1)}
         await js.add_stream(StreamConfig(name="AUDIO", subjects=["audio.*", "sound.*"], max_age=60, metadata=newer))
         await set_up(js, StreamSettings())
         info = await js.stream_info("AUDIO")

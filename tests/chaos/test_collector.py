@@ -5,14 +5,14 @@ from __future__ import annotations
 from time import time
 
 from bus import Bus
-from bus.audio import AudioFrame, audio_subject, encode_audio
-from bus.messages import Closed, Completed, JobOptions, Opened, Segmented, Summary, Transcript, Utterance
 from chaos.caller import Caller
 from chaos.chance import chance
 from chaos.collector import collect
 from chaos.evidence import Ack, Segment
 from chaos.storm import GARBAGE
 from chaos.verdict import judge
+from contract import Closed, Completed, JobOptions, Opened, Segmented, Summary, Transcript, Utterance
+from contract.audio import AudioFrame, audio_subject, encode_audio
 from store.jobs import connect
 
 SENT = bytes(index % 251 for index in range(2 * 960))

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
-from bus.audio import AudioFrame
 from chaos.evidence import Ack, Piece, assemble, witnesses
+from contract.audio import AudioFrame
 
 SOUND = bytes(range(20))  # ten samples
 

@@ -10,8 +10,8 @@ import pytest
 from rich.console import Console
 
 from bus import Bus
-from bus.messages import Dead, Opened, Redrive
 from client.dead import DeadLetter, show
+from contract import Dead, Opened, Redrive
 from tests.client.inprocess import invoke
 
 LETTERS = [

@@ -5,8 +5,8 @@ from datetime import UTC, datetime
 
 import pytest
 
-from bus.messages import JobOptions
 from client.events import STYLES, as_json_object, described
+from contract import JobOptions
 from stenobus import (
     ACCEPTED,
     Attached,

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from bus import Bus
-from bus.messages import Opened
+from contract import Opened
 from tests.client.inprocess import invoke
 from tests.client.test_main import ROOT
 from tests.edge.conftest import Edge

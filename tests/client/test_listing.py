@@ -8,7 +8,7 @@ import pytest
 from client.errors import ServerError
 from client.jobs import pages
 from client.listing import Listed, Page, State, length, read_listed, read_page, tabbed, table, titled, when
-from store.job import State as StoredState
+from contract import State as StoredState
 from tests.client.test_view import console, output
 
 AT = datetime(2025, 3, 4, 12, 30, tzinfo=UTC)

@@ -11,10 +11,10 @@ import pytest
 import typer
 
 from bus import Bus
-from bus.messages import RATE, JobOptions, Opened, Replay, Replayed
 from client.again import as_before
 from client.replay import speed_of, vad_of
 from compose.servers import Server
+from contract import RATE, JobOptions, Opened, Replay, Replayed
 from tests.client.inprocess import invoke
 from tests.client.test_main import start
 from tests.edge.conftest import Edge

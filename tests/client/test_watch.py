@@ -9,9 +9,9 @@ from datetime import UTC, datetime
 import pytest
 
 from bus import Bus
-from bus.messages import Completed, JobOptions, Opened, Partial, Transcript
 from client.follow import coloured, tabbed
 from compose.servers import Server
+from contract import Completed, JobOptions, Opened, Partial, Transcript
 from stenobus import Event
 from tests.client.inprocess import invoke
 from tests.client.test_main import start

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from bus import Bus
-from bus.audio import decode_audio
-from bus.messages import Closed, Completed, Message, Segmented, Summary, Transcript
+from contract import Closed, Completed, Message, Segmented, Summary, Transcript
+from contract.audio import decode_audio
 from tests.support import wait_until
 
 FRAME = b"\x01\x02" * 480

@@ -3,18 +3,8 @@
 from __future__ import annotations
 
 from bus import Bus
-from bus.audio import AudioFrame, encode_audio
-from bus.messages import (
-    Closed,
-    Completed,
-    JobOptions,
-    Opened,
-    Segmented,
-    Summary,
-    Transcript,
-    Utterance,
-    Word,
-)
+from contract import Closed, Completed, JobOptions, Opened, Segmented, Summary, Transcript, Utterance, Word
+from contract.audio import AudioFrame, encode_audio
 from store.jobs import connect
 
 RATE = 16_000

@@ -7,8 +7,8 @@ import httpx
 import pytest
 
 from bus import Bus, connect
-from bus.messages import Completed, JobOptions, Segmented, Summary, Transcript
 from compose.servers import Server
+from contract import Completed, JobOptions, Segmented, Summary, Transcript
 from edge.body import MAX_BODY
 from store.jobs import connect as connect_store
 from tests.edge.conftest import Edge, client, running_edge

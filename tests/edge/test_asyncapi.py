@@ -11,11 +11,10 @@ from starlette.applications import Starlette
 from starlette.routing import Route
 
 from bus import Bus
-from bus.asyncapi import specification
-from bus.messages import Completed, Partial, Segmented, Speaking, Summary, Transcript, Word
+from contract import Completed, Partial, Segmented, Speaking, State, Summary, Transcript, Word
+from contract.asyncapi import specification
 from edge.asyncapi import asyncapi
 from edge.session import COMMANDS
-from store.job import State
 from tests.edge.conftest import Client, Edge, client
 
 SPECIFICATION = specification()

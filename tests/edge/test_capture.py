@@ -7,8 +7,8 @@ import json
 import pytest
 
 from bus import Bus
-from bus.audio import decode_audio
-from bus.messages import Completed, Opened, Progress, Segmented, Summary, Word
+from contract import Completed, Opened, Progress, Segmented, Summary, Word
+from contract.audio import decode_audio
 from tests.edge.capturing import FRAME, closed, final, play_processors, stored
 from tests.edge.conftest import LISTENERS, Client, Edge, client
 from tests.support import wait_until

@@ -10,8 +10,8 @@ import signal
 import pytest
 
 from bus import Bus
-from bus.messages import Closed
 from compose.servers import Server
+from contract import Closed
 from tests.edge.capturing import FRAME, assembled, closed, final, stored
 from tests.edge.conftest import LISTENERS, Client, Edge, StartEdge, client
 from tests.support import wait_until

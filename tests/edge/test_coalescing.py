@@ -8,8 +8,8 @@ from functools import partial
 import pytest
 
 from bus import Bus
-from bus.audio import decode_audio
-from bus.messages import JobOptions
+from contract import JobOptions
+from contract.audio import decode_audio
 from edge.coalescing import LONGEST, Coalescing, together
 from edge.session import Session
 from tests.edge.capturing import FRAME, closed, stored

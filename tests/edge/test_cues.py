@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bus.messages import RATE, Transcript, Word
+from contract import RATE, Transcript, Word
 from edge.breaking import COLUMNS, one_line, width
 from edge.cues import LINES, LONGEST, SHORTEST, Cue, cues
 

@@ -7,9 +7,9 @@ from datetime import UTC, datetime
 import httpx
 import pytest
 
-from bus import Bus, Message, serve
-from bus.messages import Dead, Opened, Segmented
+from bus import Bus, serve
 from compose.servers import Server
+from contract import Dead, Message, Opened, Segmented
 from tests.edge.conftest import Edge, running_edge
 from tests.support import wait_until
 

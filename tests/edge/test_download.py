@@ -3,7 +3,7 @@ from __future__ import annotations
 import json
 
 from bus import Bus
-from bus.messages import Transcript
+from contract import Transcript
 from tests.edge.conftest import Edge, client
 from tests.edge.meeting import hold, said
 

@@ -10,8 +10,8 @@ from nats.js.errors import NotFoundError
 from redis.asyncio import Redis
 
 from bus import Bus, connect
-from bus.messages import Closed, JobOptions, Opened, Summary, Utterance
 from compose.servers import Server
+from contract import Closed, JobOptions, Opened, Summary, Utterance
 from edge import erase
 from processors.summary import __main__ as summary
 from processors.summary.writer import Settings as SummarySettings

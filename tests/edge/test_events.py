@@ -12,7 +12,7 @@ import pytest
 
 from bus import Bus
 from bus.dead import replace
-from bus.messages import Opened, Segmented, dead_letter
+from contract import Opened, Segmented, dead_letter
 from edge import events
 from tests.edge.conftest import Edge, running_edge
 from tests.edge.meeting import SUMMARY, close, complete, hold, said, transcribe

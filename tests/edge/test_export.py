@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bus.messages import RATE, ActionItem, JobOptions, Summary, Transcript, Word
+from contract import RATE, ActionItem, JobOptions, State, Summary, Transcript, Word
 from edge.breaking import one_line
 from edge.export import FORMATS, clock, title_of
-from store.job import Job, State
+from store.job import Job
 
 
 class Named(Transcript):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgpack
 
 from bus import Bus
-from bus.messages import Closed
+from contract import Closed
 from edge.extra import extra, extra_json
 from tests.edge.conftest import Edge
 from tests.support import connected_client

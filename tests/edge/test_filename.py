@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bus.messages import JobOptions
+from contract import JobOptions
 from edge.filename import disposition, file_name
 from store.job import Job
 

@@ -5,7 +5,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bus.messages import Partial, Speaking
+from contract import Partial, Speaking
 from edge.interim import Interim
 
 

@@ -14,8 +14,8 @@ import websockets
 from websockets.frames import Opcode
 
 from bus import Bus
-from bus.audio import decode_audio
-from bus.messages import Closed, Transcript
+from contract import Closed, Transcript
+from contract.audio import decode_audio
 from tests.edge.capturing import FRAME, assembled, closed, stored
 from tests.edge.conftest import Edge, StartEdge
 from tests.edge.process import EdgeProcess, edge_process, serves, spawn

@@ -14,9 +14,9 @@ import pytest
 
 from audio import decode
 from bus import Bus, connect
-from bus.audio import decode_audio
 from bus.feed import Feed
-from bus.messages import JobOptions, Opened, Partial, Snapshot, Speaking, Transcript, Utterance
+from contract import JobOptions, Opened, Partial, Snapshot, Speaking, Transcript, Utterance
+from contract.audio import decode_audio
 from processors.vad.__main__ import main
 from processors.vad.segmentation import Segmentation
 from processors.vad.settings import Settings

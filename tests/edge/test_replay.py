@@ -7,8 +7,8 @@ import httpx
 import pytest
 
 from bus import Bus, connect
-from bus.messages import Closed, Opened, Replay, Replayed, Transcript, Utterance
 from compose.servers import Server
+from contract import Closed, Opened, Replay, Replayed, Transcript, Utterance
 from tests.edge.conftest import Edge, client, running_edge
 from tests.edge.meeting import close, hold, pcm, said, send
 from tests.edge.test_erase import delete, left

@@ -8,8 +8,8 @@ import httpx
 import pytest
 
 from bus import Bus
-from bus.audio import AudioFrame, encode_audio
 from compose.servers import Server
+from contract.audio import AudioFrame, encode_audio
 from edge import streaming
 from edge.waveform import wav_header
 from tests.edge.conftest import Edge, client, running_edge

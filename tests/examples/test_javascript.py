@@ -16,10 +16,10 @@ from typing import Any
 import pytest
 
 from bus import Bus
-from bus.audio import AudioFrame, audio_subject, encode_audio
-from bus.messages import Completed, Opened, Transcript
 from compose.ports import free_port
 from compose.servers import Server
+from contract import Completed, Opened, Transcript
+from contract.audio import AudioFrame, audio_subject, encode_audio
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "javascript"
 HOW = "Node.js 20 or newer with npm is needed: `./justw install` brings it, or https://nodejs.org/en/download"

@@ -16,7 +16,7 @@ _ANNOTATIONS = {"title", "description", "examples"}
 
 
 def breaks(old: Json, new: Json) -> list[str]:
-    """What in `new` breaks the rule, a sentence each; both as `bus.schema.schemas()` gives them."""
+    """What in `new` breaks the rule, a sentence each; both as `contract.schema.schemas()` gives them."""
     found = []
     for name, before in old.items():
         if name not in new:

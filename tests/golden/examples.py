@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from bus.audio import AudioFrame
-from bus.messages import (
+from contract import (
     ActionItem,
     Attached,
     Closed,
@@ -28,6 +27,7 @@ from bus.messages import (
     VadOptions,
     Word,
 )
+from contract.audio import AudioFrame
 
 _SPEECH = SpeechOptions(
     language="ko",

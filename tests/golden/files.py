@@ -14,8 +14,8 @@ from typing import Any
 
 import msgpack
 
-from bus.audio import AudioFrame, encode_audio
-from bus.messages import Message
+from contract import Message
+from contract.audio import AudioFrame, encode_audio
 
 HERE = Path(__file__).parent
 

@@ -13,10 +13,9 @@ import pytest
 from jsonschema import Draft202012Validator
 from pydantic import BaseModel
 
-from bus.audio import AudioFrame, decode_audio
-from bus.messages import ALL, ContractError, Message, parse_event
-from bus.schema import schemas
-from bus.topology import CONTRACT
+from contract import ALL, VERSION, ContractError, Message, parse_event
+from contract.audio import AudioFrame, decode_audio
+from contract.schema import schemas
 from tests.golden.compatibility import breaks
 from tests.golden.examples import FRAMES, FULL
 from tests.golden.files import HERE, Json, minimal, read
@@ -35,7 +34,7 @@ def version(path: object) -> str:
 
 def test_every_version_before_is_kept() -> None:
     kept = {folder.name for folder in FROZEN}
-    assert kept == {f"v{number}" for number in range(2, CONTRACT)}, (
+    assert kept == {f"v{number}" for number in range(2, VERSION)}, (
         "of each contract before this one tests/golden/v<N>/ has the golden files and docs/schema.json as they were"
     )
 

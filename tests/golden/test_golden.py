@@ -8,8 +8,8 @@ import msgpack
 import pytest
 from pydantic import BaseModel
 
-from bus.audio import decode_audio, encode_audio
-from bus.messages import ALL, Message
+from contract import ALL, Message
+from contract.audio import decode_audio, encode_audio
 from tests.golden.examples import FRAMES, FULL
 from tests.golden.files import HERE, files, minimal, read
 

@@ -13,7 +13,7 @@ import pytest
 
 import stenobus
 from bus import Bus
-from bus.messages import Completed, Opened, Transcript
+from contract import Completed, Opened, Transcript
 
 ROOT = Path(__file__).parents[2]
 README = re.findall(

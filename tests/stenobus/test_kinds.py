@@ -2,8 +2,20 @@ from __future__ import annotations
 
 import pytest
 
-from bus.messages import EVENTS, Attached, ContractError, Dead, Message, Opened, Partial, Snapshot, Speaking, Transcript
-from stenobus.kinds import ACCEPTED, LIVE, Other, kind_of, select
+from contract import (
+    EVENTS,
+    Attached,
+    ContractError,
+    Dead,
+    Message,
+    Opened,
+    Partial,
+    Snapshot,
+    Speaking,
+    Transcript,
+    kind_of,
+)
+from stenobus.kinds import ACCEPTED, LIVE, Other, select
 
 
 class Insights(Message):

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 import stenobus
-from bus import Bus, Message
+from bus import Bus
 from bus.dead import replace
-from bus.messages import Closed, Completed, Dead, Opened, Partial, Segmented, Speaking, Summary, Transcript
 from compose.servers import Server
+from contract import Closed, Completed, Dead, Message, Opened, Partial, Segmented, Speaking, Summary, Transcript
 from stenobus import Event
 from tests.support import wait_until
 

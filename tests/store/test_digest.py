@@ -1,5 +1,5 @@
-from bus.messages import ActionItem, Summary, Transcript
-from store.digest import digest, language_of, searchable
+from contract import ActionItem, Summary, Transcript, language_of
+from store.digest import digest, searchable
 from store.search import Search
 
 

@@ -5,9 +5,8 @@ import asyncio
 import pytest
 from redis.asyncio import Redis
 
-from bus.messages import JobOptions, Summary, Transcript
+from contract import JobOptions, State, Summary, Transcript
 from store import erasures, scripts
-from store.job import State
 from store.jobs import JobExists, JobStore, connect
 
 

@@ -2,8 +2,8 @@ from itertools import pairwise
 
 import pytest
 
-from bus.messages import Transcript
-from store.job import State, earlier, transcript_text
+from contract import State, Transcript, transcript_text
+from store.job import earlier
 
 
 def said(index: int, text: str) -> Transcript:

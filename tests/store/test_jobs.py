@@ -8,9 +8,9 @@ import pytest
 from pydantic import ValidationError
 from redis.asyncio import Redis
 
-from bus.messages import ActionItem, JobOptions, Summary, Transcript
 from compose.servers import Server
-from store.job import Job, State
+from contract import ActionItem, JobOptions, State, Summary, Transcript
+from store.job import Job
 from store.jobs import JobExists, JobNotFound, JobStore, StoreError, StoreSettings, connect
 from tests.support import wait_until
 

@@ -8,10 +8,9 @@ from typing import Any
 
 import pytest
 
-from bus.messages import JobOptions, Summary, Transcript
 from compose.servers import Server
+from contract import JobOptions, State, Summary, Transcript
 from store import listing, scripts
-from store.job import State
 from store.jobs import JobStore, StoreError, connect
 from store.listing import BadCursor, Page
 from store.search import Search

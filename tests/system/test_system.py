@@ -20,7 +20,7 @@ from faster_whisper import WhisperModel
 
 from audio import decode, to_float32
 from bus import connect
-from bus.messages import Dead
+from contract import Dead
 from tests.ollama_server import OllamaServer, serving
 from tests.support import wait_until
 from tools.system import MODEL, ROOT, System, running_system

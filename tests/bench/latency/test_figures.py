@@ -7,7 +7,7 @@ import pytest
 from bench.latency.figures import Final, Measured, finals, spreads, summary, table
 from bench.meeting import Meeting, MeetingFailed
 from bench.timeline import Endpointing, Timeline
-from bus.messages import Utterance
+from contract import Utterance
 
 WAYS = [
     Timeline(spoken=0.0, decided=0.6, heard=0.601, cut=0.602, written=0.704, told=0.706, inference=0.1),

@@ -8,7 +8,7 @@ import pytest
 from audio import write_flac
 from bench.latency.__main__ import main
 from bench.speech import load_sentences
-from bus.messages import RATE, WIDTH
+from contract import RATE, WIDTH
 from tools.system import ROOT
 
 

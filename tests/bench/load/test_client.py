@@ -11,7 +11,7 @@ from websockets.asyncio.server import ServerConnection, serve
 from bench.load.client import Client, ClientFailed, open_client
 from bench.load.report import Told
 from bench.load.sound import Sound
-from bus.messages import RATE
+from contract import RATE
 from tests.support import wait_until
 
 Job = Callable[[ServerConnection], Awaitable[None]]

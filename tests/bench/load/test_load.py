@@ -14,9 +14,9 @@ from bench.load import LoadFailed, Meeting, Plan, Report, generating
 from bench.load.sound import SPEECH, Sound, load
 from bench.stage import Stage, edge_part, running_stage
 from bus import connect
-from bus.audio import audio_subject, decode_audio
-from bus.messages import RATE, WIDTH
 from compose.ports import free_port
+from contract import RATE, WIDTH
+from contract.audio import audio_subject, decode_audio
 from tools.system import ROOT
 
 

@@ -5,7 +5,7 @@ from collections import Counter
 import pytest
 
 from bench.load import Lateness, Meeting, Report, Told, Window
-from bus.messages import RATE
+from contract import RATE
 
 
 def meeting(**other: object) -> Meeting:

@@ -7,7 +7,7 @@ import pytest
 from bench.load import Plan
 from bench.load.sound import SILENCE, SPEECH, Sound, load, sounds
 from bench.speech import load_sentences, tape
-from bus.messages import RATE, WIDTH
+from contract import RATE, WIDTH
 from tools.system import ROOT
 
 URL = "http://127.0.0.1:8000"

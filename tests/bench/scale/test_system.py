@@ -10,7 +10,7 @@ import pytest
 from bench.load import Lateness, Meeting, Report, Told, Window
 from bench.scale.plot import plot
 from bench.scale.system import Compared, Probe, final_latencies, summary, table
-from bus.messages import RATE
+from contract import RATE
 from tests.bench.scale.test_figures import run
 
 BEGAN = 100.0

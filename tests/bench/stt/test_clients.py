@@ -8,7 +8,7 @@ from websockets.asyncio.server import Server, ServerConnection, serve
 
 from bench.stt.clients import Client, ClientFailed, main, open_client
 from bench.timeline import Endpointing
-from bus.messages import RATE, WIDTH
+from contract import RATE, WIDTH
 from tests.support import wait_until
 
 SECOND = bytes(RATE * WIDTH)

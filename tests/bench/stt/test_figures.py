@@ -4,7 +4,7 @@ import pytest
 
 from bench.speech import Sentence
 from bench.stt.figures import Answer, Latency, Trial, merge, most_held, percentile
-from bus.messages import RATE, WIDTH
+from contract import RATE, WIDTH
 
 SENTENCES = [Sentence("I agree.", "en", bytes(RATE * WIDTH)), Sentence("Hello.", "en", bytes(3 * RATE * WIDTH))]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from playwright.async_api import Browser
 
-from bus.languages import LANGUAGES
+from contract import LANGUAGES
 from tests.edge.web.site import UNITS, Site
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")

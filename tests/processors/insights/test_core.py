@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bus.messages import Word
+from contract import Word
 from processors.insights.core import Rules, alert, figures
 from processors.insights.messages import Insights, KeywordAlert, Spoken
 from processors.insights.text import Keyword

@@ -12,11 +12,11 @@ from typing import Any
 import msgpack
 import pytest
 
-from bus import Bus, Message, StartError, connect
+from bus import Bus, StartError, connect
 from bus.erase import erase
-from bus.messages import Closed, Dead, JobOptions, Opened, Redrive, Redriven, Segmented, Transcript
 from bus.run import load
 from compose.servers import Server
+from contract import Closed, Dead, JobOptions, Message, Opened, Redrive, Redriven, Segmented, Transcript
 from processors.insights.__main__ import Settings, main
 from processors.insights.messages import Insights, KeywordAlert
 from tests.support import wait_until

@@ -3,8 +3,7 @@ from __future__ import annotations
 import msgpack
 import pytest
 
-from bus import ContractError
-from bus.messages import Opened, Segmented, Transcript
+from contract import ContractError, Opened, Segmented, Transcript
 from processors.insights.core import Rules
 from processors.insights.meeting import Meeting
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from bus import Bus
-from bus.messages import SpeechOptions
+from contract import SpeechOptions
 from processors.stt.__main__ import Settings, run_process, serve_utterances
 from processors.stt.core import Heard, HeardSegment, Model, OutOfMemory, Unfit
 

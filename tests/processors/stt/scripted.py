@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from bus.messages import SpeechOptions
+from contract import SpeechOptions
 from processors.stt.core import Decoding
 from processors.stt.decoder import Sound
 from processors.stt.tokens import AlignedWord

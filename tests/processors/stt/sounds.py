@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from audio import decode, to_float32
-from bus.messages import SpeechOptions
+from contract import SpeechOptions
 from processors.stt.decoder import Sound
 from processors.stt.whisper import Whisper
 

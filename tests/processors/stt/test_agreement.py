@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bus.messages import Partial
+from contract import Partial
 from processors.stt.agreement import agree
 
 

@@ -11,7 +11,7 @@ import jiwer
 import numpy as np
 import pytest
 
-from bus.messages import SpeechOptions
+from contract import SpeechOptions
 from processors.stt.core import Heard
 from processors.stt.decoder import FALLBACK, Sound, decode, most_tokens
 from processors.stt.whisper import FULL_WINDOW, Prompt, Search, Whisper

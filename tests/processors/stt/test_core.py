@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bus.messages import Transcript, Utterance
+from contract import Transcript, Utterance
 from processors.stt.core import (
     Decoding,
     Heard,

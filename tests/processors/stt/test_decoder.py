@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bus.messages import SpeechOptions
+from contract import SpeechOptions
 from processors.stt.core import Decoding, Heard
 from processors.stt.decoder import FALLBACK, LENGTHS, MARGIN, Sound, decode, length_class, most_tokens
 from processors.stt.whisper import FULL_WINDOW, Prompt, Search

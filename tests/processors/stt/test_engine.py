@@ -17,7 +17,7 @@ import pytest
 
 from audio import AudioError
 from bus import StartError
-from bus.messages import SpeechOptions, Utterance
+from contract import SpeechOptions, Utterance
 from processors.stt.core import Heard, Unfit, transcript
 from processors.stt.decoder import Sound
 from processors.stt.engine import Engine

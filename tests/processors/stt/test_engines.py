@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from bus import StartError
-from bus.messages import SpeechOptions
+from contract import SpeechOptions
 from processors.stt import engines as engines_module
 from processors.stt.batcher import Rank
 from processors.stt.core import Model, Unfit

@@ -11,7 +11,7 @@ import pytest
 from nats.aio.msg import Msg
 
 from bus import Bus, connect
-from bus.messages import Partial, Snapshot, Speaking, SpeechOptions
+from contract import Partial, Snapshot, Speaking, SpeechOptions
 from processors.stt.batcher import Rank
 from processors.stt.core import Heard
 from processors.stt.interim import Interim

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bus.messages import RATE, Transcript
+from contract import RATE, Transcript
 from processors.stt.language import (
     CLEAR,
     CLEAR_SECONDS,

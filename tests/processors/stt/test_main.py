@@ -14,7 +14,7 @@ import pytest
 from nats.aio.msg import Msg
 
 from bus import Bus, StartError, connect
-from bus.messages import (
+from contract import (
     Dead,
     Message,
     Partial,

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from audio import RATE, WIDTH, to_float32
-from bus.messages import SpeechOptions
+from contract import SpeechOptions
 from processors.stt.engine import Engine
 from processors.stt.guards import has_speech
 from processors.stt.speech import SpeechDetector

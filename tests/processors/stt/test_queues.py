@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from bus import Bus
-from bus.messages import Source
+from contract import Source
 from processors.stt.batcher import PATIENCE
 from tests.processors.stt.engines import Gated
 from tests.processors.stt.test_main import (

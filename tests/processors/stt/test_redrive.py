@@ -11,7 +11,7 @@ import pytest
 
 from bus import Bus
 from bus.dead import letters, redrive
-from bus.messages import Transcript
+from contract import Transcript
 from processors.stt.core import Heard
 from tests.processors.stt.engines import POISON, Length, Sound
 from tests.processors.stt.test_main import process, transcripts, utterance, wait_for_transcripts, working

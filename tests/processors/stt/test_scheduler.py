@@ -10,7 +10,7 @@ from itertools import chain
 
 import pytest
 
-from bus.messages import SpeechOptions
+from contract import SpeechOptions
 from processors.stt.batcher import Rank
 from processors.stt.core import Heard, OutOfMemory, Unfit
 from processors.stt.scheduler import Scheduler, SpeechEngine

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from bus.messages import SpeechOptions
+from contract import SpeechOptions
 from processors.stt.engine import Engine
 from processors.vad.core import Parameters, Segment, Segmenter
 from processors.vad.webrtc import detector

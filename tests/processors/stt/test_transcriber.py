@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 
 from bus import Bus
-from bus.messages import SpeechOptions, Transcript, Utterance
+from contract import SpeechOptions, Transcript, Utterance
 from processors.stt.core import Heard
 from processors.stt.scheduler import Scheduler
 from processors.stt.transcriber import Transcriber

@@ -6,8 +6,8 @@ import asyncio
 
 from bus import Bus
 from bus.dead import replace
-from bus.messages import JobOptions, Redriven
 from compose.servers import Server
+from contract import JobOptions, Redriven
 from store.jobs import JobStore
 from tests.ollama_server import OllamaServer, waits_for
 from tests.processors.summary.test_main import (  # noqa: F401

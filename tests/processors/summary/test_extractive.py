@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bus.messages import Transcript
+from contract import Transcript
 from processors.summary import extractive
 
 ENGLISH = [
@@ -126,7 +126,7 @@ def test_nothing_is_downloaded(tmp_path: Path) -> None:
         "import socket\n"
         "def refuse(*_): raise OSError('no network')\n"
         "socket.socket.connect = socket.getaddrinfo = refuse\n"
-        "from bus.messages import Transcript\n"
+        "from contract import Transcript\n"
         "from processors.summary import extractive\n"
         f"texts = {KOREAN!r}\n"
         "heard = [Transcript(job='m', index=i, start=0, end=1, text=t) for i, t in enumerate(texts)]\n"

@@ -4,10 +4,10 @@ from typing import Any
 
 import pytest
 
-from bus import Bus, Message, StartError, connect
-from bus.messages import Closed, Completed, Dead, JobOptions, Opened, Segmented, Summary, Transcript, parse_event
+from bus import Bus, StartError, connect
 from compose.ports import free_port
 from compose.servers import Server
+from contract import Closed, Completed, Dead, JobOptions, Message, Opened, Segmented, Summary, Transcript, parse_event
 from processors.summary.__main__ import main
 from processors.summary.writer import Settings
 from store import jobs

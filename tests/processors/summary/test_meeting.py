@@ -2,9 +2,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bus.messages import Closed, JobOptions, Message, Opened, Segmented, Transcript
+from contract import Closed, JobOptions, Message, Opened, Segmented, Transcript, language_of
 from processors.summary.meeting import Meeting, empty, unasked, unreadable
-from store.digest import language_of
 
 
 def said(index: int, text: str = "text", **fields: object) -> Transcript:

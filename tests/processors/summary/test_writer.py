@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from bus.messages import JobOptions, Summary, Transcript
 from compose.ports import free_port
+from contract import JobOptions, Summary, Transcript
 from processors.summary import core
 from processors.summary.writer import Settings, Writer, open_writer
 from tests.ollama_server import Behaviour, OllamaServer, fails, says, serving, streams, waits_for

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from bus.messages import WIDTH
+from contract import WIDTH
 from processors.vad.core import Parameters, Segment, Segmenter
 from processors.vad.hearing import FRAME, DetectorFactory
 

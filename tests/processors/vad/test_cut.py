@@ -7,9 +7,9 @@ from functools import partial
 import pytest
 
 from bus import Bus
-from bus.audio import AudioFrame, encode_audio
 from bus.feed import Feed
-from bus.messages import Closed, Opened, Utterance
+from contract import Closed, Opened, Utterance
+from contract.audio import AudioFrame, encode_audio
 from processors.vad.core import Parameters, Segmenter
 from processors.vad.segmentation import Segmentation
 from processors.vad.settings import Settings

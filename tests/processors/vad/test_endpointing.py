@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from bus.messages import Partial
+from contract import Partial
 from processors.vad.core import Speech
 from processors.vad.endpointing import Endpointing, Hangover, ends_sentence
 

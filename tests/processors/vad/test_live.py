@@ -9,9 +9,9 @@ from contextlib import asynccontextmanager, suppress
 import pytest
 
 from bus import AudioPublisher, AudioTrack, Bus, connect
-from bus.audio import AudioFrame, decode_audio
 from bus.feed import Feed
-from bus.messages import Closed, JobOptions, Opened, Partial, Segmented, Snapshot, Speaking, Utterance, VadOptions
+from contract import Closed, JobOptions, Opened, Partial, Segmented, Snapshot, Speaking, Utterance, VadOptions
+from contract.audio import AudioFrame, decode_audio
 from processors.vad.__main__ import main
 from processors.vad.segmentation import Segmentation
 from processors.vad.settings import Settings

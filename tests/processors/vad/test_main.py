@@ -12,12 +12,12 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from bus import AudioPublisher, Bus, Fenced, Message, connect
-from bus.audio import decode_audio
+from bus import AudioPublisher, Bus, Fenced, connect
 from bus.claim import Claim, end_audio
 from bus.feed import Feed
-from bus.messages import Closed, JobOptions, Opened, Segmented, Utterance, VadOptions
 from compose.servers import Server
+from contract import Closed, JobOptions, Message, Opened, Segmented, Utterance, VadOptions
+from contract.audio import decode_audio
 from processors.vad.__main__ import main
 from processors.vad.core import Parameters, Segmenter
 from processors.vad.hearing import FRAME, SPAN

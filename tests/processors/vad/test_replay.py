@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from bus import Bus, connect
-from bus.messages import Closed, JobOptions, Opened, Progress, Replay, Replayed, Speaking, Utterance, VadOptions
+from contract import Closed, JobOptions, Opened, Progress, Replay, Replayed, Speaking, Utterance, VadOptions
 from processors.vad.__main__ import main
 from processors.vad.replay import Replaying
 from processors.vad.settings import Settings

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from bus import StartError
-from bus.messages import JobOptions, VadOptions
 from bus.run import load
+from contract import JobOptions, VadOptions
 from processors.vad.endpointing import Hangover
 from processors.vad.settings import Settings
 

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from audio.decode import decode
-from bus.messages import RATE
+from contract import RATE
 from processors.vad.core import Parameters, Segment, Segmenter
 from processors.vad.hearing import FRAME, WARM_UP
 from processors.vad.webrtc import detector

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from bus.messages import ActionItem, Completed, JobOptions, Message, Summary, Transcript, Word
-from edge.session import Session, segment_json, summary_json
+from contract import ActionItem, Completed, JobOptions, Message, Summary, Transcript, Word, transcript_text
+from contract.view import SegmentView
+from edge.session import Session
 from processors.webhook import core
-from store.job import transcript_text
 
 WORDS = [Word(word=" Good", start=1_601, end=8_005, probability=0.98765)]
 TRANSCRIPTS = [
@@ -60,14 +60,14 @@ def test_each_part_has_the_shape_that_other_clients_see(summary: list[Message]) 
         "type": "job_completed",
         "metadata": {"room": 7},
         "duration": 4.0,
-        "segments": [segment_json(transcript) for transcript in TRANSCRIPTS],
+        "segments": [SegmentView.of(transcript).model_dump() for transcript in TRANSCRIPTS],
     }
 
 
 def test_the_shape_is_that_of_the_store_and_of_a_job() -> None:
     made = payload([*TRANSCRIPTS, SUMMARY])
     assert made["transcript"] == transcript_text(TRANSCRIPTS) == "Good morning.\n다음 회의는 금요일입니다."
-    assert made["summary"] == summary_json(SUMMARY)
+    assert made["summary"] == SUMMARY.view.model_dump()
     assert made["segments"][0]["start"] == 0.1
     assert made["segments"][1]["error"] == "the model ran out of memory"
 

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 from starlette.responses import Response
 
-from bus import Bus, Message, StartError, connect
-from bus.messages import Completed, Dead, JobOptions, Opened, Summary, Transcript
+from bus import Bus, StartError, connect
 from bus.run import load
 from compose.ports import free_port
+from contract import Completed, Dead, JobOptions, Message, Opened, Summary, Transcript
 from processors.webhook import core
 from processors.webhook.__main__ import Settings, main
 from tests.processors.webhook.receiver import Receiver, serving

@@ -6,7 +6,7 @@ from typing import Any
 import httpx
 import pytest
 
-from bus import ContractError
+from contract import ContractError
 from processors.webhook import target
 
 PUBLIC = ["93.184.215.14", "2606:4700::1111", "::ffff:8.8.8.8", "64:ff9b::808:808", "2002:808:808::1"]

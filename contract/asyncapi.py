@@ -1,4 +1,4 @@
-"""The whole contract as AsyncAPI 3.0, made from the models: `python -m bus.asyncapi > docs/asyncapi.json`.
+"""The whole contract as AsyncAPI 3.0, made from the models: `python -m contract.asyncapi > docs/asyncapi.json`.
 
 Source: https://www.asyncapi.com/docs/reference/specification/v3.0.0. A channel is a subject of the bus, or the capture
 socket of the edge. For each there is an operation of who writes there (`send`) and one of who reads (`receive`).
@@ -16,10 +16,9 @@ from typing import Any, get_args
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
-from bus import messages, socket
-from bus.audio import audio_subject, feed_subject
-from bus.messages import ALL, Message, Source
-from bus.topology import CONTRACT
+import contract
+from contract import ALL, VERSION, Message, Source, socket
+from contract.audio import audio_subject, feed_subject
 
 Json = dict[str, Any]
 
@@ -28,27 +27,27 @@ MEDIA_TYPE = "application/vnd.aai.asyncapi+json;version=3.0.0"
 _BYTES, _JSON, _MSGPACK = "application/octet-stream", "application/json", "application/msgpack"
 
 WRITERS: dict[type[Message], str] = {
-    messages.Opened: "edge",
-    messages.Closed: "edge, or vad where the client is gone",
-    messages.Segmented: "vad",
-    messages.Transcript: "stt",
-    messages.Summary: "summary",
-    messages.Completed: "summary",
-    messages.Replay: "edge, or anyone",
-    messages.Replayed: "vad",
-    messages.Dead: "whoever met the message",
-    messages.Redrive: "edge, or anyone",
-    messages.Redriven: "the worker that did it",
-    messages.Utterance: "vad",
-    messages.Progress: "vad",
-    messages.Speaking: "vad",
-    messages.Snapshot: "vad",
-    messages.Partial: "stt",
-    messages.Attached: "edge",
+    contract.Opened: "edge",
+    contract.Closed: "edge, or vad where the client is gone",
+    contract.Segmented: "vad",
+    contract.Transcript: "stt",
+    contract.Summary: "summary",
+    contract.Completed: "summary",
+    contract.Replay: "edge, or anyone",
+    contract.Replayed: "vad",
+    contract.Dead: "whoever met the message",
+    contract.Redrive: "edge, or anyone",
+    contract.Redriven: "the worker that did it",
+    contract.Utterance: "vad",
+    contract.Progress: "vad",
+    contract.Speaking: "vad",
+    contract.Snapshot: "vad",
+    contract.Partial: "stt",
+    contract.Attached: "edge",
 }
 """Who publishes each message."""
 
-ASKED_FOR: set[type[Message]] = {messages.Snapshot}
+ASKED_FOR: set[type[Message]] = {contract.Snapshot}
 """Messages that come only as the answer to an empty request on their subject."""
 
 PARAMETERS: dict[str, Json] = {
@@ -84,8 +83,9 @@ _ABOUT = (
 )
 
 _ABOUT_SOCKET = (
-    "The capture socket, also at `/ws/{job}`. Close codes: 1000 done, 1008 protocol error, 1009 frame too large, 1013 "
-    "try again later, 4004 no such job, 4008 idle, 4009 job already closed, 4010 taken over by a newer connection."
+    "The capture socket, also at `/ws/{job}` and `/ws/v1/stream/{job}`. Close codes: 1000 done, 1008 protocol error, "
+    "1009 frame too large, 1013 try again later, 4004 no such job, 4008 idle, 4009 job already closed, 4010 taken over "
+    "by a newer connection."
 )
 
 _FRAME = {
@@ -214,7 +214,8 @@ def _operation(action: str, channel: str, names: Iterable[str]) -> Json:
 
 
 def _capture() -> Json:
-    told = {cls.__name__: _described(cls) | {"contentType": _JSON} for cls in (*socket.TOLD, *socket.SAID)}
+    classes = (*socket.FROM_SERVER, *socket.FROM_CLIENT)
+    told = {cls.__name__: _described(cls) | {"contentType": _JSON} for cls in classes}
     return {
         "address": "/api/v1/stream/{job}",
         "description": _ABOUT_SOCKET,
@@ -226,7 +227,8 @@ def _capture() -> Json:
 
 
 def _capturing() -> Json:
-    said, told = ["Audio", *(cls.__name__ for cls in socket.SAID)], [cls.__name__ for cls in socket.TOLD]
+    said = ["Audio", *(cls.__name__ for cls in socket.FROM_CLIENT)]
+    told = [cls.__name__ for cls in socket.FROM_SERVER]
     return {
         "capture": _operation("send", "capture", said) | {"summary": "What a client sends."},
         "takeCapture": _operation("receive", "capture", said) | {"summary": "The same, as the edge sees it."},
@@ -237,7 +239,7 @@ def _capturing() -> Json:
 
 def _schemas() -> Json:
     """JSON Schema of every model, each class once, by its name."""
-    models = [(cls, "serialization") for cls in (*ALL, *socket.TOLD, *socket.SAID)]
+    models = [(cls, "serialization") for cls in (*ALL, *socket.FROM_SERVER, *socket.FROM_CLIENT)]
     _, found = models_json_schema(models, ref_template="#/components/schemas/{model}")  # type: ignore[arg-type]
     schemas: Json = _draft_07(found["$defs"])
     return schemas
@@ -260,7 +262,7 @@ def specification() -> Json:
     flows = _flows()
     return {
         "asyncapi": "3.0.0",
-        "info": {"title": "Stenobus", "version": f"{CONTRACT}.0.0", "description": _ABOUT},
+        "info": {"title": "Stenobus", "version": f"{VERSION}.0.0", "description": _ABOUT},
         "servers": {
             "bus": _server("nats", "NATS with JetStream", "127.0.0.1:4222"),
             "edge": _server("ws", "The edge", "127.0.0.1:8000"),

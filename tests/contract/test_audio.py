@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bus.audio import AudioFrame, decode_audio, encode_audio
-from bus.messages import ContractError
+from contract import ContractError
+from contract.audio import AudioFrame, decode_audio, encode_audio
 
 
 @given(

@@ -1,11 +1,11 @@
-"""The contract as JSON Schema, one for each message: `python -m bus.schema > docs/schema.json`."""
+"""The contract as JSON Schema, one for each message: `python -m contract.schema > docs/schema.json`."""
 
 from __future__ import annotations
 
 import json
 from typing import Any
 
-from bus.messages import ALL
+from contract import ALL
 
 
 def schemas() -> dict[str, Any]:

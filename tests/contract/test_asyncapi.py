@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 from jsonschema import Draft7Validator
 
-from bus.asyncapi import ASKED_FOR, HEADER, PARAMETERS, WRITERS, document, specification
-from bus.audio import encode_audio
-from bus.messages import ALL
 from bus.topology import StreamSettings, configurations
+from contract import ALL
+from contract.asyncapi import ASKED_FOR, HEADER, PARAMETERS, WRITERS, document, specification
+from contract.audio import encode_audio
 from tests.golden.examples import FRAMES
 from tests.golden.files import HERE, read
 
@@ -28,7 +28,7 @@ NAMES = [cls.__name__ for cls in ALL]
 
 def test_the_document_is_what_the_messages_say() -> None:
     wanted = (ROOT / "docs" / "asyncapi.json").read_text()
-    assert wanted == document(), "run: python -m bus.asyncapi > docs/asyncapi.json"
+    assert wanted == document(), "run: python -m contract.asyncapi > docs/asyncapi.json"
 
 
 def test_it_is_an_asyncapi_document() -> None:

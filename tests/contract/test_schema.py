@@ -2,14 +2,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from bus.messages import ALL
-from bus.schema import document, schemas
+from contract import ALL
+from contract.schema import document, schemas
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "schema.json"
 
 
 def test_the_document_is_what_the_messages_say() -> None:
-    assert DOCUMENT.read_text() == document(), "run: python -m bus.schema > docs/schema.json"
+    assert DOCUMENT.read_text() == document(), "run: python -m contract.schema > docs/schema.json"
 
 
 def test_every_message_has_a_schema_that_names_its_job() -> None:

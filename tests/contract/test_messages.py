@@ -3,7 +3,7 @@ from __future__ import annotations
 import msgpack
 import pytest
 
-from bus.messages import (
+from contract import (
     ALL,
     EVENTS,
     Closed,

@@ -1,0 +1,90 @@
+"""The contract: every message on the bus, and the JSON that clients see. Only pydantic and msgpack, and no I/O.
+
+Messages and their parts are imported from here. `contract.audio` has the frames of sound, `contract.socket` what the
+capture socket says, `contract.view` what clients see of a job.
+"""
+
+from contract.deadletter import Dead, Redrive, Redriven, dead_letter
+from contract.event import ALL, EVENTS, kind_of, parse_event
+from contract.job import (
+    LANGUAGES,
+    Closed,
+    Completed,
+    JobOptions,
+    LanguageCode,
+    Opened,
+    Replay,
+    Replayed,
+    Segmented,
+    Source,
+    SpeechOptions,
+    State,
+    VadOptions,
+)
+from contract.live import Attached, Partial, Progress, Snapshot, Speaking
+from contract.message import (
+    JOB_ID,
+    RATE,
+    VERSION,
+    WIDTH,
+    ContractError,
+    JobId,
+    Message,
+    Probability,
+    Samples,
+    Value,
+    is_job_id,
+    seconds,
+)
+from contract.speech import Utterance
+from contract.summary import ActionItem, Summary
+from contract.transcript import Transcript, Word, language_of, read_transcripts, transcript_text
+
+__all__ = [
+    "ALL",
+    "EVENTS",
+    "JOB_ID",
+    "LANGUAGES",
+    "RATE",
+    "VERSION",
+    "WIDTH",
+    "ActionItem",
+    "Attached",
+    "Closed",
+    "Completed",
+    "ContractError",
+    "Dead",
+    "JobId",
+    "JobOptions",
+    "LanguageCode",
+    "Message",
+    "Opened",
+    "Partial",
+    "Probability",
+    "Progress",
+    "Redrive",
+    "Redriven",
+    "Replay",
+    "Replayed",
+    "Samples",
+    "Segmented",
+    "Snapshot",
+    "Source",
+    "Speaking",
+    "SpeechOptions",
+    "State",
+    "Summary",
+    "Transcript",
+    "Utterance",
+    "VadOptions",
+    "Value",
+    "Word",
+    "dead_letter",
+    "is_job_id",
+    "kind_of",
+    "language_of",
+    "parse_event",
+    "read_transcripts",
+    "seconds",
+    "transcript_text",
+]

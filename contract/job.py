@@ -1,0 +1,137 @@
+"""A job: what a client may ask for, where it stands, and the events of its life."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import Field, model_validator
+
+from contract.message import RATE, Message, Samples, Value
+
+_CODES = """
+af am ar as az ba be bg bn bo br bs ca cs cy da de el en es et eu fa fi fo fr gl gu ha haw he hi hr ht hu hy
+id is it ja jw ka kk km kn ko la lb ln lo lt lv mg mi mk ml mn mr ms mt my ne nl nn no oc pa pl ps pt ro ru sa
+sd si sk sl sn so sq sr su sv sw ta te tg th tk tl tr tt uk ur uz vi yi yo yue zh
+"""
+
+LANGUAGES = frozenset(_CODES.split())
+"""Languages that Whisper knows, ISO 639-1 where there is a code. Source: openai/whisper, whisper/tokenizer.py."""
+
+LanguageCode = Annotated[str, Field(pattern=r"^[a-z]{2,3}$", description="Whisper language code.")]
+
+Source = Literal["live", "upload", "replay"]
+"""Where a job's sound comes from, in the order in which it is served."""
+
+State = Literal["created", "streaming", "transcribing", "summarizing", "completed", "failed", "deleted"]
+"""Where a job stands. It only moves forward."""
+
+
+class VadOptions(Value):
+    """How one job is cut into segments; what is None is left to the segmenter's own settings."""
+
+    aggressiveness: int | None = Field(None, ge=0, le=3, description="webrtcvad mode: 3 calls the least speech.")
+    onset_ms: int | None = Field(None, ge=30, le=600, description="Voiced time that opens a segment.")
+    padding_ms: int | None = Field(None, ge=0, le=1_000, description="Sound kept before and after speech.")
+    hangover_ms: int | None = Field(None, ge=150, le=3_000, description="Silence that closes a segment.")
+    endpointing: Literal["fixed", "adaptive"] | None = Field(
+        None, description="adaptive: hangover follows the interim results, between the two bounds below."
+    )
+    min_hangover_ms: int | None = Field(None, ge=150, le=3_000, description="Adaptive: after the end of a sentence.")
+    max_hangover_ms: int | None = Field(None, ge=150, le=3_000, description="Adaptive: in the middle of a sentence.")
+    max_ms: int | None = Field(None, ge=5_000, le=28_000, description="Longest segment.")
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Self:
+        names = ("min_hangover_ms", "hangover_ms", "max_hangover_ms")
+        given = [(name, ms) for name in names if (ms := getattr(self, name)) is not None]
+        for (name, ms), (bound, most) in pairwise(given):
+            if ms > most:
+                raise ValueError(f"{name} is {ms}: at most {bound} is accepted, which is {most}")
+        return self
+
+
+class SpeechOptions(Value):
+    """What the speech engine may know about a job."""
+
+    language: LanguageCode | None = Field(None, description="Whisper language code; None: detect.")
+    allowed_languages: list[LanguageCode] | None = Field(
+        None, min_length=1, max_length=100, description="What detection may choose from; None: all of the model's."
+    )
+    prompt: str | None = Field(None, max_length=2_000, description="Text that sets vocabulary and style.")
+    hotwords: str | None = Field(None, max_length=1_000, description="Words that are likely to be said.")
+    task: Literal["transcribe", "translate"] = "transcribe"
+    model: str | None = Field(
+        None, min_length=1, max_length=200, description="One of those that the speech workers offer; None: their own."
+    )
+
+
+class JobOptions(SpeechOptions):
+    """What a client may ask for when it creates a job."""
+
+    title: str | None = Field(None, max_length=200)
+    sample_rate: int = Field(RATE, ge=8_000, le=48_000, description="Samples per second of what the client sends.")
+    encoding: Literal["pcm_s16le", "pcm_f32le", "mulaw", "opus"] = "pcm_s16le"
+    source: Source = Field("live", description="What is live is served before an upload, and that before a replay.")
+    partials: bool = Field(True, description="Whether interim results of the open segment are made.")
+    vad: VadOptions = VadOptions()
+    summary: bool = True
+    webhook_url: str | None = Field(None, max_length=2_000, pattern=r"^https?://")
+    metadata: dict[str, Any] = Field(default_factory=dict)
+
+
+class Opened(Message):
+    """A client began to send audio."""
+
+    SUBJECT = "events.{job}.opened"
+
+    options: JobOptions = JobOptions()
+
+
+class Closed(Message):
+    """No more audio will come; all of it is stored."""
+
+    SUBJECT = "events.{job}.closed"
+
+    samples: Samples
+    reason: Literal["stop", "disconnect", "idle", "abandoned"]
+
+
+class Segmented(Message):
+    """The segmenter is through: the job has exactly `segments` utterances, 0 to segments - 1."""
+
+    SUBJECT = "events.{job}.segmented"
+
+    segments: int = Field(ge=0)
+    samples: Samples
+
+
+class Replay(Message):
+    """Somebody asks that a job's stored audio be processed once more. Written once for each generation."""
+
+    SUBJECT = "events.{job}.replay.{generation}"
+
+    generation: int = Field(ge=2, description="Counts the times that the job's audio was processed; the first was 1.")
+    speed: float | None = Field(
+        None, gt=0, allow_inf_nan=False, description="1: at the pace of the recording; None: as fast as it is taken."
+    )
+    options: JobOptions = Field(JobOptions(), description="The job's own, with what is to be different this time.")
+
+
+class Replayed(Message):
+    """The segmenter is through with a generation: it has exactly `segments` utterances, 0 to segments - 1."""
+
+    SUBJECT = "events.{job}.replayed.{generation}"
+
+    generation: int = Field(ge=2)
+    segments: int = Field(ge=0)
+    samples: Samples
+
+
+class Completed(Message):
+    """The finished job is in the store."""
+
+    SUBJECT = "events.{job}.completed"
+
+    segments: int = Field(ge=0)
+    samples: Samples

@@ -1,0 +1,29 @@
+"""Speech that was cut out of a job's audio."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from contract.job import Source, SpeechOptions
+from contract.message import Message, Samples
+
+
+class Utterance(Message):
+    """A stretch of speech worth transcribing, cut by the segmenter; also the segmenter's checkpoint.
+
+    `last` carries no sound: its index is the number of utterances, its end the length of the job's audio.
+    """
+
+    SUBJECT, STREAM = "speech.{job}.{generation}.{source}", "SPEECH"
+
+    generation: int = Field(1, ge=1, description="Counts the times that the job's audio was processed.")
+    source: Source = "live"
+    index: int = Field(ge=0)
+    start: Samples
+    end: Samples
+    pcm: bytes = Field(b"", description="Mono s16le at 16 kHz, (end - start) samples.")
+    last: bool = False
+    continues: bool = Field(False, description="Cut because it was long: speech goes on at `end`.")
+    audio_seq: int = Field(1, ge=0, description="Sequence in stream AUDIO to read from for the next utterance.")
+    epoch: int = Field(0, ge=0, description="Which lease of the job wrote it.")
+    options: SpeechOptions = SpeechOptions()

@@ -1,0 +1,42 @@
+"""What a job was about."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from contract.message import Message, Value
+
+
+class ActionItem(Value):
+    """Something that somebody is to do."""
+
+    who: str | None = None
+    what: str
+    due: str | None = None
+
+
+class SummaryView(Value):
+    """What a job was about, as clients see it."""
+
+    title: str
+    summary: str
+    key_points: list[str] = Field(default_factory=list)
+    decisions: list[str] = Field(default_factory=list)
+    action_items: list[ActionItem] = Field(default_factory=list)
+    language: str | None = None
+    engine: Literal["ollama", "extractive", "none"]
+    model: str | None = Field(None, description="The language model, if one wrote this.")
+    reason: str | None = Field(None, description="Why the language model did not write this.")
+
+
+class Summary(SummaryView, Message):
+    """What the job was about."""
+
+    SUBJECT = "events.{job}.summary"
+
+    @property
+    def view(self) -> SummaryView:
+        """The same without what addresses it."""
+        return SummaryView(**self.model_dump(exclude={"job"}))
