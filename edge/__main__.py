@@ -12,9 +12,9 @@ import uvicorn
 from bus import Bus, StartError, run
 from bus.run import load
 from edge.app import application
-from edge.listener import MAX_MESSAGE
+from edge.capture.listener import MAX_MESSAGE
+from edge.capture.shortcut import ShortcutProtocol
 from edge.services import Settings
-from edge.shortcut import ShortcutProtocol
 from store.jobs import StoreSettings
 
 RECEIVE_BUFFER = 32_768

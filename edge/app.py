@@ -13,11 +13,12 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route, WebSocketRoute
 
 from bus import Bus
-from edge import dead, download, erase, events, jobs, listing, page, replay, sound
-from edge.asgi import CaptureSocket
-from edge.asyncapi import asyncapi
-from edge.listener import listening
-from edge.problem import HANDLERS
+from edge import web
+from edge.capture.asgi import CaptureSocket
+from edge.capture.listener import listening
+from edge.rest import dead, download, erase, events, jobs, listing, replay, sound
+from edge.rest.asyncapi import asyncapi
+from edge.rest.problem import HANDLERS
 from edge.services import Services, Settings, services
 from store.jobs import StoreSettings
 
@@ -76,7 +77,7 @@ def application(
             Route("/api/v1/dead/{job_id}/{stream}/{seq:int}/retry", dead.retry, methods=["POST"]),
             WebSocketRoute("/api/v1/stream/{job_id}", capture),
             WebSocketRoute("/ws/{job_id}", capture),
-            *page.routes(),
+            *web.routes(),
         ],
         exception_handlers=HANDLERS,
         lifespan=lifespan,

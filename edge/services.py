@@ -13,9 +13,9 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from bus import AudioPublisher, Bus
 from contract import State
-from edge.coalescing import Coalescing
-from edge.holdings import Holdings
-from edge.ticker import Ticker
+from edge.capture.coalescing import Coalescing
+from edge.capture.holdings import Holdings
+from edge.capture.ticker import Ticker
 from store.jobs import JobNotFound, JobStore, StoreError, StoreSettings, connect
 
 log = structlog.get_logger()

@@ -6,8 +6,8 @@ import pytest
 import typer
 
 from client.export import Format, file_name, format_of
-from edge.export import FORMATS
-from edge.filename import disposition
+from edge.rest.export import FORMATS
+from edge.rest.filename import disposition
 
 
 def test_formats_are_those_of_the_server() -> None:

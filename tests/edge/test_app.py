@@ -9,7 +9,7 @@ import pytest
 from bus import Bus, connect
 from compose.servers import Server
 from contract import Completed, JobOptions, Segmented, Summary, Transcript
-from edge.body import MAX_BODY
+from edge.rest.body import MAX_BODY
 from store.jobs import connect as connect_store
 from tests.edge.conftest import Edge, client, running_edge
 from tests.support import wait_until

@@ -13,8 +13,8 @@ from starlette.applications import Starlette
 from starlette.routing import Mount
 from starlette.staticfiles import StaticFiles
 
-from edge import page
-from edge.problem import HANDLERS
+from edge import web
+from edge.rest.problem import HANDLERS
 from tests.support import wait_until
 
 UNITS = Path(__file__).parent / "units"
@@ -28,7 +28,7 @@ class Site:
 @asynccontextmanager
 async def serving() -> AsyncIterator[Site]:
     """Run on a free port of 127.0.0.1."""
-    routes = [*page.routes(), Mount("/units", StaticFiles(directory=UNITS))]
+    routes = [*web.routes(), Mount("/units", StaticFiles(directory=UNITS))]
     config = uvicorn.Config(
         Starlette(routes=routes, exception_handlers=HANDLERS),
         port=0,

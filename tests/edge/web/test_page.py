@@ -10,7 +10,7 @@ import httpx
 import pytest
 import pytest_asyncio
 
-from edge.page import FOLDER, TYPES
+from edge.web import FOLDER, TYPES
 from tests.edge.web.site import Site
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")

@@ -9,7 +9,7 @@ import pytest
 
 from contract import ActionItem, Completed, JobOptions, Message, Summary, Transcript, Word, transcript_text
 from contract.view import SegmentView
-from edge.session import Session
+from edge.capture.session import Session
 from processors.webhook import core
 
 WORDS = [Word(word=" Good", start=1_601, end=8_005, probability=0.98765)]

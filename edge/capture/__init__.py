@@ -1,0 +1,1 @@
+"""The capture socket: audio in, acknowledgements, transcript segments and the summary out."""

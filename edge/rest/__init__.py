@@ -1,0 +1,1 @@
+"""Jobs over HTTP: made, read, heard, exported, replayed and erased."""

@@ -1,0 +1,65 @@
+"""Dead letters over REST: what could not be used and why, and asking that it be tried again."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import BaseModel, Field, ValidationError
+from starlette.requests import Request
+from starlette.responses import JSONResponse
+
+from bus.dead import Expired, Hopeless, Letter, UnknownLetter, letters, redrive
+from contract import JobId
+from edge.rest.lookup import answering
+from edge.rest.problem import Problem
+from edge.services import Services
+
+
+class _Query(BaseModel):
+    job: JobId | None = None
+    limit: int = Field(100, ge=1, le=10_000)
+
+
+async def listing(request: Request) -> JSONResponse:
+    """`GET /api/v1/dead?job=&limit=`: the newest dead letters, newest first."""
+    services: Services = request.app.state.services
+    try:
+        query = _Query.model_validate(dict(request.query_params))
+    except ValidationError as exc:
+        error = exc.errors(include_url=False)[0]
+        raise Problem(422, f"{error['loc'][0]}={error['input']!r}: {error['msg']}") from exc
+    async with answering(services):
+        found = await letters(services.bus, query.job or "*", limit=query.limit)
+    return JSONResponse({"dead": [_json(letter) for letter in found]})
+
+
+async def retry(request: Request) -> JSONResponse:
+    """`POST /api/v1/dead/{job}/{stream}/{seq}/retry`: 202, it will be tried again.
+
+    Once that has succeeded the dead letter is gone; when it fails once more, its reason and its time are new.
+    """
+    services: Services = request.app.state.services
+    path = request.path_params
+    try:
+        async with answering(services):
+            asked = await redrive(services.bus, path["job_id"], path["stream"], path["seq"])
+    except UnknownLetter as exc:
+        raise Problem(404, str(exc)) from exc
+    except Hopeless as exc:
+        raise Problem(409, str(exc)) from exc
+    except Expired as exc:
+        raise Problem(410, str(exc)) from exc
+    return JSONResponse({"job_id": asked.job, "stream": asked.stream, "seq": asked.seq, "worker": asked.worker}, 202)
+
+
+def _json(letter: Letter) -> dict[str, Any]:
+    dead = letter.dead
+    return {
+        "job_id": dead.job,
+        "stream": dead.stream,
+        "seq": dead.seq,
+        "subject": dead.at,
+        "reason": dead.reason,
+        "worker": dead.worker or None,  # who takes it when it is tried again; null: no attempt can help
+        "at": letter.at.isoformat(timespec="milliseconds"),
+    }

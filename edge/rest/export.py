@@ -1,0 +1,160 @@
+"""What was said, as files that people use elsewhere. Pure.
+
+`FORMATS` has for each extension its media type and what writes it.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterable, Sequence
+from typing import NamedTuple
+
+from contract import RATE, Summary, Transcript, language_of, seconds
+from contract.view import SegmentView
+from edge.rest.breaking import one_line
+from edge.rest.cues import cues, speaker_of
+from store.job import Job
+
+
+class Format(NamedTuple):
+    """A kind of file."""
+
+    media_type: str
+    write: Callable[[Job, Sequence[Transcript]], str]
+
+
+def title_of(job: Job) -> str | None:
+    """What the client called the job, else what its summary does."""
+    return job.options.title or (job.summary.title if job.summary else None) or None
+
+
+def text(_job: Job, segments: Sequence[Transcript]) -> str:
+    """Plain text, a line for each segment that has any; a speaker is named where another one begins."""
+    lines = []
+    speaker: str | None = None
+    for segment in _with_text(segments):
+        name = speaker_of(segment)
+        lines.append((f"{name}: " if name and name != speaker else "") + one_line(segment.text))
+        speaker = name
+    return "".join(f"{line}\n" for line in lines)
+
+
+def srt(_job: Job, segments: Sequence[Transcript]) -> str:
+    """SubRip: numbered cues, times with a comma."""
+    blocks = []
+    for number, cue in enumerate(cues(segments, label=True), 1):
+        times = f"{clock(cue.start, ',')} --> {clock(cue.end, ',')}"
+        blocks.append("\n".join([str(number), times, *cue.lines, ""]))
+    return "\n".join(blocks)
+
+
+def vtt(_job: Job, segments: Sequence[Transcript]) -> str:
+    """WebVTT: https://www.w3.org/TR/webvtt1. The speaker is the voice of a cue."""
+    blocks = ["WEBVTT\n"]
+    for cue in cues(segments):
+        times = f"{clock(cue.start, '.')} --> {clock(cue.end, '.')}"
+        voice = f"<v {_vtt_escaped(cue.speaker)}>" if cue.speaker else ""
+        first, *others = map(_vtt_escaped, cue.lines)
+        blocks.append("\n".join([times, voice + first, *others, ""]))
+    return "\n".join(blocks)
+
+
+def as_json(job: Job, segments: Sequence[Transcript]) -> str:
+    """The segments with their words, as `GET /api/v1/jobs/{id}` has them."""
+    listed = [
+        SegmentView.of(segment).model_dump() | ({"speaker": name} if (name := speaker_of(segment)) else {})
+        for segment in segments
+    ]
+    body = {
+        "job_id": job.job,
+        "state": job.state,
+        "title": title_of(job),
+        "language": language_of(segments) or job.options.language,
+        "duration": seconds(job.samples) if job.state == "completed" else None,
+        "segments": listed,
+        "summary": job.summary.view.model_dump() if job.summary else None,
+    }
+    return json.dumps(body, ensure_ascii=False, indent=1) + "\n"
+
+
+def markdown(job: Job, segments: Sequence[Transcript]) -> str:
+    """Minutes: CommonMark with a task list."""
+    facts = [job.created_at.strftime("%Y-%m-%d %H:%M UTC")]
+    if job.state == "completed":
+        facts.append(clock(job.samples))
+    else:
+        facts.append(f"{job.state}: what there is so far")
+    parts = [f"# {_md_escaped(one_line(title_of(job) or 'Transcript'))}", f"*{' · '.join(facts)}*"]
+    if job.summary is not None:
+        parts += _summary_parts(job.summary)
+    parts.append("## Transcript")
+    speaker: str | None = None
+    for segment in sorted(segments, key=lambda segment: segment.index):
+        said = _md_escaped(one_line(segment.text))
+        if segment.error and not said:
+            said = "*could not be transcribed*"
+        if said:
+            name = speaker_of(segment)
+            who = f"**{_md_escaped(name)}:** " if name and name != speaker else ""
+            parts.append(f"`{clock(segment.start)}` {who}{said}")
+            speaker = name
+    return "\n\n".join(parts) + "\n"
+
+
+def _summary_parts(summary: Summary) -> list[str]:
+    parts = ["## Summary", _md_escaped(one_line(summary.summary))] if summary.summary.strip() else []
+    items = [
+        f"[ ] {_md_escaped(one_line(item.what))}" + _who_and_when(item.who, item.due) for item in summary.action_items
+    ]
+    lists: list[tuple[str, Iterable[str]]] = [
+        ("Key points", [_md_escaped(one_line(line)) for line in summary.key_points]),
+        ("Decisions", [_md_escaped(one_line(line)) for line in summary.decisions]),
+        ("Action items", items),
+    ]
+    for name, lines in lists:
+        if entries := [f"- {line}" for line in lines if line]:
+            parts += [f"## {name}", "\n".join(entries)]
+    if parts and summary.engine == "extractive":
+        parts.append("*These are sentences of the speakers: no language model was there to write a summary.*")
+    return parts
+
+
+def _who_and_when(who: str | None, due: str | None) -> str:
+    told = [_md_escaped(one_line(text)) for text in (who, due) if text and text.strip()]
+    return f" ({', '.join(told)})" if told else ""
+
+
+FORMATS: dict[str, Format] = {
+    "txt": Format("text/plain; charset=utf-8", text),
+    "srt": Format("application/x-subrip; charset=utf-8", srt),
+    "vtt": Format("text/vtt; charset=utf-8", vtt),
+    "json": Format("application/json", as_json),
+    "md": Format("text/markdown; charset=utf-8", markdown),
+}
+
+
+def clock(samples: int, point: str = "") -> str:
+    """Hours, minutes and seconds, with milliseconds behind `point` if one is given."""
+    milliseconds = samples * 1000 // RATE
+    seconds = milliseconds // 1000
+    whole = f"{seconds // 3600:02}:{seconds // 60 % 60:02}:{seconds % 60:02}"
+    return f"{whole}{point}{milliseconds % 1000:03}" if point else whole
+
+
+def _with_text(segments: Sequence[Transcript]) -> list[Transcript]:
+    return [s for s in sorted(segments, key=lambda segment: segment.index) if s.text.strip()]
+
+
+def _vtt_escaped(text: str) -> str:
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
+def _md_escaped(text: str) -> str:
+    """Text that is to be read as it stands, also at the beginning of a line."""
+    escaped = re.sub(r"([\\`*_{}\[\]<>#|~&])", r"\\\1", text)
+    return re.sub(r"^([-+=]|\d+(?=[.)]))", lambda found: _safe_start(found[0]), escaped)
+
+
+def _safe_start(start: str) -> str:
+    return f"\\{start}" if not start[0].isdigit() else f"{start}\\"

@@ -1,0 +1,232 @@
+"""The shortcut past uvicorn's parser: whatever a client sends, and however it is cut up, the same is heard."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any
+
+import pytest
+import uvicorn
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from uvicorn.server import ServerState
+from websockets.frames import Frame, Opcode
+
+from edge.capture.shortcut import MESSAGES, ShortcutProtocol
+
+Message = dict[str, Any]
+App = Callable[[Message, Callable[[], Awaitable[Message]], Callable[[Message], Awaitable[None]]], Awaitable[None]]
+
+KEY = base64.b64encode(bytes(16)).decode()
+REQUEST = (
+    f"GET /x HTTP/1.1\r\nHost: here\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    f"Sec-WebSocket-Key: {KEY}\r\nSec-WebSocket-Version: 13\r\n\r\n"
+).encode()
+
+
+class Socket(asyncio.Transport):
+    """What the protocol writes, and whether it reads."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.written = bytearray()
+        self.reading, self.closed = True, False
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        self.written += data
+
+    def pause_reading(self) -> None:
+        assert self.reading
+        self.reading = False
+
+    def resume_reading(self) -> None:
+        assert not self.reading
+        self.reading = True
+
+    def is_closing(self) -> bool:
+        return self.closed
+
+    def close(self) -> None:
+        self.closed = True
+
+
+class Listening:
+    """An application that attaches; `late`: only when it is told to."""
+
+    def __init__(self, *, late: bool = False) -> None:
+        self.heard: list[bytes | str] = []
+        self.shortcut: ShortcutProtocol
+        self.go = asyncio.Event()
+        self.code: int | None = None
+        if not late:
+            self.go.set()
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        await receive()
+        await send({"type": "websocket.accept"})
+        self.shortcut = scope["extensions"][MESSAGES]
+        await self.go.wait()
+        self.shortcut.attach(lambda said: self.heard.extend(said if isinstance(said, list) else [said]))
+        message = await receive()
+        assert message["type"] == "websocket.disconnect"
+        self.code = message["code"]
+
+
+async def plain(scope: Any, receive: Any, send: Any) -> None:
+    """An application that knows nothing of it: it sends everything back."""
+    await receive()
+    await send({"type": "websocket.accept"})
+    while (message := await receive())["type"] == "websocket.receive":
+        await send({**message, "type": "websocket.send"})
+
+
+async def connected(app: App) -> tuple[ShortcutProtocol, Socket]:
+    config = uvicorn.Config(
+        app, ws=ShortcutProtocol, ws_per_message_deflate=False, ws_ping_interval=None, log_config=None
+    )
+    config.load()
+    socket = Socket()
+    protocol = ShortcutProtocol(config, ServerState(), {})
+    protocol.connection_made(socket)
+    protocol.data_received(REQUEST)
+    await turns()
+    assert socket.written.startswith(b"HTTP/1.1 101")
+    return protocol, socket
+
+
+async def turns() -> None:
+    """Let everything happen that can."""
+    for _ in range(10):
+        await asyncio.sleep(0)
+
+
+async def over(protocol: ShortcutProtocol) -> None:
+    protocol.connection_lost(None)
+    await turns()
+
+
+def frame(opcode: Opcode, data: bytes, *, fin: bool = True) -> bytes:
+    return Frame(opcode, data, fin).serialize(mask=True)
+
+
+Sent = tuple[bytes, list[bytes | str]]
+
+
+def whole(data: bytes | str) -> Sent:
+    opcode, raw = (Opcode.TEXT, data.encode()) if isinstance(data, str) else (Opcode.BINARY, data)
+    return frame(opcode, raw), [data]
+
+
+def in_parts(parts: list[bytes], ping: bool) -> Sent:
+    sent = bytearray()
+    for number, part in enumerate(parts):
+        opcode = Opcode.CONT if number else Opcode.BINARY
+        sent += frame(opcode, part, fin=number == len(parts) - 1)
+        if ping:
+            sent += frame(Opcode.PING, b"?")
+    return bytes(sent), [b"".join(parts)]
+
+
+sounds = st.one_of(
+    st.binary(max_size=130), st.sampled_from([960, 125, 126, 127, 65_535, 65_536, 70_000]).map(lambda size: b"s" * size)
+)
+said: st.SearchStrategy[Sent] = st.one_of(
+    sounds.map(whole),
+    st.text(max_size=40).map(whole),
+    st.builds(in_parts, st.lists(st.binary(max_size=20), min_size=2, max_size=3), st.booleans()),
+    st.just((frame(Opcode.PING, b"hello"), [])),
+)
+
+
+def run(test: Coroutine[Any, Any, None]) -> None:
+    with asyncio.Runner() as runner:
+        runner.run(test)
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.lists(said, max_size=8), st.lists(st.integers(1, 2_000), min_size=1, max_size=12), st.booleans())
+def test_the_same_is_heard_however_it_is_cut(messages: list[Sent], cuts: list[int], late: bool) -> None:
+    stream = b"".join(sent for sent, _ in messages)
+    wanted = [one for _, heard in messages for one in heard]
+
+    async def test() -> None:
+        app = Listening(late=late)
+        protocol, socket = await connected(app)
+        at = turn = 0
+        while at < len(stream):
+            size = cuts[turn % len(cuts)] if turn < 400 else 20_000
+            protocol.data_received(stream[at : at + size])
+            at, turn = at + size, turn + 1
+        app.go.set()
+        await turns()
+        assert app.heard == wanted
+        assert socket.reading
+        await over(protocol)
+        assert app.code == 1005
+
+    run(test())
+
+
+async def test_an_application_that_does_not_ask_is_served_as_ever() -> None:
+    protocol, socket = await connected(plain)
+    socket.written.clear()
+    protocol.data_received(frame(Opcode.BINARY, b"sound") + frame(Opcode.TEXT, b"words"))
+    await turns()
+    assert bytes(socket.written) == Frame(Opcode.BINARY, b"sound").serialize(mask=False) + Frame(
+        Opcode.TEXT, b"words"
+    ).serialize(mask=False)
+    await over(protocol)
+
+
+async def test_pausing_stops_the_socket_and_nothing_is_lost() -> None:
+    app = Listening()
+    protocol, socket = await connected(app)
+    protocol.pause()
+    protocol.pause()
+    assert not socket.reading
+    protocol.data_received(frame(Opcode.BINARY, b"was under way"))
+    protocol.resume()
+    protocol.resume()
+    assert socket.reading
+    assert app.heard == [b"was under way"]
+    await over(protocol)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "code"),
+    [
+        (Frame(Opcode.BINARY, b"not masked").serialize(mask=False), 1002),
+        (b"\xc2" + frame(Opcode.BINARY, b"reserved bit")[1:], 1002),
+        (frame(Opcode.CONT, b"nothing to go on with"), 1002),
+        (frame(Opcode.TEXT, b"\xff\xfe"), 1007),
+        (frame(Opcode.BINARY, bytes(17_000_000)), 1009),
+    ],
+    ids=["not masked", "reserved bit", "continuation of nothing", "text that is not UTF-8", "too large"],
+)
+async def test_what_is_wrong_ends_the_connection_behind_what_was_right(wrong: bytes, code: int) -> None:
+    app = Listening()
+    protocol, socket = await connected(app)
+    socket.written.clear()
+    protocol.data_received(frame(Opcode.BINARY, b"right") + wrong)
+    await turns()
+    assert app.heard == [b"right"]
+    assert bytes(socket.written[:1]) == b"\x88"
+    assert int.from_bytes(socket.written[2:4]) == code
+    await over(protocol)
+
+
+async def test_what_is_offered_is_sent_at_once_or_not_at_all() -> None:
+    app = Listening()
+    protocol, socket = await connected(app)
+    socket.written.clear()
+    assert protocol.offer('{"type":"ack"}')
+    assert bytes(socket.written) == Frame(Opcode.TEXT, b'{"type":"ack"}').serialize(mask=False)
+    protocol.pause_writing()
+    assert not protocol.offer("the client does not read")
+    protocol.resume_writing()
+    assert protocol.offer("it does again")
+    protocol.data_received(frame(Opcode.CLOSE, b"\x03\xe8"))
+    assert not protocol.offer("the client is gone")
+    await over(protocol)

@@ -1,0 +1,217 @@
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import httpx
+import pytest
+
+from bus import Bus
+from bus.dead import replace
+from contract import Opened, Segmented, dead_letter
+from edge.rest import events
+from tests.edge.conftest import Edge, running_edge
+from tests.edge.meeting import SUMMARY, close, complete, hold, said, transcribe
+from tests.support import wait_until
+
+PROBLEM = "application/problem+json"
+
+
+@dataclass
+class Event:
+    id: int
+    kind: str
+    data: Any
+
+
+@dataclass
+class Feed:
+    """What a browser has understood of an event stream, by the rules of the specification."""
+
+    events: list[Event] = field(default_factory=list)
+    comments: int = 0
+    retry: int = 0
+    ended: bool = False
+
+    def take(self, block: str) -> None:
+        fields = {}
+        for line in block.split("\n"):
+            name, _, value = line.partition(":")
+            fields[name] = value.removeprefix(" ")
+        self.comments += "" in fields
+        self.retry = int(fields.get("retry", self.retry))
+        if "data" in fields:
+            self.events.append(Event(int(fields["id"]), fields["event"], json.loads(fields["data"])))
+
+    @property
+    def kinds(self) -> list[str]:
+        return [event.kind for event in self.events]
+
+    async def read(self, response: httpx.Response) -> None:
+        left = ""
+        async for text in response.aiter_text():
+            *blocks, left = (left + text).split("\n\n")
+            for block in blocks:
+                self.take(block)
+        self.ended = True
+
+
+@asynccontextmanager
+async def listening(edge: Edge, job: str, last: int | None = None) -> AsyncIterator[Feed]:
+    headers = {} if last is None else {"Last-Event-ID": str(last)}
+    feed = Feed()
+    async with (
+        httpx.AsyncClient(base_url=edge.url, timeout=20) as http,
+        http.stream("GET", f"/api/v1/jobs/{job}/events", headers=headers) as response,
+    ):
+        assert response.status_code == 200
+        assert response.headers["content-type"] == "text/event-stream; charset=utf-8"
+        assert response.headers["cache-control"] == "no-store"
+        reading = asyncio.create_task(feed.read(response))
+        try:
+            yield feed
+        finally:
+            reading.cancel()
+            await asyncio.gather(reading, return_exceptions=True)
+
+
+async def test_a_finished_job_is_told_from_its_beginning_and_ends(edge: Edge, worker: Bus, redis_url: str) -> None:
+    job = await edge.create()
+    await hold(worker, redis_url, job)
+    async with listening(edge, job) as feed:
+        await wait_until(lambda: feed.ended, description="the end")
+    assert feed.kinds == ["opened", "closed", "transcript", "transcript", "segmented", "summary", "completed"]
+    opened, closed, first, _, segmented, summary, completed = feed.events
+    record = (await edge.get(f"/api/v1/jobs/{job}")).json()
+    assert opened.data["options"]["source"] == "live"
+    assert closed.data == {"duration": 2.0, "reason": "stop"}
+    assert first.data == {"generation": 1, **record["segments"][0]}
+    assert segmented.data == completed.data == {"segments": 2, "duration": 2.0}
+    assert summary.data == record["summary"]
+    assert feed.retry > 0
+    ids = [event.id for event in feed.events]
+    assert ids == sorted(set(ids))
+
+
+async def test_a_live_job_is_told_as_it_happens(edge: Edge, worker: Bus, redis_url: str) -> None:
+    job = await edge.create()
+    async with listening(edge, job) as feed:
+        await worker.create(Opened(job=job))
+        await wait_until(lambda: feed.kinds == ["opened"], description="opened")
+        await close(worker, job, 16_000)
+        await transcribe(worker, said(job, text="Hello."))
+        await wait_until(lambda: feed.kinds[2:] == ["transcript", "segmented"], description="the transcript")
+        assert not feed.ended
+        await complete(worker, redis_url, job, said(job, text="Hello."))
+        await wait_until(lambda: feed.ended, description="the end")
+    assert feed.kinds[-2:] == ["summary", "completed"]
+
+
+async def test_who_comes_back_is_told_what_came_since(edge: Edge, worker: Bus, redis_url: str) -> None:
+    job = await edge.create()
+    await worker.create(Opened(job=job))
+    await worker.create(said(job, 0, "One."))
+    async with listening(edge, job) as feed:
+        await wait_until(lambda: len(feed.events) == 2, description="two events")
+    await worker.create(said(job, 1, "Two."))
+    async with listening(edge, job, feed.events[-1].id) as later:
+        await wait_until(lambda: later.events, description="what came since")
+        assert [event.data["text"] for event in later.events] == ["Two."]
+    await complete(worker, redis_url, job, said(job, 0), said(job, 1))
+    async with listening(edge, job, later.events[-1].id) as last:
+        await wait_until(lambda: last.ended, description="the end")
+    assert last.kinds == ["summary", "completed"]
+    async with httpx.AsyncClient(base_url=edge.url) as http:
+        headers = {"Last-Event-ID": str(last.events[-1].id)}
+        assert (await http.get(f"/api/v1/jobs/{job}/events", headers=headers)).status_code == 204
+
+
+async def test_a_correction_behind_the_end_is_told_before_it(edge: Edge, worker: Bus, redis_url: str) -> None:
+    job = await edge.create()
+    await hold(worker, redis_url, job)
+    await replace(worker, said(job, 0, "Better."))
+    async with listening(edge, job) as feed:
+        await wait_until(lambda: feed.ended, description="the end")
+    told = [event.data["text"] for event in feed.events if event.kind == "transcript"]
+    assert (sorted(told), feed.kinds[-1]) == (["Better.", "Goodbye."], "completed")
+    async with httpx.AsyncClient(base_url=edge.url) as http:
+        headers = {"Last-Event-ID": str(feed.events[-1].id)}
+        assert (await http.get(f"/api/v1/jobs/{job}/events", headers=headers)).status_code == 204
+
+
+async def test_what_is_no_event_for_clients_is_passed_over(edge: Edge, worker: Bus, redis_url: str) -> None:
+    job = await edge.create()
+    await worker.store(f"events.{job}.closed", b"garbage")
+    await worker.store(f"events.{job}.of_a_newer_version", b"\x80")
+    await worker.publish(dead_letter("SPEECH", 1, f"speech.{job}.1.live", "no luck", "stt"))
+    await worker.create(Segmented(job=job, segments=1, samples=16_000))
+    await complete(worker, redis_url, job, said(job))
+    async with listening(edge, job) as feed:
+        await wait_until(lambda: feed.ended, description="the end")
+    assert feed.kinds == ["segmented", "summary", "completed"]
+    assert feed.events[1].data["title"] == SUMMARY.title
+
+
+async def test_silence_is_filled_with_comments(edge: Edge, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(events, "HEARTBEAT", 0.05)
+    job = await edge.create()
+    async with listening(edge, job) as feed:
+        await wait_until(lambda: feed.comments >= 3, description="three heartbeats")
+    assert feed.events == []
+
+
+async def test_a_client_that_leaves_ends_the_reading(edge: Edge, worker: Bus) -> None:
+    job = await edge.create()
+    await worker.create(Opened(job=job))
+
+    async def readers() -> int:
+        return len(await worker.js.consumers_info("EVENTS"))
+
+    async def nobody() -> bool:
+        return await readers() == 0
+
+    async with listening(edge, job) as feed:
+        await wait_until(lambda: feed.events, description="an event")
+        assert await readers() == 1
+    await wait_until(nobody, description="the reader of the stream is gone")
+
+
+async def test_an_edge_that_stops_ends_its_feeds(
+    nats_url: str, redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("STORE_URL", redis_url)
+    async with running_edge(nats_url) as edge:
+        job = await edge.create()
+        async with listening(edge, job) as feed:
+            await wait_until(lambda: feed.retry, description="the feed")
+            edge.bus.stopping.set()
+            await wait_until(lambda: feed.ended, description="the end of the feed", timeout=2)
+
+
+async def test_an_id_that_no_event_had_is_refused(edge: Edge) -> None:
+    job = await edge.create()
+    async with httpx.AsyncClient(base_url=edge.url) as http:
+        for last in ("x", "-1", "1.5", "9" * 19, "\u0661"):
+            response = await http.get(f"/api/v1/jobs/{job}/events", headers={b"Last-Event-ID": last.encode()})
+            assert (response.status_code, response.headers["content-type"]) == (400, PROBLEM), last
+            assert "is not an id that an event had" in response.json()["detail"]
+
+
+async def test_events_that_have_aged_out(edge: Edge, worker: Bus, redis_url: str) -> None:
+    job = await edge.create()
+    await hold(worker, redis_url, job)
+    await worker.js.purge_stream("EVENTS")
+    response = await edge.get(f"/api/v1/jobs/{job}/events")
+    assert (response.status_code, response.headers["content-type"]) == (410, PROBLEM)
+    assert f"GET /api/v1/jobs/{job} says what came of it" in response.json()["detail"]
+
+
+async def test_the_headers_alone(edge: Edge) -> None:
+    job = await edge.create()
+    async with httpx.AsyncClient(base_url=edge.url) as http:
+        response = await http.head(f"/api/v1/jobs/{job}/events")
+    assert (response.status_code, response.content) == (200, b"")

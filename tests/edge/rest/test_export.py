@@ -1,0 +1,234 @@
+from __future__ import annotations
+
+import html
+import json
+import re
+from datetime import UTC, datetime
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from contract import RATE, ActionItem, JobOptions, State, Summary, Transcript, Word
+from edge.rest.breaking import one_line
+from edge.rest.export import FORMATS, clock, title_of
+from store.job import Job
+
+
+class Named(Transcript):
+    speaker: str | None = None
+
+
+def job(state: State = "completed", title: str | None = "Standup", summary: Summary | None = None) -> Job:
+    at = datetime(2026, 11, 21, 9, 30, tzinfo=UTC)
+    return Job(
+        job="j1",
+        state=state,
+        created_at=at,
+        updated_at=at,
+        options=JobOptions(title=title, language="ko"),
+        samples=75 * RATE,
+        summary=summary,
+    )
+
+
+def said(index: int, text: str, start: float = 0, end: float = 1, speaker: str | None = None) -> Named:
+    return Named(
+        job="j1",
+        index=index,
+        start=round(start * RATE),
+        end=round(end * RATE),
+        text=text,
+        language="en",
+        speaker=speaker,
+    )
+
+
+def write(name: str, segments: list[Transcript], of: Job | None = None) -> str:
+    return FORMATS[name].write(of or job(), segments)
+
+
+SUMMARY = Summary(
+    job="j1",
+    title="The budget",
+    summary="They spoke of money.",
+    key_points=["It is short.", "It is *late*."],
+    decisions=["Ask again."],
+    action_items=[ActionItem(who="Ana", what="writes a letter", due="Monday"), ActionItem(what="wait")],
+    engine="ollama",
+    model="gemma3",
+)
+TALK: list[Transcript] = [
+    said(0, "Hello.", 0.5, 1.5, "Ana"),
+    said(1, "  ", 2, 3),
+    said(2, "How are\nyou?", 3661.25, 3662.5, "Ana"),
+    said(3, "Fine & <well>.", 3663, 3665, "Ben"),
+]
+
+
+def test_plain_text() -> None:
+    assert write("txt", TALK) == "Ana: Hello.\nHow are you?\nBen: Fine & <well>.\n"
+    assert write("txt", [said(1, "b"), said(0, "a")]) == "a\nb\n"
+    assert write("txt", []) == ""
+
+
+def test_srt() -> None:
+    assert write("srt", TALK) == (
+        "1\n00:00:00,500 --> 00:00:01,500\nAna: Hello.\n\n"
+        "2\n01:01:01,250 --> 01:01:02,500\nHow are you?\n\n"
+        "3\n01:01:03,000 --> 01:01:05,000\nBen: Fine & <well>.\n"
+    )
+    assert write("srt", []) == ""
+
+
+def test_vtt() -> None:
+    assert write("vtt", TALK) == (
+        "WEBVTT\n\n"
+        "00:00:00.500 --> 00:00:01.500\n<v Ana>Hello.\n\n"
+        "01:01:01.250 --> 01:01:02.500\n<v Ana>How are you?\n\n"
+        "01:01:03.000 --> 01:01:05.000\n<v Ben>Fine &amp; &lt;well&gt;.\n"
+    )
+    assert write("vtt", []) == "WEBVTT\n"
+
+
+def test_json_has_the_words() -> None:
+    words = [Word(word="Hi", start=8_000, end=12_000, probability=0.5)]
+    segment = Transcript(job="j1", index=0, start=8_000, end=16_000, text="Hi", language="en", words=words)
+    found = json.loads(write("json", [segment, said(1, "b", speaker="Ana")], job(summary=SUMMARY)))
+    assert (found["job_id"], found["title"], found["language"], found["duration"]) == ("j1", "Standup", "en", 75.0)
+    assert found["segments"][0]["words"] == [{"word": "Hi", "start": 0.5, "end": 0.75, "probability": 0.5}]
+    assert "speaker" not in found["segments"][0]
+    assert found["segments"][1]["speaker"] == "Ana"
+    assert found["summary"]["title"] == "The budget"
+    live = json.loads(write("json", [], job("streaming")))
+    assert (live["state"], live["duration"], live["summary"], live["language"]) == ("streaming", None, None, "ko")
+
+
+def test_markdown_is_the_minutes() -> None:
+    failed = Transcript(job="j1", index=4, start=0, end=1, text="", error="too hot")
+    assert (
+        write("md", [*TALK, failed], job(summary=SUMMARY))
+        == """\
+# Standup
+
+*2026-11-21 09:30 UTC · 00:01:15*
+
+## Summary
+
+They spoke of money.
+
+## Key points
+
+- It is short.
+- It is \\*late\\*.
+
+## Decisions
+
+- Ask again.
+
+## Action items
+
+- [ ] writes a letter (Ana, Monday)
+- [ ] wait
+
+## Transcript
+
+`00:00:00` **Ana:** Hello.
+
+`01:01:01` How are you?
+
+`01:01:03` **Ben:** Fine \\& \\<well\\>.
+
+`00:00:00` *could not be transcribed*
+"""
+    )
+
+
+def test_markdown_of_a_live_job_says_that_there_may_be_more() -> None:
+    found = write("md", TALK, job("streaming", title=None))
+    assert found.startswith("# Transcript\n\n*2026-11-21 09:30 UTC · streaming: what there is so far*\n\n## Transcript")
+
+
+def test_markdown_says_who_did_not_write_the_summary() -> None:
+    summary = Summary(job="j1", title="T", summary="A sentence.", engine="extractive")
+    assert "no language model was there" in write("md", [], job(summary=summary))
+    unasked = Summary(job="j1", title="", summary="", engine="none")
+    assert "## Summary" not in write("md", [], job(summary=unasked))
+
+
+@pytest.mark.parametrize("start", ["# no heading", "- no list", "1. no list", "> no quote", "+ no list", "=== no line"])
+def test_markdown_shows_texts_as_they_are(start: str) -> None:
+    summary = Summary(job="j1", title="", summary=start, engine="ollama")
+    (line,) = [line for line in write("md", [], job(summary=summary)).splitlines() if "no " in line]
+    assert re.match(r"\\|\d+\\", line)
+    assert line.replace("\\", "") == start
+
+
+def test_the_title_is_the_clients_then_the_summarys() -> None:
+    assert title_of(job(summary=SUMMARY)) == "Standup"
+    assert title_of(job(title=None, summary=SUMMARY)) == "The budget"
+    assert title_of(job(title=None)) is None
+
+
+def test_clock() -> None:
+    assert clock(0) == "00:00:00"
+    assert clock(100 * 3600 * RATE + 8, ".") == "100:00:00.000"
+    assert clock(RATE - 1, ",") == "00:00:00,999"
+
+
+SRT_BLOCK = re.compile(r"(\d+)\n(\d\d:\d\d:\d\d,\d{3}) --> (\d\d:\d\d:\d\d,\d{3})\n([^\n]+(?:\n[^\n]+)?)\n?")
+
+
+def seconds(text: str) -> float:
+    hours, minutes, rest = text.replace(",", ".").split(":")
+    return int(hours) * 3600 + int(minutes) * 60 + float(rest)
+
+
+TEXTS = st.lists(
+    st.text(st.one_of(st.characters(codec="utf-8"), st.sampled_from(" .,?&<>\n->")), max_size=120), max_size=5
+)
+
+
+@settings(deadline=None)
+@given(TEXTS)
+def test_srt_read_again_has_all_words_once_in_order(texts: list[str]) -> None:
+    segments: list[Transcript] = [said(at, text, at * 9, at * 9 + 8) for at, text in enumerate(texts)]
+    found = write("srt", segments)
+    blocks = [SRT_BLOCK.fullmatch(block) for block in found.split("\n\n")] if found else []
+    shown = ""
+    for number, block in enumerate(blocks, 1):
+        assert block
+        assert int(block[1]) == number
+        assert 0 < seconds(block[3]) - seconds(block[2]) <= 7
+        shown += block[4].replace("\n", " ")
+    assert shown.replace(" ", "") == "".join(map(one_line, texts)).replace(" ", "")
+
+
+@settings(deadline=None)
+@given(TEXTS)
+def test_vtt_read_again_has_all_words_once_in_order(texts: list[str]) -> None:
+    segments: list[Transcript] = [said(at, text, at * 9, at * 9 + 8) for at, text in enumerate(texts)]
+    head, *blocks = write("vtt", segments).split("\n\n")
+    assert head.strip() == "WEBVTT"
+    shown = [line for block in blocks for line in block.split("\n")[1:]]
+    assert not any("-->" in line or "<" in line for line in shown)
+    assert html.unescape("".join(shown)).replace(" ", "") == html.unescape(
+        html.escape("".join(map(one_line, texts)), quote=False)
+    ).replace(" ", "")
+
+
+@settings(deadline=None)
+@given(TEXTS)
+def test_every_format_takes_any_text(texts: list[str]) -> None:
+    summary = Summary(
+        job="j1",
+        title="".join(texts),
+        summary="".join(texts),
+        key_points=texts,
+        decisions=texts,
+        action_items=[ActionItem(what=text, who=text, due=text) for text in texts],
+        engine="ollama",
+    )
+    segments: list[Transcript] = [said(at, text, at, at + 1) for at, text in enumerate(texts)]
+    for form in FORMATS.values():
+        form.write(job(summary=summary), segments).encode()

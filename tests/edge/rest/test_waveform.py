@@ -1,0 +1,51 @@
+from __future__ import annotations
+
+import io
+import wave
+from itertools import pairwise
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from edge.rest.waveform import HEADER, Peaks, wav_header
+
+
+def test_the_header_is_that_of_a_wave_file() -> None:
+    header = wav_header(1_000)
+    assert len(header) == HEADER
+    with wave.open(io.BytesIO(header + bytes(2_000))) as file:
+        assert (file.getnchannels(), file.getsampwidth(), file.getframerate()) == (1, 2, 16_000)
+        assert file.getnframes() == 1_000
+
+
+def test_a_header_of_more_than_the_format_can_say() -> None:
+    assert len(wav_header(16_000 * 3_600 * 48)) == HEADER
+
+
+def test_peaks_of_a_few_samples() -> None:
+    peaks = Peaks(2, 4)
+    peaks.take(np.array([1, -16_384, 32_767, 8_192], "<i2").tobytes())
+    assert (peaks.low, peaks.high) == ([-0.5, 0.25], [0.0, 1.0])
+
+
+def test_no_sound_no_peaks() -> None:
+    peaks = Peaks(1_000, 0)
+    assert (peaks.low, peaks.high) == ([], [])
+
+
+@given(st.lists(st.integers(-32_768, 32_767), min_size=1, max_size=300), st.integers(1, 400), st.data())
+def test_however_it_comes_the_peaks_are_those_of_equal_stretches(
+    values: list[int], points: int, data: st.DataObject
+) -> None:
+    peaks = Peaks(points, len(values))
+    at = 0
+    while at < len(values):
+        length = data.draw(st.integers(1, len(values) - at))
+        peaks.take(np.array(values[at : at + length], "<i2").tobytes())
+        at += length
+    count = min(points, len(values))
+    edges = [number * len(values) // count for number in range(count + 1)]
+    stretches = [values[first:last] for first, last in pairwise(edges)]
+    assert peaks.low == [round(min(stretch) / 32_768, 4) for stretch in stretches]
+    assert peaks.high == [round(max(stretch) / 32_768, 4) for stretch in stretches]
