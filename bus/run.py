@@ -36,9 +36,16 @@ class ProcessSettings(BaseSettings):
 
     model_config = SettingsConfigDict(extra="ignore")
 
-    nats_url: str = Field("nats://127.0.0.1:4222", validation_alias=AliasChoices("NATS_URL", "nats_url"))
+    nats_url: str = Field(
+        "nats://127.0.0.1:4222",
+        validation_alias=AliasChoices("NATS_URL", "nats_url"),
+        description="Address of the NATS server.",
+    )
     log_level: str = Field(
-        "INFO", pattern=r"^(DEBUG|INFO|WARNING|ERROR)$", validation_alias=AliasChoices("LOG_LEVEL", "log_level")
+        "INFO",
+        pattern=r"^(DEBUG|INFO|WARNING|ERROR)$",
+        validation_alias=AliasChoices("LOG_LEVEL", "log_level"),
+        description="`DEBUG`, `INFO`, `WARNING` or `ERROR`.",
     )
 
 

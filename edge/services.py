@@ -29,8 +29,8 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="EDGE_")
 
-    host: str = "127.0.0.1"
-    port: int = Field(8000, ge=0, le=65_535)
+    host: str = Field("127.0.0.1", description="Address to listen on.")
+    port: int = Field(8000, ge=0, le=65_535, description="Port of the page, REST and sockets; 0: a free one.")
     capture_port: int | None = Field(None, ge=0, le=65_535, description="A port for the capture socket alone.")
     capture_url: str | None = Field(None, description="`wss://host:port` that clients are told, instead of our own.")
     reuse_port: bool = Field(False, description="Whether other edge processes may listen on the same ports.")

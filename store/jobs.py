@@ -66,7 +66,9 @@ class StoreSettings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="STORE_")
 
-    url: Annotated[str, AfterValidator(_redis_url)] = "redis://127.0.0.1:6379/0"
+    url: Annotated[str, AfterValidator(_redis_url)] = Field(
+        "redis://127.0.0.1:6379/0", description="Address of the Redis server."
+    )
     retention: float = Field(30 * DAY, gt=0, description="Seconds that a job is kept after its last change.")
 
 

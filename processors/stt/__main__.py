@@ -39,13 +39,13 @@ class Settings(BaseSettings):
     model: str = Field("", description="Name, path or owner/name; empty: `small` on a CPU, `large-v3-turbo` on a GPU.")
     models: str = Field("", description="Further ones that a job may ask for, as for `model`, with commas between.")
     models_loaded: int = Field(2, ge=1, le=64, description="How many of those are loaded at a time.")
-    device: Device = "auto"
+    device: Device = Field("auto", description="Where the model runs; `auto`: on a GPU if there is one.")
     compute_type: str = Field("auto", description="A CTranslate2 type; auto: float16 on a GPU, int8 on a CPU.")
     workers: int = Field(
         0, ge=0, le=64, description="Batches decoded at the same time; 0: on a CPU and a small model its cores, else 1."
     )
     threads: int = Field(0, ge=0, le=256, description="Cores for each batch on a CPU; 0: cores / workers.")
-    beam_size: int = Field(1, ge=1, le=10)
+    beam_size: int = Field(1, ge=1, le=10, description="Width of the beam search.")
     batch_size: int = Field(0, ge=0, le=256, description="Utterances in a batch; 0: 8 on a CPU, 32 on a GPU.")
     batch_seconds: float = Field(480, gt=0, description="Seconds of encoder windows in a batch.")
     shortest_window: float = Field(

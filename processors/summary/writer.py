@@ -29,7 +29,9 @@ class Settings(BaseSettings):
 
     model: str = Field("gemma3", min_length=1, description="Name of the model in Ollama.")
     ollama_host: Annotated[str, AfterValidator(check_host)] = Field(
-        "", validation_alias=AliasChoices("OLLAMA_HOST", "ollama_host")
+        "",
+        validation_alias=AliasChoices("OLLAMA_HOST", "ollama_host"),
+        description="Address of Ollama; none: 127.0.0.1:11434.",
     )
     deadline: float = Field(120.0, gt=0, description="Seconds that a job waits for the language model, all in all.")
     connect_deadline: float = Field(5.0, gt=0, description="Seconds that it waits while nothing answers.")

@@ -32,13 +32,15 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="VAD_", validate_default=False)
 
     aggressiveness: int = Field(2, ge=0, le=3, description="webrtcvad mode: 3 calls the least speech.")
-    onset_ms: int = Field(90, ge=30, le=600)
-    padding_ms: int = Field(300, ge=0, le=1_000)
-    hangover_ms: int = Field(600, ge=150, le=3_000)
-    endpointing: Literal["fixed", "adaptive"] = "fixed"
+    onset_ms: int = Field(90, ge=30, le=600, description="Voiced time that opens a segment.")
+    padding_ms: int = Field(300, ge=0, le=1_000, description="Sound kept before and after speech.")
+    hangover_ms: int = Field(600, ge=150, le=3_000, description="Silence that ends a segment.")
+    endpointing: Literal["fixed", "adaptive"] = Field(
+        "fixed", description="`adaptive`: the silence that ends a segment depends on whether a sentence is over."
+    )
     min_hangover_ms: int = Field(300, ge=150, le=3_000, description="Adaptive: behind the end of a sentence.")
     max_hangover_ms: int = Field(900, ge=150, le=3_000, description="Adaptive: in the middle of a sentence.")
-    max_ms: int = Field(28_000, ge=5_000, le=28_000)
+    max_ms: int = Field(28_000, ge=5_000, le=28_000, description="Longest segment.")
     ack_wait: float = Field(5.0, ge=0.5, description="Seconds of silence after which a worker counts as dead.")
     abandoned: float = Field(35.0, gt=0, description="Seconds without audio after which a job that no edge has ends.")
     coalesce: int = Field(100, ge=1, description="Jobs from which on their audio is read every 25 ms.")
