@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from bus.intake import Gap, Intake
+from bus.reassembly import Gap, Reassembler
 from bus.stream import Bus, Conflict, Raw
 from contract import ContractError, Source, Utterance
 from contract.audio import AudioFrame, audio_subject, encode_audio, read_audio
@@ -41,14 +41,14 @@ async def last_utterance(
     raw = await bus.last_raw(subject)
     if raw is None:
         return None, 0
-    utterance = decoded_utterance(raw)
+    utterance = decode_utterance(raw)
     if utterance is None:  # somebody else's garbage came after it
-        found = (decoded_utterance(older) for older in reversed(await bus.history("SPEECH", subject)))
+        found = (decode_utterance(older) for older in reversed(await bus.history("SPEECH", subject)))
         utterance = next((older for older in found if older), None)
     return utterance, raw.seq
 
 
-def decoded_utterance(raw: Raw) -> Utterance | None:
+def decode_utterance(raw: Raw) -> Utterance | None:
     """The utterance, or None for garbage."""
     try:
         return Utterance.decode(raw.data)
@@ -69,33 +69,33 @@ async def claim_audio(
     `accept` is told that sample before anything is claimed, and may raise.
     """
     done, _ = await last_utterance(bus, job, source, generation)
-    intake = Intake(done.end if done else 0)
+    reassembler = Reassembler(done.end if done else 0)
     last = 0
     after = done.audio_seq - 1 if done else 0
     while True:
         # The last message is not enough: one before it may have been refused and never sent again.
         for raw in await bus.history("AUDIO", audio_subject(job), after=after):
             last = after = raw.seq
-            _take(intake, raw)
-        accept(intake.expected)
-        marker = encode_audio(AudioFrame(intake.expected, b"", generation=generation))
+            _take(reassembler, raw)
+        accept(reassembler.expected)
+        marker = encode_audio(AudioFrame(reassembler.expected, b"", generation=generation))
         try:
-            return Claim(intake.expected, await bus.store(audio_subject(job), marker, after=last))
+            return Claim(reassembler.expected, await bus.store(audio_subject(job), marker, after=last))
         except Conflict:
             continue
 
 
-def _take(intake: Intake, raw: Raw) -> None:
+def _take(reassembler: Reassembler, raw: Raw) -> None:
     frame = read_audio(raw.data)
     if frame is None:
         return
     if frame.last:
         raise AudioEnded(f"the audio of {raw.subject} has ended")
     try:
-        intake.take(raw.seq, frame)
+        reassembler.take(raw.seq, frame)
     except Gap as gap:
-        intake.skip(gap)
-        intake.take(raw.seq, frame)
+        reassembler.skip(gap)
+        reassembler.take(raw.seq, frame)
 
 
 async def check_claim(bus: Bus, job: str, claim: Claim) -> None:

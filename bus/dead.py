@@ -27,7 +27,7 @@ class UnknownLetter(LookupError):
     """There is no such dead letter."""
 
 
-class Hopeless(Exception):
+class NotRetryable(Exception):
     """No attempt can help; the text says why."""
 
 
@@ -56,7 +56,7 @@ async def letters(bus: Bus, job: str = "*", *, limit: int) -> list[Letter]:
 
 
 async def redrive(bus: Bus, job: str, stream: str, seq: int) -> Redrive:
-    """Ask that a dead message be tried again; returns what was stored. Raises UnknownLetter, Hopeless, Expired."""
+    """Ask that a dead message be tried again; returns what was stored. Raises UnknownLetter, NotRetryable, Expired."""
     name = f"no dead letter of job {job!r} for message {seq} of {stream!r}"
     if not (is_job_id(job) and is_job_id(stream)):
         raise UnknownLetter(name)
@@ -65,7 +65,7 @@ async def redrive(bus: Bus, job: str, stream: str, seq: int) -> Redrive:
         raise UnknownLetter(name)
     dead = letter.value
     if not dead.worker:
-        raise Hopeless(f"message {seq} of {stream} cannot be tried again: {dead.reason}")
+        raise NotRetryable(f"message {seq} of {stream} cannot be tried again: {dead.reason}")
     if await bus.stored(stream, seq) is None:
         raise Expired(f"message {seq} of {stream} has aged out: it is not stored any more")
     asked = Redrive(job=job, worker=dead.worker, stream=stream, seq=seq)

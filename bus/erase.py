@@ -26,7 +26,7 @@ class StillLive(Exception):
     """The job's audio has not ended: a client may be sending it."""
 
 
-async def known(bus: Bus, job: str) -> bool:
+async def has_messages(bus: Bus, job: str) -> bool:
     """Whether the streams have anything of a job."""
     return any([await bus.last_raw(subject) for subject in _subjects(job).values()])
 

@@ -14,15 +14,15 @@ from collections.abc import Callable, Coroutine
 from contextlib import aclosing
 from typing import Self
 
+from bus.fast_client import FastClient
 from bus.stream import Bus
-from bus.wire import Wire
 from contract import Message
 from contract.audio import audio_subject, feed_subject, is_sound
 
-MOST_WAITING = 512
+MAX_WAITING = 512
 """Messages of one job that wait for their reader; of what is more, the stream is read when the reader has time."""
 
-GATHER = 0.025
+READ_DELAY = 0.025
 """Seconds that a reader of many jobs leaves what comes where it is: a wake-up finds cold caches, whatever it brings."""
 
 STRIDE = 1_920
@@ -30,80 +30,81 @@ STRIDE = 1_920
 reader of twice as many takes twice as much, up to four times."""
 
 _MOST_STRIDES = 4
-_QUIET = 4.0
-_QUIETEST = 32.0
+_SHORTEST_SILENCE = 4.0
+_LONGEST_SILENCE = 32.0
 _AT_ONCE = 16
 
 Work = Coroutine[None, None, bool]
 """What has to be done before the next message; True: and that is the end."""
 
-Stored = tuple[int, bytes]
+StoredAudio = tuple[int, bytes]
 """A message: its sequence and its payload."""
 
-Hear = Callable[[list[Stored]], Work | None]
+Handler = Callable[[list[StoredAudio]], Work | None]
 """Takes messages that follow on each other. Most need no waiting, and so no task switch: None."""
 
 
 class Feed:
     """The audio of many jobs over one connection; an async context manager.
 
-    many: with so many jobs at a time their audio is read every `GATHER` seconds and heard in strides, else as it comes.
+    many: from this number of jobs on, audio is read every `READ_DELAY` seconds and handled in strides, below it as it
+    comes.
     """
 
     def __init__(self, bus: Bus, many: int = 100) -> None:
         self._bus = bus
         self._many = many
-        self._wire = Wire(bus)
+        self._client = FastClient(bus)
         self._followers: set[_Follower] = set()
         self._reading = asyncio.Semaphore(_AT_ONCE)  # after a restart of the server all want to read at once
 
     async def __aenter__(self) -> Self:
-        await self._wire.__aenter__()
-        self._wire.reconnected.add(self._reconnected)
+        await self._client.__aenter__()
+        self._client.reconnected.add(self._reconnected)
         self._watching = asyncio.create_task(self._watch())
         return self
 
     async def __aexit__(self, *exc: object) -> None:
         self._watching.cancel()
-        await self._wire.__aexit__(*exc)
+        await self._client.__aexit__(*exc)
 
-    async def follow(self, job: str, hear: Hear, *, after: int = 0) -> None:
-        """Have `hear` take each audio message of a job behind sequence `after`: once, in order, no gap.
+    async def follow(self, job: str, handle: Handler, *, after: int = 0) -> None:
+        """Have `handle` take each audio message of a job behind sequence `after`: once, in order, no gap.
 
-        Ends with the first work that returns True, or raises what `hear` or its work raises. Sound may wait for more of
-        it for up to a second; what is not sound alone is heard at once.
+        Ends with the first work that returns True, or raises what `handle` or its work raises. Sound may wait up to a
+        second for more sound; any other message is handled at once.
         """
         subject = audio_subject(job)
-        follower = _Follower(hear, after)
-        sid = self._wire.subscribe(feed_subject(job), follower.on_message)
+        follower = _Follower(handle, after)
+        sid = self._client.subscribe(feed_subject(job), follower.on_message)
         self._followers.add(follower)
-        self._settle()
+        self._adapt()
         try:
-            await self._wire.flushed()
+            await self._client.flushed()
             while True:
                 if follower.missed:
-                    follower.begin_again()
+                    follower.restart()
                     if await self._catch_up(follower, subject):
                         return
                 if await follower.work():
                     return
                 if not follower.missed:
-                    await follower.something()
+                    await follower.wait_for_work()
                     if follower.quiet and (last := await self._bus.last_raw(subject)) is not None:
                         follower.missed |= last.seq > follower.position
         finally:
             self._followers.discard(follower)
-            self._settle()
-            self._wire.unsubscribe(sid)
+            self._adapt()
+            self._client.unsubscribe(sid)
             follower.close()
 
-    def tell(self, message: Message) -> None:
+    def publish(self, message: Message) -> None:
         """Publish something that no stream keeps; at once, and lost where the line is away."""
-        self._wire.tell(message.subject, message.encode())
+        self._client.publish(message.subject, message.encode())
 
-    def _settle(self) -> None:
+    def _adapt(self) -> None:
         times = min(len(self._followers) // self._many, _MOST_STRIDES)
-        self._wire.gather = GATHER if times else 0.0
+        self._client.read_delay = READ_DELAY if times else 0.0
         for follower in self._followers:
             follower.stride = times * STRIDE
 
@@ -126,13 +127,13 @@ class Feed:
         while True:
             await asyncio.sleep(1)
             for follower in self._followers:
-                follower.grow_quiet(1)
+                follower.on_tick(1)
 
 
 class _Follower:
     """One job's messages on their way to who follows it."""
 
-    def __init__(self, hear: Hear, position: int) -> None:
+    def __init__(self, handle: Handler, position: int) -> None:
         self.position = position
         """Sequence of the last message that was taken."""
         self.missed = True
@@ -141,14 +142,14 @@ class _Follower:
         """Whether it has been so quiet that the last message may have been missed."""
         self.stride = 0
         """Bytes of sound that are worth being heard."""
-        self._hear = hear
+        self._handle = handle
         self._work: Work | None = None
         self._error: Exception | None = None
         self._messages: list[tuple[bytes, bytes]] = []
         self._bytes = 0  # of them
         self._awake: asyncio.Future[None] | None = None  # there while nothing is being done
-        self._heard = False  # since somebody last looked
-        self._silence, self._patience = 0.0, _QUIET
+        self._active = False  # since somebody last looked
+        self._silence, self._check_after = 0.0, _SHORTEST_SILENCE
 
     @property
     def waiting(self) -> int:
@@ -157,29 +158,29 @@ class _Follower:
 
     def on_message(self, _subject: bytes, headers: bytes, data: bytes) -> None:
         """Take a message from the feed."""
-        if len(self._messages) >= MOST_WAITING:
+        if len(self._messages) >= MAX_WAITING:
             self.missed = True
             return
         self._messages.append((headers, data))
         self._bytes += len(data)
         if self._bytes >= self.stride or not is_sound(data):
-            self._take_if_idle()
+            self._take_if_waiting()
 
     def miss(self) -> None:
         """Something may have been missed."""
         self.missed = True
         self._wake()
 
-    def begin_again(self) -> None:
+    def restart(self) -> None:
         """The stream is about to be read: what waits will be found there."""
         self.missed = False
         self._messages.clear()
         self._bytes = 0
 
-    def take(self, stored: list[Stored]) -> Work | None:
+    def take(self, stored: list[StoredAudio]) -> Work | None:
         """Take the messages that are next."""
         self.position = stored[-1][0]
-        return self._hear(stored)
+        return self._handle(stored)
 
     async def work(self) -> bool:
         """Do what is to be done, and take what came meanwhile, up to where something is missing; True: at the end."""
@@ -193,7 +194,7 @@ class _Follower:
                 return False
             self._work = self._join()
 
-    async def something(self) -> None:
+    async def wait_for_work(self) -> None:
         """Wait for work, or for a reason to look after some."""
         self.quiet = False
         self._awake = asyncio.get_running_loop().create_future()
@@ -202,14 +203,14 @@ class _Follower:
         finally:
             self._awake = None
 
-    def grow_quiet(self, seconds: float) -> None:
+    def on_tick(self, seconds: float) -> None:
         """So much time has passed."""
-        self._take_if_idle()
-        if self._heard:
-            self._heard, self._silence, self._patience = False, 0.0, _QUIET
+        self._take_if_waiting()
+        if self._active:
+            self._active, self._silence, self._check_after = False, 0.0, _SHORTEST_SILENCE
         self._silence += seconds
-        if self._silence >= self._patience:
-            self._silence, self._patience = 0.0, min(self._patience * 2, _QUIETEST)
+        if self._silence >= self._check_after:
+            self._silence, self._check_after = 0.0, min(self._check_after * 2, _LONGEST_SILENCE)
             self.quiet = True
             self._wake()
 
@@ -218,7 +219,7 @@ class _Follower:
         if self._work is not None:
             self._work.close()
 
-    def _take_if_idle(self) -> None:
+    def _take_if_waiting(self) -> None:
         """Take what waits, if nothing is being done that must be done first."""
         if self._awake is None or self._awake.done():
             return
@@ -247,7 +248,7 @@ class _Follower:
         self._bytes = 0
         if not stored:
             return None
-        self._heard = True
+        self._active = True
         return self.take(stored)
 
     def _wake(self) -> None:

@@ -10,9 +10,9 @@ from typing import Self
 import structlog
 
 from bus.claim import Claim, end_audio
+from bus.fast_client import FastClient
 from bus.stream import ACK_TIMEOUT, Bus
 from bus.window import Window
-from bus.wire import Wire
 from contract import WIDTH
 from contract.audio import AudioFrame, audio_subject, encode_audio, encode_header
 
@@ -27,30 +27,30 @@ class AudioPublisher:
     """The audio of many jobs over one connection, with one inbox for all their acks; an async context manager."""
 
     def __init__(self, bus: Bus) -> None:
-        self.wire = Wire(bus)
+        self.client = FastClient(bus)
         """The connection, for others who have much to send or to hear."""
         self._bus = bus
         self._tracks: dict[bytes, AudioTrack] = {}
         self._count = 0
 
     async def __aenter__(self) -> Self:
-        await self.wire.__aenter__()
-        self._inbox = self.wire.new_inbox()
-        self.wire.subscribe(f"{self._inbox}.>", self._on_ack)
-        self.wire.reconnected.add(self._reconnected)
+        await self.client.__aenter__()
+        self._inbox = self.client.new_inbox()
+        self.client.subscribe(f"{self._inbox}.>", self._on_ack)
+        self.client.reconnected.add(self._reconnected)
         self._resending = asyncio.create_task(self._resend())
         return self
 
     async def __aexit__(self, *exc: object) -> None:
         self._resending.cancel()
-        await self.wire.__aexit__(*exc)
+        await self.client.__aexit__(*exc)
 
     def track(self, job: str, claim: Claim = Claim(), *, generation: int = 1) -> AudioTrack:  # noqa: B008 - frozen
         """Begin to publish a job's audio where it was claimed; the track must be forgotten at its end."""
         self._count += 1
         key = b"%d" % self._count
         line = b"PUB %b %b.%b." % (audio_subject(job).encode(), self._inbox.encode(), key)
-        track = AudioTrack(self._bus, self.wire, job, generation, key, line, claim)
+        track = AudioTrack(self._bus, self.client, job, generation, key, line, claim)
         self._tracks[key] = track
         return track
 
@@ -76,11 +76,11 @@ class AudioPublisher:
                 size += track.resend_if_due()
                 if size > _PIECE:  # after a restart of the server all have a second of sound to send again
                     size = 0
-                    await self.wire.flushed()
+                    await self.client.flushed()
 
     def _reconnected(self) -> None:
         for track in self._tracks.values():
-            track.lose()
+            track.mark_lost()
 
 
 class AudioTrack(Window):
@@ -94,6 +94,7 @@ class AudioTrack(Window):
         "_awaited",
         "_bus",
         "_claim",
+        "_client",
         "_clock",
         "_cut_at",
         "_cutting",
@@ -106,17 +107,18 @@ class AudioTrack(Window):
         "_refusals",
         "_subject",
         "_turn",
-        "_wire",
         "job",
         "key",
     )
 
-    def __init__(self, bus: Bus, wire: Wire, job: str, generation: int, key: bytes, line: bytes, claim: Claim) -> None:
+    def __init__(
+        self, bus: Bus, client: FastClient, job: str, generation: int, key: bytes, line: bytes, claim: Claim
+    ) -> None:
         super().__init__(claim.start)
         self.job = job
         self.key = key
         self._bus = bus
-        self._wire = wire
+        self._client = client
         self._subject = audio_subject(job)
         self._generation = generation
         self._line = line
@@ -167,7 +169,7 @@ class AudioTrack(Window):
     def _send(self, token: int, end: int, pcm: bytes) -> None:
         head = encode_header(end - len(pcm) // WIDTH, pcm, self._generation)
         message = b"%b%d %d\r\n%b%b\r\n" % (self._line, token, len(head) + len(pcm), head, pcm)
-        self._wire.send(message)  # dropped while the line is away: it is in the window
+        self._client.send(message)  # dropped while the line is away: it is in the window
 
     async def cut(self) -> None:
         """Ask that the open segment end where the audio stands; returns once that is stored, perhaps more than once."""
@@ -221,7 +223,7 @@ class AudioTrack(Window):
             return 0
         quiet = self._clock() - self._quiet_since
         backoff = min(_TICK * 2**self._refusals, ACK_TIMEOUT)
-        if quiet < (backoff if self.refused else ACK_TIMEOUT) or not self._wire.ready:
+        if quiet < (backoff if self.refused else ACK_TIMEOUT) or not self._client.ready:
             return 0
         self._quiet_since = self._clock()
         again = self.resend()

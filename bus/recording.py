@@ -14,13 +14,13 @@ from dataclasses import dataclass
 
 import nats.js.errors
 
-from bus.intake import Gap, Intake
+from bus.reassembly import Gap, Reassembler
 from bus.stream import Bus, Raw
-from bus.window import MOST_BYTES
+from bus.window import MAX_BYTES
 from contract import WIDTH
 from contract.audio import MAX_SAMPLES, AudioFrame, audio_subject, read_audio
 
-_MARGIN = MOST_BYTES // WIDTH + 2 * MAX_SAMPLES
+_MARGIN = MAX_BYTES // WIDTH + 2 * MAX_SAMPLES
 """Samples before the wanted one at which reading begins: more than can have been on their way at once."""
 
 _NEAR = 64
@@ -51,19 +51,19 @@ async def extent(bus: Bus, job: str) -> Extent | None:
     newest = read_audio(last.data)
     if newest is not None and newest.last:
         return Extent(min(first.start, newest.start), newest.start, ended=True)
-    intake, after = Intake(0), await _before(bus, job, newest.start - _MARGIN) if newest else 0
+    reassembler, after = Reassembler(0), await _before(bus, job, newest.start - _MARGIN) if newest else 0
     begun = False
     while True:
         try:
             async with aclosing(_frames(bus, job, after)) as frames:
                 async for seq, frame in frames:
                     if not begun:
-                        intake, begun = Intake(frame.start), True
-                    intake.take(seq, frame)
-                    intake.forget(intake.expected)
-            return Extent(min(first.start, intake.expected), intake.expected, ended=False)
+                        reassembler, begun = Reassembler(frame.start), True
+                    reassembler.take(seq, frame)
+                    reassembler.forget(reassembler.expected)
+            return Extent(min(first.start, reassembler.expected), reassembler.expected, ended=False)
         except Gap as gap:
-            intake.skip(gap)
+            reassembler.skip(gap)
             after = gap.seq - 1
 
 
@@ -73,14 +73,14 @@ async def read_sound(bus: Bus, job: str, start: int, end: int) -> AsyncGenerator
     Raises SoundGone where the stream ends before.
     """
     after = await _before(bus, job, start - _MARGIN)
-    at, intake, sought = start, Intake(start), after > 0
+    at, reassembler, sought = start, Reassembler(start), after > 0
     while at < end:
         try:
             async with aclosing(_frames(bus, job, after)) as frames:
                 async for seq, frame in frames:
-                    pcm = intake.take(seq, frame)
-                    intake.forget(intake.expected)
-                    begin = intake.expected - len(pcm) // WIDTH
+                    pcm = reassembler.take(seq, frame)
+                    reassembler.forget(reassembler.expected)
+                    begin = reassembler.expected - len(pcm) // WIDTH
                     wanted = pcm[max(0, at - begin) * WIDTH : max(0, end - begin) * WIDTH]
                     if wanted:
                         at += len(wanted) // WIDTH
@@ -94,10 +94,10 @@ async def read_sound(bus: Bus, job: str, start: int, end: int) -> AsyncGenerator
                 for silence in _silence(min(gap.sample, end) - at):
                     yield silence
                 at = max(at, min(gap.sample, end))
-                intake.skip(gap)
+                reassembler.skip(gap)
                 after = gap.seq - 1
                 continue
-        after, intake, sought = 0, Intake(at), False
+        after, reassembler, sought = 0, Reassembler(at), False
 
 
 async def _frames(bus: Bus, job: str, after: int) -> AsyncGenerator[tuple[int, AudioFrame], None]:

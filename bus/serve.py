@@ -1,7 +1,7 @@
-"""Work from a shared durable consumer: a message is lent to one worker, which settles it once its output is stored.
+"""Work from a shared durable consumer: a message is in flight at one worker, which acks it once its output is stored.
 
 Publish, then ack: an ack means "my output is stored". Outputs are created on deterministic subjects, so doing a message
-twice is harmless. Bad news has three outcomes: dead-lettered (ContractError), lent again (Retry, or any other
+twice is harmless. Bad news has three outcomes: dead-lettered (ContractError), redelivered (Retry, or any other
 exception), and after the last attempt a value that says it failed, so that no reader waits on a hole.
 
 How attempts are counted: the server counts deliveries, and each counts, whatever came of it. A handler that raises on
@@ -36,14 +36,14 @@ M = TypeVar("M", bound=Message)
 
 _MAX_BATCH = 64
 _MAX_BACKOFF = 30.0
-_PATIENCE = 3
+_DELIVERIES_PER_ATTEMPT = 3
 """How many times `attempts` deliveries may end without an outcome."""
 
 Outputs = Sequence[Message]
 
 
 class Retry(Exception):
-    """Lend this message again after so many seconds; no failure of the message, but a delivery without an outcome."""
+    """Redeliver this message after so many seconds; no failure of the message, but a delivery without an outcome."""
 
     def __init__(self, after: float) -> None:
         super().__init__(f"again after {after} s")
@@ -69,7 +69,7 @@ async def serve(
     """Handle each message of a class until `bus.stopping`; stores what `handle` returns, then acks.
 
     `subjects`: which of them, a filter as `cls.pattern` gives; None: all. `at_once`: messages in hand at the same time.
-    `ack_wait`: seconds after which the messages of a dead worker are lent to another. `attempts`: after so many
+    `ack_wait`: seconds after which the messages of a dead worker are redelivered to another. `attempts`: after so many
     deliveries `failed(message, reason)` is stored in place of a result, beside a `Dead`; None: no limit. Messages given
     up are taken again when asked for, beside the others, a few at a time.
     """
@@ -159,14 +159,14 @@ def _dead(msg: Msg, reason: str, worker: str) -> Dead:
 
 
 @dataclass(slots=True, eq=False)
-class _Lent:
+class _InFlight:
     """A message in hand: its newest delivery, and the task at work on it."""
 
     msg: Msg
     task: asyncio.Task[None] | None = None
 
     async def answer(self, answer: Callable[[Msg], Awaitable[None]]) -> None:
-        """Settle it. Where the connection is away the answer is lost, and the message is lent again in `ack_wait`."""
+        """Settle it. Where the connection is away the answer is lost, and the message is redelivered in `ack_wait`."""
         with suppress(nats.errors.Error):
             await answer(self.msg)
 
@@ -185,7 +185,7 @@ class _Worker(Generic[M]):
     name: str = ""
     """Whom a `Dead` names; empty: it cannot be asked to try again."""
     store: Callable[[Bus, Message], Awaitable[None]] = _create
-    _in_hand: dict[int, _Lent] = field(default_factory=dict)
+    _in_flight: dict[int, _InFlight] = field(default_factory=dict)
     _room: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def run(self) -> None:
@@ -200,8 +200,8 @@ class _Worker(Generic[M]):
             self.bus.reconnected.discard(pull.interrupt)
             results = await _end(*work, stop)
             for msg in await pull.close():
-                await _Lent(msg).answer(Msg.nak)
-            await _end(*(lent.task for lent in self._in_hand.values() if lent.task))
+                await _InFlight(msg).answer(Msg.nak)
+            await _end(*(delivery.task for delivery in self._in_flight.values() if delivery.task))
         for result in results:
             if isinstance(result, Exception):
                 raise result
@@ -225,52 +225,52 @@ class _Worker(Generic[M]):
             try:
                 await pull.open(stream, self.durable)
                 while True:
-                    while len(self._in_hand) >= self.at_once:
+                    while len(self._in_flight) >= self.at_once:
                         self._room.clear()
                         await self._room.wait()
-                    self._lend(await pull.next(lambda: min(self.at_once - len(self._in_hand), _MAX_BATCH)))
+                    self._dispatch(await pull.next(lambda: min(self.at_once - len(self._in_flight), _MAX_BATCH)))
             except (Gone, nats.errors.Error) as exc:
                 log.debug("consumer starts again", durable=self.durable, reason=str(exc))
 
     async def _heartbeat(self) -> None:
         while True:
             await asyncio.sleep(self.ack_wait / 3)
-            for lent in list(self._in_hand.values()):
-                await lent.answer(Msg.in_progress)
+            for delivery in list(self._in_flight.values()):
+                await delivery.answer(Msg.in_progress)
 
-    def _lend(self, msg: Msg) -> None:
+    def _dispatch(self, msg: Msg) -> None:
         seq = msg.metadata.sequence.stream
-        if seq in self._in_hand:
+        if seq in self._in_flight:
             # Our heartbeat was lost, nobody else's work began: go on, and answer to the newer delivery.
-            self._in_hand[seq].msg = msg
+            self._in_flight[seq].msg = msg
         else:
-            lent = self._in_hand[seq] = _Lent(msg)
-            lent.task = asyncio.create_task(self._take(seq, lent))
+            delivery = self._in_flight[seq] = _InFlight(msg)
+            delivery.task = asyncio.create_task(self._take(seq, delivery))
 
-    async def _take(self, seq: int, lent: _Lent) -> None:
-        msg = lent.msg
+    async def _take(self, seq: int, delivery: _InFlight) -> None:
+        msg = delivery.msg
         try:
             await self._work(msg)
-            await lent.answer(Msg.ack)
+            await delivery.answer(Msg.ack)
         except asyncio.CancelledError:
-            await lent.answer(Msg.nak)
+            await delivery.answer(Msg.nak)
             raise
         except ContractError as exc:
             log.warning("dead letter", subject=msg.subject, reason=str(exc))
             await self.bus.create(_dead(msg, str(exc), "" if isinstance(exc, _Unreadable) else self.name))
-            await lent.answer(Msg.term)
+            await delivery.answer(Msg.term)
         except Fenced as exc:
             log.warning("lease lost", subject=msg.subject, reason=str(exc))
         except Retry as exc:
             delay = exc.after
-            await lent.answer(lambda msg: msg.nak(delay))
+            await delivery.answer(lambda msg: msg.nak(delay))
         except Exception as exc:  # one message's failure, whatever it is, is not another's
             tries = msg.metadata.num_delivered
             log.warning("attempt failed", subject=msg.subject, attempt=tries, error=repr(exc), exc_info=True)
             delay = min(0.2 * 2 ** min(tries, 20), _MAX_BACKOFF)
-            await lent.answer(lambda msg: msg.nak(delay))
+            await delivery.answer(lambda msg: msg.nak(delay))
         finally:
-            del self._in_hand[seq]
+            del self._in_flight[seq]
             self._room.set()
 
     async def _work(self, msg: Msg) -> None:
@@ -281,7 +281,7 @@ class _Worker(Generic[M]):
             raise _Unreadable(str(exc)) from exc
         if self.attempts is None or self.give_up is None:
             outputs = await self.handle(message, tries)
-        elif tries > self.attempts * _PATIENCE:
+        elif tries > self.attempts * _DELIVERIES_PER_ATTEMPT:
             outputs = await self.give_up(msg, message, f"no outcome in {tries - 1} deliveries")
         else:
             try:

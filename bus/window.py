@@ -14,13 +14,13 @@ from itertools import accumulate
 
 from contract import WIDTH
 
-MOST_MESSAGES = 32
+MAX_MESSAGES = 32
 """Messages of one job that may be on their way: one second of 30 ms frames."""
 
-MOST_BYTES = 32_768
+MAX_BYTES = 32_768
 """Bytes of sound in them; what is taken last may reach beyond."""
 
-MESSAGE_BYTES = 7_680
+MAX_MESSAGE_BYTES = 7_680
 """Bytes of sound in one message at most, 240 ms: a longer one costs hardly less, and is taken in larger steps. One that
 comes in one piece stays in one."""
 
@@ -41,23 +41,23 @@ class Window:
     __slots__ = (
         "_early",
         "_first",
-        "_most_messages",
-        "_most_samples",
+        "_max_messages",
+        "_max_samples",
         "_sounds",
         "refused",
         "sent",
         "stored",
     )
 
-    def __init__(self, start: int, most_messages: int = MOST_MESSAGES, most_bytes: int = MOST_BYTES) -> None:
+    def __init__(self, start: int, max_messages: int = MAX_MESSAGES, max_bytes: int = MAX_BYTES) -> None:
         self.stored = start
         """All audio below this sample index is stored."""
         self.sent = start
         """Index of the first sample not yet given to `push`."""
         self.refused = False
         """A message came back: nothing advances before `resend`."""
-        self._most_messages = most_messages
-        self._most_samples = most_bytes // WIDTH
+        self._max_messages = max_messages
+        self._max_samples = max_bytes // WIDTH
         self._sounds: deque[bytes] = deque()  # of each message
         self._first = 0  # token of the oldest one
         self._early = _NONE  # tokens of messages that are stored behind one that is not
@@ -65,7 +65,7 @@ class Window:
     @property
     def full(self) -> bool:
         """Whether `push` must wait."""
-        return self.sent - self.stored >= self._most_samples or len(self._sounds) >= self._most_messages
+        return self.sent - self.stored >= self._max_samples or len(self._sounds) >= self._max_messages
 
     @property
     def empty(self) -> bool:
@@ -76,11 +76,11 @@ class Window:
         """Make messages of the sound that follows, mostly one; also gives what of it there is no room for."""
         messages: list[Message] = []
         while sound:
-            room = self._most_samples - (self.sent - self.stored)
-            if room <= 0 or len(self._sounds) >= self._most_messages:
+            room = self._max_samples - (self.sent - self.stored)
+            if room <= 0 or len(self._sounds) >= self._max_messages:
                 break
             pcm, rest = b"".join(sound), sound[:0]
-            most = min(MESSAGE_BYTES, WIDTH * room)
+            most = min(MAX_MESSAGE_BYTES, WIDTH * room)
             if len(pcm) > most:
                 pieces = max(1, sum(total <= most for total in accumulate(map(len, sound))))
                 pcm, rest = b"".join(sound[:pieces]), sound[pieces:]
@@ -110,7 +110,7 @@ class Window:
         if self._first <= token < self._first + len(self._sounds):
             self.refused = True
 
-    def lose(self) -> None:
+    def mark_lost(self) -> None:
         """Whatever is under way may not have arrived."""
         self.refused = not self.empty
 

@@ -144,7 +144,7 @@ class Services:
         await self.bus.connected.wait()
         async with (
             AudioPublisher(self.bus) as publisher,
-            self.holdings.open(publisher.wire),
+            self.holdings.open(publisher.client),
             self.ticker.running(),
             self.coalescing.running(),
         ):

@@ -57,7 +57,7 @@ PURE = {
     "edge/capture/session.py",
     "edge/capture/frames.py",
     "store/job.py",
-    "bus/intake.py",
+    "bus/reassembly.py",
     "edge/rest/breaking.py",
     "edge/rest/cues.py",
     "edge/rest/export.py",

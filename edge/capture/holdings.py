@@ -9,7 +9,7 @@ from functools import partial
 
 from bus import Bus
 from bus.claim import Claim
-from bus.wire import Wire
+from bus.fast_client import FastClient
 from contract import Attached, ContractError, Partial, Progress, Speaking
 
 Live = Progress | Speaking | Partial
@@ -39,17 +39,17 @@ class Holdings:
         return len(self._holders)
 
     @asynccontextmanager
-    async def open(self, wire: Wire) -> AsyncIterator[None]:
+    async def open(self, client: FastClient) -> AsyncIterator[None]:
         """Listen for as long as the block runs."""
         # There is something of each job every second, and every edge hears of the jobs of all.
-        heard = [wire.subscribe(cls.pattern("*"), partial(self._on_live, cls)) for cls in LIVE]
+        heard = [client.subscribe(cls.pattern("*"), partial(self._on_live, cls)) for cls in LIVE]
         async with AsyncExitStack() as stack:
             await stack.enter_async_context(self._bus.listening(Attached, "*", self._on_attached))
             # The segmenter asks before it ends the audio of a job that has fallen silent.
             await stack.enter_async_context(self._bus.answering("live.*.holder", self._answer))
             yield
         for sid in heard:
-            wire.unsubscribe(sid)
+            client.unsubscribe(sid)
 
     @asynccontextmanager
     async def hold(self, holder: Holder) -> AsyncIterator[None]:

@@ -8,7 +8,7 @@ from pydantic import BaseModel, Field, ValidationError
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 
-from bus.dead import Expired, Hopeless, Letter, UnknownLetter, letters, redrive
+from bus.dead import Expired, Letter, NotRetryable, UnknownLetter, letters, redrive
 from contract import JobId
 from edge.rest.lookup import answering
 from edge.rest.problem import Problem
@@ -45,7 +45,7 @@ async def retry(request: Request) -> JSONResponse:
             asked = await redrive(services.bus, path["job_id"], path["stream"], path["seq"])
     except UnknownLetter as exc:
         raise Problem(404, str(exc)) from exc
-    except Hopeless as exc:
+    except NotRetryable as exc:
         raise Problem(409, str(exc)) from exc
     except Expired as exc:
         raise Problem(410, str(exc)) from exc

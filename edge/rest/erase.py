@@ -15,7 +15,7 @@ import structlog
 from starlette.requests import Request
 from starlette.responses import Response
 
-from bus.erase import StillLive, erase, known, settle
+from bus.erase import StillLive, erase, has_messages, settle
 from contract import is_job_id
 from edge.rest.lookup import answering
 from edge.rest.problem import Problem
@@ -55,7 +55,7 @@ async def _settled(services: Services, job: str) -> bool:
     """Whether nobody is at work on a job that has not been erased yet; raises Problem 404, 409 or 503."""
     record = await services.store.get(job)
     async with answering(services):
-        if record is None and not await known(services.bus, job):
+        if record is None and not await has_messages(services.bus, job):
             raise Problem(404, f"no job {job!r}")
         try:
             return await settle(services.bus, job, finished=record is not None and record.state == "completed")

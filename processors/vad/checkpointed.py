@@ -14,9 +14,9 @@ from typing import NamedTuple
 import structlog
 
 from bus import Bus, Conflict, Fenced
-from bus.claim import decoded_utterance, last_utterance
-from bus.feed import Stored, Work
-from bus.intake import Gap, Intake
+from bus.claim import decode_utterance, last_utterance
+from bus.feed import StoredAudio, Work
+from bus.reassembly import Gap, Reassembler
 from contract import WIDTH, ContractError, Dead, Source, SpeechOptions, Utterance, dead_letter
 from contract.audio import audio_subject, decode_audio
 from processors.vad.core import Segment, Segmenter
@@ -64,12 +64,12 @@ class Checkpointed:
         while True:
             try:
                 await self._read(after)
-                if self._intake.gap is not None:
-                    raise self._intake.gap
-                return await self._finish(self._intake.expected)
+                if self._reassembler.gap is not None:
+                    raise self._reassembler.gap
+                return await self._finish(self._reassembler.expected)
             except Gap as gap:
-                log.error("audio is gone", job=self._job, expected=self._intake.expected, goes_on_at=gap.sample)
-                self._intake.skip(gap)
+                log.error("audio is gone", job=self._job, expected=self._reassembler.expected, goes_on_at=gap.sample)
+                self._reassembler.skip(gap)
                 segments = self._skip(gap.sample)
                 self._on_cut(segments)
                 await self._publish(segments)
@@ -80,13 +80,13 @@ class Checkpointed:
         self._index = done.index + 1 if done else 0
         self._start, self._continues = (done.end, done.continues) if done else (0, False)
         # What a detector says of what comes depends on what was before, which is therefore read first.
-        self._intake = Intake(self._start)
+        self._reassembler = Reassembler(self._start)
 
     async def _read(self, after: int) -> None:
         """Have `_take` take the audio messages behind a sequence, to the end of the audio or of what there is."""
         raise NotImplementedError
 
-    def _take(self, stored: list[Stored]) -> Work | None:
+    def _take(self, stored: list[StoredAudio]) -> Work | None:
         """Take stored messages, as far as nothing has to be waited for; gives the rest."""
         sound: list[bytes] = []
         segments: list[Segment] = []
@@ -96,14 +96,14 @@ class Checkpointed:
         for seq, data in stored:
             try:
                 frame = decode_audio(data)
-                sound.append(self._intake.take(seq, frame))
+                sound.append(self._reassembler.take(seq, frame))
             except ContractError as exc:
                 bad.append(dead_letter("AUDIO", seq, audio_subject(self._job), str(exc)))
                 continue
             except Gap as exc:
                 gap = exc
                 break
-            if frame.cut and self._intake.cuts(frame):
+            if frame.cut and self._reassembler.cuts(frame):
                 segments += self._hear(b"".join(sound)) + self._cut(frame.start)
                 sound.clear()
             if frame.last:
@@ -125,7 +125,7 @@ class Checkpointed:
     def _forget(self) -> None:
         """Let go what cannot be asked for any more; to be called now and then."""
         if self._segmenter is not None:
-            self._intake.forget(self._plan.parameters.listen_from(self._segmenter.floor))
+            self._reassembler.forget(self._plan.parameters.listen_from(self._segmenter.floor))
 
     def _on_stored(self, segment: Segment) -> None:
         """An utterance was stored."""
@@ -143,7 +143,7 @@ class Checkpointed:
         """Take the sound that follows; what lies before the checkpoint only tells which frames are voiced."""
         if self._segmenter is None:
             self._before += pcm
-            over = (self._intake.expected - self._start) * WIDTH
+            over = (self._reassembler.expected - self._start) * WIDTH
             if over < 0:
                 return []
             split = len(self._before) - over
@@ -184,7 +184,7 @@ class Checkpointed:
                     end=segment.end,
                     pcm=segment.pcm,
                     continues=segment.continues,
-                    audio_seq=self._intake.sequence_of(self._plan.parameters.listen_from(segment.end)),
+                    audio_seq=self._reassembler.sequence_of(self._plan.parameters.listen_from(segment.end)),
                     epoch=self._epoch,
                     options=self._options,
                 )
@@ -201,7 +201,7 @@ class Checkpointed:
                 found = conflict.found
             if found is None:  # what we wrote has outlived its retention
                 self._last_seq = 0
-            elif decoded_utterance(found) is None:
+            elif decode_utterance(found) is None:
                 self._last_seq = found.seq  # not a writer's, but garbage, which readers of speech dead-letter
             else:
                 raise Fenced(f"{found.subject} has another writer")

@@ -42,7 +42,7 @@ class Replaying(Checkpointed):
         self._paused_at = self._start
 
     async def _pause(self) -> None:
-        heard = self._intake.expected
+        heard = self._reassembler.expected
         if self._speed is not None:
             await self._keep_pace(heard, self._speed)
         if heard - self._paused_at >= RATE:

@@ -9,7 +9,7 @@ import structlog
 
 from bus import Bus
 from bus.claim import cut_audio
-from bus.feed import Feed, Stored, Work
+from bus.feed import Feed, StoredAudio, Work
 from contract import ContractError, Message, Opened, Partial, Progress, Segmented, Snapshot, Speaking, Utterance
 from processors.vad.abandoned import Heard, end_when_abandoned, ensure_closed
 from processors.vad.checkpointed import Checkpointed, Counted
@@ -70,9 +70,9 @@ class Segmentation(Checkpointed):
         await self._feed.follow(self._job, self._take, after=after)
 
     def _heard(self) -> Heard:
-        return Heard(self._intake.expected, self._read_seq, self._read_at)
+        return Heard(self._reassembler.expected, self._read_seq, self._read_at)
 
-    def _take(self, stored: list[Stored]) -> Work | None:
+    def _take(self, stored: list[StoredAudio]) -> Work | None:
         work = super()._take(stored)
         self._read_seq, self._read_at = stored[-1][0], self._clock()
         return work
@@ -80,7 +80,7 @@ class Segmentation(Checkpointed):
     def _on_taken(self) -> None:
         if self._segmenter is None:
             return
-        if self._intake.expected - self._progress_at >= _PROGRESS_SAMPLES:
+        if self._reassembler.expected - self._progress_at >= _PROGRESS_SAMPLES:
             self._tell()
             self._forget()
         if self._segmenter.speaking:
@@ -96,7 +96,7 @@ class Segmentation(Checkpointed):
     def _tell(self) -> None:
         assert self._segmenter is not None  # noqa: S101 - callers have one
         self._progress_at = self._segmenter.heard
-        self._feed.tell(
+        self._feed.publish(
             Progress(
                 job=self._job,
                 heard=self._segmenter.heard,
@@ -134,7 +134,7 @@ class Segmentation(Checkpointed):
         """Tell what is open, to whom it may concern."""
         for first in self._telling.due(self._open, speech):
             assert speech is not None  # noqa: S101 - else nothing is due
-            self._feed.tell(
+            self._feed.publish(
                 Speaking(
                     job=self._job,
                     index=self._open,

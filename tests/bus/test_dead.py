@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 from bus import Bus, Retry, connect, serve
-from bus.dead import Expired, Hopeless, UnknownLetter, letters, redrive, replace
+from bus.dead import Expired, NotRetryable, UnknownLetter, letters, redrive, replace
 from contract import Closed, Completed, ContractError, Dead, Message, Opened, Redrive, Redriven, Segmented, parse_event
 from tests.support import wait_until
 
@@ -207,7 +207,8 @@ async def test_garbage_is_hopeless(bus: Bus, nats_url: str) -> None:
     await bus.js.publish("events.a.opened", b"garbage")
     async with worker(nats_url, Handler()):
         await wait_until(lambda: bus.last_raw(DEAD), description="the dead letter")
-    with pytest.raises(Hopeless, match="message 1 of EVENTS cannot be tried again: not a Opened: not a msgpack map"):
+    reason = "message 1 of EVENTS cannot be tried again: not a Opened: not a msgpack map"
+    with pytest.raises(NotRetryable, match=reason):
         await redrive(bus, "a", "EVENTS", 1)
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from bus import Bus
 from bus.claim import AudioEnded, claim_audio
-from bus.erase import StillLive, erase, known, settle
+from bus.erase import StillLive, erase, has_messages, settle
 from compose.servers import Server
 from contract import Closed, Completed, Opened, Redriven, Replay, Segmented, Summary, Transcript, Utterance, dead_letter
 from contract.audio import AudioFrame, encode_audio
@@ -34,10 +34,10 @@ async def test_nothing_is_left_of_a_job_and_all_of_the_others(bus: Bus) -> None:
     for job in ("a", "b", "aa"):
         await fill(bus, job)
     before = [await left(bus, job) for job in ("b", "aa")]
-    assert await known(bus, "a")
+    assert await has_messages(bus, "a")
     assert await erase(bus, "a", mark=False)
     assert await left(bus, "a") == []
-    assert not await known(bus, "a")
+    assert not await has_messages(bus, "a")
     assert [await left(bus, job) for job in ("b", "aa")] == before
     assert not await erase(bus, "a", mark=False)
 

@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 from bus import Bus, connect
-from bus.feed import Feed, Stored, Work, _Follower
+from bus.feed import Feed, StoredAudio, Work, _Follower
 from compose.servers import Server
 from contract.audio import AudioFrame, encode_audio
 from tests.support import wait_until
@@ -26,7 +26,7 @@ async def following(feed: Feed, job: str, *, after: int = 0) -> AsyncIterator[li
     """The numbers that a follower of a job has been given so far."""
     heard: list[int] = []
 
-    def hear(stored: list[Stored]) -> Work | None:
+    def handle(stored: list[StoredAudio]) -> Work | None:
         numbers = [int(data) for _, data in stored]
         heard.extend(numbers)
         return work(heard[-1]) if any(number % 7 == 3 for number in numbers) else None
@@ -36,7 +36,7 @@ async def following(feed: Feed, job: str, *, after: int = 0) -> AsyncIterator[li
         assert heard[-1] == number, "nothing is heard while there is work"
         return False
 
-    task = asyncio.create_task(feed.follow(job, hear, after=after))
+    task = asyncio.create_task(feed.follow(job, handle, after=after))
     try:
         yield heard
     finally:
@@ -60,7 +60,7 @@ async def test_what_was_stored_before_comes_first_then_what_is_stored(bus: Bus, 
 
 async def test_a_reader_of_many_leaves_what_comes_for_a_while(bus: Bus, monkeypatch: pytest.MonkeyPatch) -> None:
     """All that came meanwhile is then taken at once."""
-    monkeypatch.setattr("bus.feed.GATHER", 0.3)
+    monkeypatch.setattr("bus.feed.READ_DELAY", 0.3)
     async with Feed(bus, 2) as feed, following(feed, "a") as one:
         await store(bus, "a", range(1))
         await all_of(one, 1)
@@ -77,13 +77,13 @@ async def test_a_reader_of_many_takes_the_sound_of_a_job_in_strides(bus: Bus, mo
     monkeypatch.setattr("bus.feed.STRIDE", 2 * (16 + 960))
     taken: list[list[int]] = []
 
-    def hear(stored: list[Stored]) -> Work | None:
+    def handle(stored: list[StoredAudio]) -> Work | None:
         taken.append([seq for seq, _ in stored])
         return None
 
     async with Feed(bus, 1) as feed:
-        following = asyncio.create_task(feed.follow("a", hear))
-        await wait_until(lambda: feed._wire.gather, description="it follows")
+        following = asyncio.create_task(feed.follow("a", handle))
+        await wait_until(lambda: feed._client.read_delay, description="it follows")
         (follower,) = feed._followers
         await wait_until(lambda: follower._awake is not None, description="it has read the stream")
         other = asyncio.create_task(feed.follow("b", lambda _: None))
@@ -136,7 +136,7 @@ async def test_what_the_feed_loses_is_read_from_the_stream(
 
 
 async def test_a_lost_last_message_is_found_in_the_silence_after_it(bus: Bus, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("bus.feed._QUIET", 1)
+    monkeypatch.setattr("bus.feed._SHORTEST_SILENCE", 1)
     losing(monkeypatch, lambda number: number >= 8)
     async with Feed(bus) as feed, following(feed, "a") as heard:
         await store(bus, "a", range(10))
@@ -160,11 +160,11 @@ async def test_a_crash_of_the_server_loses_and_repeats_nothing(nats_server: Serv
 
 
 async def test_a_slow_reader_is_given_all_and_holds_little(bus: Bus, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("bus.feed.MOST_WAITING", 10)
+    monkeypatch.setattr("bus.feed.MAX_WAITING", 10)
     heard: list[int] = []
     ready, go_on = asyncio.Event(), asyncio.Event()
 
-    def hear(stored: list[Stored]) -> Work | None:
+    def handle(stored: list[StoredAudio]) -> Work | None:
         heard.extend(int(data) for _, data in stored)
         return work() if heard[0] == heard[-1] or heard[-1] == 499 else None
 
@@ -174,7 +174,7 @@ async def test_a_slow_reader_is_given_all_and_holds_little(bus: Bus, monkeypatch
         return heard[-1] == 499
 
     async with Feed(bus) as feed:
-        following = asyncio.create_task(feed.follow("a", hear))
+        following = asyncio.create_task(feed.follow("a", handle))
         await store(bus, "a", range(1))
         await ready.wait()
         await store(bus, "a", range(1, 500))
@@ -190,7 +190,7 @@ async def test_a_slow_reader_is_given_all_and_holds_little(bus: Bus, monkeypatch
 async def test_following_ends_when_the_work_says_so(bus: Bus) -> None:
     heard: list[int] = []
 
-    def hear(stored: list[Stored]) -> Work | None:
+    def handle(stored: list[StoredAudio]) -> Work | None:
         heard.extend(int(data) for _, data in stored)
         return end() if 3 in heard else None
 
@@ -198,23 +198,23 @@ async def test_following_ends_when_the_work_says_so(bus: Bus) -> None:
         return True
 
     async with Feed(bus) as feed, asyncio.timeout(20):
-        following = asyncio.create_task(feed.follow("a", hear))
+        following = asyncio.create_task(feed.follow("a", handle))
         await wait_until(lambda: feed._followers, description="it follows")
         await store(bus, "a", range(4))
         await following
         await store(bus, "a", range(4, 6))
         assert heard == [0, 1, 2, 3]
         assert not feed._followers
-        await feed.follow("a", hear, after=3)  # what is stored already ends it too
+        await feed.follow("a", handle, after=3)  # what is stored already ends it too
         assert heard == [0, 1, 2, 3, 3]
 
 
 async def test_what_the_listener_raises_is_raised_where_it_follows(bus: Bus) -> None:
-    def hear(stored: list[Stored]) -> Work | None:
+    def handle(stored: list[StoredAudio]) -> Work | None:
         raise ValueError(stored[0][1].decode())
 
     async with Feed(bus) as feed, following(feed, "b") as other, asyncio.timeout(20):
-        failing = asyncio.create_task(feed.follow("a", hear))
+        failing = asyncio.create_task(feed.follow("a", handle))
         await wait_until(lambda: len(feed._followers) == 2, description="both follow")
         await store(bus, "a", range(1))
         with pytest.raises(ValueError, match="0"):
@@ -238,7 +238,7 @@ def told(seq: int, last: int) -> bytes:
 
 def follower(heard: list[int], position: int) -> _Follower:
     new = _Follower(lambda stored: heard.extend(seq for seq, _ in stored), position)
-    new.begin_again()
+    new.restart()
     return new
 
 

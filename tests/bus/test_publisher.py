@@ -8,9 +8,9 @@ import pytest
 
 from bus import AudioPublisher, AudioTrack, Bus, connect
 from bus.claim import claim_audio
-from bus.intake import Intake
+from bus.reassembly import Reassembler
 from bus.topology import StreamSettings, set_up
-from bus.window import MESSAGE_BYTES, MOST_BYTES, MOST_MESSAGES
+from bus.window import MAX_BYTES, MAX_MESSAGE_BYTES, MAX_MESSAGES
 from compose.servers import Server
 from contract.audio import decode_audio
 from tests.support import wait_until
@@ -38,7 +38,7 @@ async def heard(bus: Bus, job: str) -> tuple[bytes, bool]:
 
 
 async def test_audio_is_stored_in_order_and_then_its_end(bus: Bus) -> None:
-    frames = sound(3 * MOST_MESSAGES)
+    frames = sound(3 * MAX_MESSAGES)
     async with AudioPublisher(bus) as publisher:
         track = publisher.track("a")
         assert await send_all(track, frames) == 480 * len(frames)
@@ -49,11 +49,11 @@ async def test_audio_is_stored_in_order_and_then_its_end(bus: Bus) -> None:
 
 async def test_what_comes_together_is_stored_together_and_in_good_time(bus: Bus) -> None:
     """No more at a time than the window has room for: what lies far ahead of what is stored counts as a gap."""
-    frames = sound(20 * MOST_MESSAGES)
+    frames = sound(20 * MAX_MESSAGES)
     async with AudioPublisher(bus) as publisher:
         track = publisher.track("a")
         rest = track.publish(frames)
-        assert MOST_BYTES <= 2 * track.sent < MOST_BYTES + 960
+        assert MAX_BYTES <= 2 * track.sent < MAX_BYTES + 960
         assert b"".join(rest) == b"".join(frames)[2 * track.sent :]
         await track.send(*rest)
         await track.finish()
@@ -61,7 +61,7 @@ async def test_what_comes_together_is_stored_together_and_in_good_time(bus: Bus)
     assert b"".join(frame.pcm for frame in stored) == b"".join(frames)
     assert [frame.last for frame in stored] == [False] * (len(stored) - 1) + [True]
     assert len(stored) < len(frames) / 3
-    assert all(len(frame.pcm) <= MESSAGE_BYTES for frame in stored)
+    assert all(len(frame.pcm) <= MAX_MESSAGE_BYTES for frame in stored)
 
 
 async def test_many_jobs_share_a_connection_and_do_not_mix(bus: Bus) -> None:
@@ -89,14 +89,14 @@ async def test_a_crash_of_the_server_loses_nothing(nats_server: Server) -> None:
 
 
 async def test_a_full_stream_makes_the_sender_wait_and_loses_nothing(nats_server: Server) -> None:
-    frames = sound(4 * MOST_MESSAGES)
+    frames = sound(4 * MAX_MESSAGES)
     small = StreamSettings(audio_max_bytes=100_000)
     async with connect(nats_server.url, streams=small) as bus, AudioPublisher(bus) as publisher:
         track = publisher.track("a")
         sending = asyncio.create_task(send_all(track, frames))
         await wait_until(lambda: track.refused, description="a refusal")
         acked = track.stored
-        assert track.sent - acked <= 480 * MOST_MESSAGES
+        assert track.sent - acked <= 480 * MAX_MESSAGES
         assert not sending.done()
         assert len((await heard(bus, "a"))[0]) // 2 >= acked
         await set_up(bus.js, StreamSettings())
@@ -130,27 +130,27 @@ async def test_a_track_may_begin_where_another_ended(bus: Bus) -> None:
 
 async def cuts(bus: Bus, job: str) -> list[tuple[int, int]]:
     """Where a reader meets requests to cut: the sample that comes next there, and the one that the request names."""
-    intake, found = Intake(0), []
+    reassembler, found = Reassembler(0), []
     for raw in await bus.history("AUDIO", f"audio.{job}"):
         frame = decode_audio(raw.data)
-        intake.take(raw.seq, frame)
-        if intake.cuts(frame):
-            found.append((intake.expected, frame.start))
+        reassembler.take(raw.seq, frame)
+        if reassembler.cuts(frame):
+            found.append((reassembler.expected, frame.start))
     return found
 
 
 async def test_a_cut_is_where_it_was_asked_for(bus: Bus) -> None:
-    frames = sound(2 * MOST_MESSAGES)
+    frames = sound(2 * MAX_MESSAGES)
     async with AudioPublisher(bus) as publisher:
         track = publisher.track("a")
         await track.cut()
-        for frame in frames[:MOST_MESSAGES]:
+        for frame in frames[:MAX_MESSAGES]:
             await track.send(frame)
-        rest = [asyncio.create_task(track.cut()), *(asyncio.create_task(track.send(f)) for f in frames[MOST_MESSAGES:])]
+        rest = [asyncio.create_task(track.cut()), *(asyncio.create_task(track.send(f)) for f in frames[MAX_MESSAGES:])]
         await asyncio.gather(*rest)
         await track.cut()
         assert await track.finish() == 480 * len(frames)
-    assert await cuts(bus, "a") == [(480 * n,) * 2 for n in (0, MOST_MESSAGES, 2 * MOST_MESSAGES)]
+    assert await cuts(bus, "a") == [(480 * n,) * 2 for n in (0, MAX_MESSAGES, 2 * MAX_MESSAGES)]
     assert await heard(bus, "a") == (b"".join(frames), True)
 
 
@@ -164,21 +164,21 @@ async def test_cuts_without_sound_between_them_are_one(bus: Bus) -> None:
 
 
 async def test_a_cut_waits_for_audio_that_was_refused_and_later_audio_for_the_cut(nats_server: Server) -> None:
-    frames = sound(2 * MOST_MESSAGES)
+    frames = sound(2 * MAX_MESSAGES)
     small = StreamSettings(audio_max_bytes=20_000)
     async with connect(nats_server.url, streams=small) as bus, AudioPublisher(bus) as publisher:
         track = publisher.track("a")
-        for frame in frames[:MOST_MESSAGES]:
+        for frame in frames[:MAX_MESSAGES]:
             await track.send(frame)
         await wait_until(lambda: track.refused, description="a refusal")
         cutting = asyncio.create_task(track.cut())
-        rest = asyncio.create_task(send_all(track, frames[MOST_MESSAGES:]))
+        rest = asyncio.create_task(send_all(track, frames[MAX_MESSAGES:]))
         await wait_until(lambda: track.waiting > 0.5, description="nothing moves")
         assert not cutting.done()
-        assert track.sent == 480 * MOST_MESSAGES
+        assert track.sent == 480 * MAX_MESSAGES
         await set_up(bus.js, StreamSettings())
         await asyncio.gather(cutting, rest)
-        assert await cuts(bus, "a") == [(480 * MOST_MESSAGES,) * 2]
+        assert await cuts(bus, "a") == [(480 * MAX_MESSAGES,) * 2]
         assert await heard(bus, "a") == (b"".join(frames), True)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bus.window import MESSAGE_BYTES, Window
+from bus.window import MAX_MESSAGE_BYTES, Window
 
 
 def push(window: Window, pcm: bytes = b"ab") -> int:
@@ -38,7 +38,7 @@ def test_full_means_that_the_next_must_wait() -> None:
 
 
 def test_full_is_a_matter_of_bytes_too() -> None:
-    window = Window(0, 64, most_bytes=100)
+    window = Window(0, 64, max_bytes=100)
     token = push(window, b"x" * 98)
     assert not window.full
     push(window, b"x" * 98)
@@ -59,7 +59,7 @@ def test_what_comes_together_is_one_message() -> None:
 
 
 def test_what_there_is_no_room_for_comes_back() -> None:
-    window = Window(0, 2, most_bytes=100)
+    window = Window(0, 2, max_bytes=100)
     sound = [bytes([n]) * 40 for n in range(6)]
     messages, rest = window.push(sound)
     assert ([pcm for _, _, pcm in messages], rest) == ([sound[0] + sound[1], sound[2]], sound[3:])
@@ -70,12 +70,13 @@ def test_what_there_is_no_room_for_comes_back() -> None:
 
 
 def test_no_message_is_longer_than_it_pays_but_what_came_in_one_piece() -> None:
-    window = Window(0, most_bytes=1_000_000)
-    sizes = [1_920] * 9 + [MESSAGE_BYTES + 2, 960]
+    window = Window(0, max_bytes=1_000_000)
+    sizes = [1_920] * 9 + [MAX_MESSAGE_BYTES + 2, 960]
     messages, rest = window.push([b"x" * size for size in sizes])
     assert not rest
-    assert [len(pcm) for _, _, pcm in messages] == [MESSAGE_BYTES, MESSAGE_BYTES, 1_920, MESSAGE_BYTES + 2, 960]
-    assert messages[0][1] == MESSAGE_BYTES // 2
+    largest = MAX_MESSAGE_BYTES
+    assert [len(pcm) for _, _, pcm in messages] == [largest, largest, 1_920, largest + 2, 960]
+    assert messages[0][1] == MAX_MESSAGE_BYTES // 2
     assert messages[-1][1] == window.sent == sum(sizes) // 2
     assert all(window.ack(token) for token, _, _ in messages)
     assert window.empty
@@ -107,10 +108,10 @@ def test_answers_to_an_earlier_round_say_nothing() -> None:
 
 def test_a_lost_connection_is_a_refusal_only_of_what_was_under_way() -> None:
     window = Window(0, 8)
-    window.lose()
+    window.mark_lost()
     assert not window.refused
     push(window)
-    window.lose()
+    window.mark_lost()
     assert window.refused
 
 
@@ -118,7 +119,7 @@ def test_a_lost_connection_is_a_refusal_only_of_what_was_under_way() -> None:
 def test_what_is_acked_is_stored_in_order_whatever_the_stream_does(
     data: st.DataObject, frames: int, limit: int
 ) -> None:
-    window = Window(0, limit, most_bytes=100)
+    window = Window(0, limit, max_bytes=100)
     wire: list[tuple[int, int, bytes]] = []
     stored: list[tuple[int, bytes]] = []
     taken = 0
@@ -130,7 +131,7 @@ def test_what_is_acked_is_stored_in_order_whatever_the_stream_does(
             taken += len(together) - len(rest)
         elif wire:
             token, end, pcm = wire.pop(0)
-            fate = data.draw(st.sampled_from(["store", "store", "refuse", "lose the ack"]))
+            fate = data.draw(st.sampled_from(["store", "store", "refuse", "mark_lost the ack"]))
             if fate == "refuse":
                 window.refuse(token)
             else:

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections import deque
 
-from bus.window import MOST_BYTES
+from bus.window import MAX_BYTES
 from contract import RATE, WIDTH
 from contract.audio import AudioFrame
 
-_FURTHEST = MOST_BYTES // WIDTH
+_FURTHEST = MAX_BYTES // WIDTH
 """A frame this far ahead cannot have been sent while what lies before it was unacknowledged: that sound is gone."""
 
 
@@ -25,7 +25,7 @@ class Gap(Exception):
         self.seq = seq
 
 
-class Intake:
+class Reassembler:
     """Accepts each sample once, in order; knows from which message on a sample can be read again."""
 
     def __init__(self, start: int) -> None:

@@ -35,15 +35,15 @@ _PING_EVERY = 5.0
 _WITH_HEADERS = ord("H")
 _MESSAGES = (ord("M"), _WITH_HEADERS)
 
-Take = Callable[[bytes, bytes, bytes], None]
+Handler = Callable[[bytes, bytes, bytes], None]
 """Called with the subject, the header lines (empty where there are none) and the payload of a message."""
 
 
-class WireError(Exception):
+class FastClientError(Exception):
     """The server does not let us in, or does not speak NATS."""
 
 
-class Wire:
+class FastClient:
     """An async context manager: connected for as long as it is open, and again whenever the line broke.
 
     What is published while the line is away is dropped, and what was under way may be lost: `reconnected` is called
@@ -53,43 +53,43 @@ class Wire:
     def __init__(self, bus: Bus) -> None:
         self.reconnected: set[Callable[[], None]] = set()
         self._bus = bus
-        self._gather = 0.0
-        self._line: _Line | None = None
+        self._read_delay = 0.0
+        self._connection: _Connection | None = None
         self._subjects: dict[bytes, str] = {}
-        self._takes: dict[bytes, Take] = {}
+        self._handlers: dict[bytes, Handler] = {}
         self._count = 0
         self._outgoing: list[bytes] = []
         self._flushed_at = 0.0  # seconds of the event loop
 
     async def __aenter__(self) -> Self:
         self._loop = asyncio.get_running_loop()
-        self._line = await self._open()
-        self._keeping = asyncio.create_task(self._keep_open(self._line))
+        self._connection = await self._open()
+        self._keeping = asyncio.create_task(self._keep_open(self._connection))
         return self
 
     async def __aexit__(self, *_: object) -> None:
         self._keeping.cancel()
         await asyncio.gather(self._keeping, return_exceptions=True)
-        if self._line is not None:
+        if self._connection is not None:
             self._flush()
-            self._line.close()
-            self._line = None
+            self._connection.close()
+            self._connection = None
 
     @property
     def ready(self) -> bool:
-        """Whether there is a line to the server, and it takes what is written."""
-        return self._line is not None and not self._line.congested
+        """Whether there is a line to the server, and it handlers what is written."""
+        return self._connection is not None and not self._connection.congested
 
     @property
-    def gather(self) -> float:
+    def read_delay(self) -> float:
         """Seconds for which nothing is read after what had come was read: much at a time is cheaper than often."""
-        return self._gather
+        return self._read_delay
 
-    @gather.setter
-    def gather(self, seconds: float) -> None:
-        self._gather = seconds
-        if self._line is not None:
-            self._line.gather = seconds
+    @read_delay.setter
+    def read_delay(self, seconds: float) -> None:
+        self._read_delay = seconds
+        if self._connection is not None:
+            self._connection.read_delay = seconds
 
     def new_inbox(self) -> str:
         """A subject prefix for replies to this program alone."""
@@ -102,31 +102,31 @@ class Wire:
         if len(self._outgoing) == 1:
             self._schedule()
 
-    def tell(self, subject: str, payload: bytes) -> None:
+    def publish(self, subject: str, payload: bytes) -> None:
         """Send a message that nobody answers."""
         self.send(b"PUB %b %d\r\n%b\r\n" % (subject.encode(), len(payload), payload))
 
-    def subscribe(self, subject: str, take: Take) -> bytes:
+    def subscribe(self, subject: str, take: Handler) -> bytes:
         """Call `take` with what is published on a subject from now on; returns the subscription's id."""
         self._count += 1
         sid = b"%d" % self._count
-        self._subjects[sid], self._takes[sid] = subject, take
-        if self._line is not None:
-            self._line.write(b"SUB %b %b\r\n" % (subject.encode(), sid))
+        self._subjects[sid], self._handlers[sid] = subject, take
+        if self._connection is not None:
+            self._connection.write(b"SUB %b %b\r\n" % (subject.encode(), sid))
         return sid
 
     def unsubscribe(self, sid: bytes) -> None:
         """End a subscription."""
-        del self._subjects[sid], self._takes[sid]
-        if self._line is not None:
-            self._line.write(b"UNSUB %b\r\n" % sid)
+        del self._subjects[sid], self._handlers[sid]
+        if self._connection is not None:
+            self._connection.write(b"UNSUB %b\r\n" % sid)
 
     async def flushed(self) -> None:
         """Return once the server has dealt with all that was sent; at once where the line is away."""
-        if self._line is not None:
+        if self._connection is not None:
             self._flush()
             with suppress(ConnectionError):
-                await self._line.ping()
+                await self._connection.ping()
 
     def _schedule(self) -> None:
         wait = self._flushed_at + FLUSH - self._loop.time()
@@ -138,44 +138,44 @@ class Wire:
     def _flush(self) -> None:
         self._flushed_at = self._loop.time()
         outgoing, self._outgoing = self._outgoing, []
-        if outgoing and self._line is not None:
-            self._line.write(b"".join(outgoing))
+        if outgoing and self._connection is not None:
+            self._connection.write(b"".join(outgoing))
 
-    async def _keep_open(self, line: _Line) -> None:
+    async def _keep_open(self, line: _Connection) -> None:
         while True:
             await line.broken()
             log.warning("audio line lost", url=self._bus.url)
-            self._line = None
+            self._connection = None
             self._flush()  # to nowhere
             line = await self._open()
             for sid, subject in self._subjects.items():
                 line.write(b"SUB %b %b\r\n" % (subject.encode(), sid))
-            self._line = line
-            line.gather = self._gather
+            self._connection = line
+            line.read_delay = self._read_delay
             for wake in list(self.reconnected):
                 wake()
 
-    async def _open(self) -> _Line:
-        """A line to the server that nats-py has found; waits for it for as long as it takes."""
+    async def _open(self) -> _Connection:
+        """A line to the server that nats-py has found; waits for it for as long as it handlers."""
         while True:
             if (address := self._bus.nc.connected_url) is not None:
-                line = _Line(self._takes)
+                line = _Connection(self._handlers)
                 try:
                     async with asyncio.timeout(_OPEN_WITHIN):
                         assert address.hostname  # noqa: S101 - narrows the type: nats-py is connected there
                         await line.open(address.hostname, address.port or 4222, self._bus.url, self._bus.name)
                     return line
-                except (OSError, TimeoutError, ValueError, WireError) as exc:
+                except (OSError, TimeoutError, ValueError, FastClientError) as exc:
                     line.close()
                     log.warning("audio line cannot be opened, trying again", reason=str(exc) or type(exc).__name__)
             await asyncio.sleep(_AGAIN_AFTER)
 
 
-class _Line(asyncio.Protocol):
+class _Connection(asyncio.Protocol):
     """One TCP connection, from its handshake to its end."""
 
-    def __init__(self, takes: dict[bytes, Take]) -> None:
-        self._takes = takes
+    def __init__(self, handlers: dict[bytes, Handler]) -> None:
+        self._handlers = handlers
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport | None = None
         self._rest = b""
@@ -187,11 +187,11 @@ class _Line(asyncio.Protocol):
         self._refusal = ""
         self.congested = False
         """Whether more is waiting to be written than should."""
-        self.gather = 0.0
-        """As of `Wire`, once it is open."""
+        self.read_delay = 0.0
+        """As of `FastClient`, once it is open."""
 
     async def open(self, host: str, port: int, url: str, name: str) -> None:
-        """Connect and introduce ourselves; raises OSError, ValueError or WireError where that fails."""
+        """Connect and introduce ourselves; raises OSError, ValueError or FastClientError where that fails."""
         self._transport, _ = await self._loop.create_connection(lambda: self, host, port)
         info = await self._info
         if info.get("tls_required") or urlsplit(url).scheme == "tls":
@@ -201,7 +201,7 @@ class _Line(asyncio.Protocol):
         try:
             await self.ping()
         except ConnectionError as exc:
-            raise WireError(str(exc)) from exc
+            raise FastClientError(str(exc)) from exc
 
     def close(self) -> None:
         """Send what is buffered, and end."""
@@ -260,11 +260,11 @@ class _Line(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """As of `asyncio.Protocol`: all whole messages are taken, what is left of one waits for more."""
         self._heard = True
-        if self.gather and len(data) < FULL_READ:
+        if self.read_delay and len(data) < FULL_READ:
             self._pause()
         if self._rest:
             data = self._rest + data
-        at, size, find, takes = 0, len(data), data.find, self._takes
+        at, size, find, handlers = 0, len(data), data.find, self._handlers
         while (eol := find(b"\r\n", at)) >= 0:
             kind = data[at]
             if kind not in _MESSAGES:
@@ -278,7 +278,7 @@ class _Line(asyncio.Protocol):
                 break
             body = begin + int(words[-2]) if kind == _WITH_HEADERS else begin
             at = end + 2
-            take = takes.get(words[2])
+            take = handlers.get(words[2])
             if take is not None:  # else it was under way when the subscription ended
                 try:
                     take(words[1], data[begin:body], data[body:end])
@@ -291,7 +291,7 @@ class _Line(asyncio.Protocol):
         if not self._paused and transport is not None and not transport.is_closing():
             self._paused = True
             transport.pause_reading()
-            self._loop.call_later(self.gather, self._read_on)
+            self._loop.call_later(self.read_delay, self._read_on)
 
     def _read_on(self) -> None:
         self._paused = False

@@ -14,7 +14,7 @@ import pytest
 import trustme
 
 from bus import Bus, connect
-from bus.wire import FLUSH, Wire
+from bus.fast_client import FLUSH, FastClient
 from compose.servers import Server, nats_server
 from tests.support import wait_until
 
@@ -37,23 +37,23 @@ async def secured(folder: Path, url: str, *args: str) -> AsyncIterator[Bus]:
 async def echoes(bus: Bus) -> None:
     """What is published comes to who subscribes."""
     heard: Heard = []
-    async with Wire(bus) as wire:
-        wire.subscribe("here.*", lambda *message: heard.append(message))
-        await wire.flushed()
+    async with FastClient(bus) as client:
+        client.subscribe("here.*", lambda *message: heard.append(message))
+        await client.flushed()
         await bus.nc.publish("here.a", b"sound")
         await wait_until(lambda: heard, description="the message")
     assert heard == [(b"here.a", b"", b"sound")]
 
 
-@pytest.mark.parametrize("gather", [0.0, 0.005])
-async def test_messages_of_every_size_come_whole_and_in_order(bus: Bus, gather: float) -> None:
+@pytest.mark.parametrize("read_delay", [0.0, 0.005])
+async def test_messages_of_every_size_come_whole_and_in_order(bus: Bus, read_delay: float) -> None:
     chance = random.Random(5)  # noqa: S311
     payloads = [chance.randbytes(chance.choice([0, 1, 960, 60_000])) for _ in range(300)]
     heard: Heard = []
-    async with Wire(bus) as wire:
-        wire.gather = gather
-        wire.subscribe("here", lambda *message: heard.append(message))
-        await wire.flushed()
+    async with FastClient(bus) as client:
+        client.read_delay = read_delay
+        client.subscribe("here", lambda *message: heard.append(message))
+        await client.flushed()
         for number, payload in enumerate(payloads):
             headers = {"Number": str(number)} if number % 3 == 0 else None
             await bus.nc.publish("here", payload, headers=headers)
@@ -65,31 +65,31 @@ async def test_messages_of_every_size_come_whole_and_in_order(bus: Bus, gather: 
 
 
 async def test_what_it_publishes_arrives_with_its_reply_subject(bus: Bus) -> None:
-    async with Wire(bus) as wire, connect(bus.url) as other:
+    async with FastClient(bus) as client, connect(bus.url) as other:
         subscription = await other.nc.subscribe("there")
         await other.flushed()
         for payload in (b"", b"\r\nPING\r\n", bytes(60_000)):
-            wire.send(b"PUB there back.1 %d\r\n%b\r\n" % (len(payload), payload))
+            client.send(b"PUB there back.1 %d\r\n%b\r\n" % (len(payload), payload))
             message = await subscription.next_msg(20)
             assert (message.data, message.reply) == (payload, "back.1")
 
 
 async def test_once_flushed_the_server_knows_what_was_subscribed(bus: Bus) -> None:
-    async with Wire(bus) as wire:
+    async with FastClient(bus) as client:
         for number in range(200):  # a flush that overtakes the subscription shows in one of forty
             subscription = await bus.nc.subscribe(f"there.{number}")
             await bus.flushed()
-            wire.tell(f"there.{number}", b"")
-            await wire.flushed()
+            client.publish(f"there.{number}", b"")
+            await client.flushed()
             await subscription.next_msg(5)
 
 
 async def test_without_a_listener_the_answer_has_no_payload(bus: Bus) -> None:
     heard: Heard = []
-    async with Wire(bus) as wire:
-        inbox = wire.new_inbox()
-        wire.subscribe(f"{inbox}.*", lambda *message: heard.append(message))
-        wire.send(f"PUB nobody.listens {inbox}.1 1\r\n?\r\n".encode())
+    async with FastClient(bus) as client:
+        inbox = client.new_inbox()
+        client.subscribe(f"{inbox}.*", lambda *message: heard.append(message))
+        client.send(f"PUB nobody.listens {inbox}.1 1\r\n?\r\n".encode())
         await wait_until(lambda: heard, description="the answer")
     ((_, headers, payload),) = heard
     assert headers.startswith(b"NATS/1.0 503")
@@ -98,11 +98,11 @@ async def test_without_a_listener_the_answer_has_no_payload(bus: Bus) -> None:
 
 async def test_a_subscription_ends(bus: Bus) -> None:
     heard: Heard = []
-    async with Wire(bus) as wire:
-        sid = wire.subscribe("here", lambda *message: heard.append(message))
-        wire.subscribe("end", lambda *message: heard.append(message))
-        wire.unsubscribe(sid)
-        await wire.flushed()
+    async with FastClient(bus) as client:
+        sid = client.subscribe("here", lambda *message: heard.append(message))
+        client.subscribe("end", lambda *message: heard.append(message))
+        client.unsubscribe(sid)
+        await client.flushed()
         await bus.nc.publish("here", b"1")
         await bus.nc.publish("end", b"2")
         await wait_until(lambda: heard, description="the second one")
@@ -110,38 +110,38 @@ async def test_a_subscription_ends(bus: Bus) -> None:
 
 
 async def test_many_messages_are_few_writes(bus: Bus, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("bus.wire.FLUSH", 60)
-    async with Wire(bus) as wire, connect(bus.url) as other:
+    monkeypatch.setattr("bus.fast_client.FLUSH", 60)
+    async with FastClient(bus) as client, connect(bus.url) as other:
         subscription = await other.nc.subscribe("there")
         await other.flushed()
         for _ in range(3):
-            wire.tell("there", b"first")  # after a quiet time: at once
+            client.publish("there", b"first")  # after a quiet time: at once
         for _ in range(3):
             assert (await subscription.next_msg(5)).data == b"first"
-        wire.tell("there", b"later")
+        client.publish("there", b"later")
         with pytest.raises(TimeoutError):
             await subscription.next_msg(20 * FLUSH)
-        await wire.flushed()  # does not wait for its turn
+        await client.flushed()  # does not wait for its turn
         assert (await subscription.next_msg(5)).data == b"later"
 
 
 async def test_after_a_crash_of_the_server_it_comes_back_by_itself(nats_server: Server) -> None:
     heard: Heard = []
     back = asyncio.Event()
-    async with connect(nats_server.url) as bus, Wire(bus) as wire:
-        wire.subscribe("here", lambda *message: heard.append(message))
-        wire.reconnected.add(back.set)
+    async with connect(nats_server.url) as bus, FastClient(bus) as client:
+        client.subscribe("here", lambda *message: heard.append(message))
+        client.reconnected.add(back.set)
         for _ in range(2):
             await nats_server.kill()
-            await wait_until(lambda: not wire.ready, description="the loss is noticed")
-            wire.tell("here", b"into nothing")
+            await wait_until(lambda: not client.ready, description="the loss is noticed")
+            client.publish("here", b"into nothing")
             back.clear()
             await nats_server.start()
             async with asyncio.timeout(20):
                 await back.wait()
             heard.clear()
-            await wire.flushed()
-            wire.tell("elsewhere", b"")
+            await client.flushed()
+            client.publish("elsewhere", b"")
             await bus.flushed()
             await bus.nc.publish("here", b"again")
             await wait_until(lambda: heard, description="the subscription is there again")
@@ -149,16 +149,16 @@ async def test_after_a_crash_of_the_server_it_comes_back_by_itself(nats_server: 
 
 
 async def test_a_server_that_stands_still_is_given_up(nats_server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("bus.wire._PING_EVERY", 0.3)
-    async with connect(nats_server.url) as bus, Wire(bus) as wire:
+    monkeypatch.setattr("bus.fast_client._PING_EVERY", 0.3)
+    async with connect(nats_server.url) as bus, FastClient(bus) as client:
         assert nats_server.child
         process = nats_server.child.pid
         psutil.Process(process).suspend()
         try:
-            await wait_until(lambda: not wire.ready, description="it is given up")
+            await wait_until(lambda: not client.ready, description="it is given up")
         finally:
             psutil.Process(process).resume()
-        await wait_until(lambda: wire.ready, description="the line is back")
+        await wait_until(lambda: client.ready, description="the line is back")
 
 
 async def test_name_and_password_of_the_address_are_said(tmp_path: Path) -> None:
