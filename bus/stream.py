@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
+from importlib.metadata import version
 from typing import Generic, TypeVar
 
 import nats
@@ -343,7 +344,7 @@ class Bus:
 
     async def announce(self, kind: str) -> None:
         """Say that a worker of this kind is ready: it answers `$SRV.PING.<kind>`, as NATS services do."""
-        await add_service(self.nc, ServiceConfig(name=kind, version="0.1.0"))
+        await add_service(self.nc, ServiceConfig(name=kind, version=version("stenobus")))
         await self.flushed()
 
     async def present(self, kind: str, timeout: float = 1.0) -> bool:

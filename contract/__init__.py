@@ -5,7 +5,7 @@ capture socket says, `contract.view` what clients see of a job.
 """
 
 from contract.deadletter import Dead, Redrive, Redriven, dead_letter
-from contract.event import ALL, EVENTS, kind_of, parse_event
+from contract.event import ALL, EVENTS, KINDS, LIVE, kind_of, parse_event, read_event
 from contract.job import (
     LANGUAGES,
     Closed,
@@ -44,7 +44,9 @@ __all__ = [
     "ALL",
     "EVENTS",
     "JOB_ID",
+    "KINDS",
     "LANGUAGES",
+    "LIVE",
     "RATE",
     "VERSION",
     "WIDTH",
@@ -84,6 +86,7 @@ __all__ = [
     "kind_of",
     "language_of",
     "parse_event",
+    "read_event",
     "read_transcripts",
     "seconds",
     "transcript_text",

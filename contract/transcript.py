@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Self
 
 from pydantic import Field
 
 from contract.message import ContractError, Message, Probability, Samples, Value
+
+_SUBJECT = re.compile(r"events\.([A-Za-z0-9_-]{1,64})\.transcript\.([1-9]\d{0,8})\.(\d{1,9})")
 
 
 class Word(Value):
@@ -41,6 +44,18 @@ class Transcript(Message):
     decoding: dict[str, Any] = Field(default_factory=dict, description="Options that the text depends on.")
     elapsed: float = Field(0.0, ge=0, description="Seconds that inference took.")
     error: str | None = Field(None, description="Why there is no text, after the last attempt.")
+
+    @classmethod
+    def unreadable(cls, subject: str, reason: str) -> Self | None:
+        """A stand-in for a transcript that cannot be read; None where `subject` is not that of a transcript.
+
+        The index is taken, so that no better transcript will come. Its place in the audio is unknown: 0 to 0.
+        """
+        found = _SUBJECT.fullmatch(subject)
+        if found is None:
+            return None
+        job, generation, index = found.groups()
+        return cls(job=job, generation=int(generation), index=int(index), start=0, end=0, text="", error=reason)
 
 
 def read_transcripts(stored: Iterable[bytes]) -> list[Transcript]:

@@ -7,18 +7,12 @@ from dataclasses import dataclass
 
 from pydantic import ConfigDict, Field
 
-from contract import ALL, EVENTS, ContractError, Message, Snapshot, kind_of
+from contract import EVENTS, KINDS, LIVE, ContractError, Message, Snapshot, kind_of
 
 STREAM = "EVENTS"
 
-LIVE = tuple(cls for cls in ALL if cls.STREAM is None and cls is not Snapshot)
-"""What is told and not stored; a snapshot is the answer to a request, so that nobody can follow it."""
-
-
-_NAMED = {kind_of(cls): cls for cls in (*EVENTS, *LIVE)}
-
-ACCEPTED = ("events", "live", *_NAMED)
-"""Names that can be asked for; `events` and `live` stand for everything that is stored, or told and not stored."""
+ACCEPTED = ("events", "live", *KINDS)
+"""Names that can be asked for; `events` stands for everything that is stored, `live` for everything that is not."""
 
 
 class Other(Message):
@@ -64,7 +58,7 @@ class Selection:
 
     def read(self, subject: str, data: bytes) -> Message | None:
         """Read a stored message; None for a kind that was not asked for. Raises ContractError."""
-        cls = self.stored.get([*subject.split("."), "", ""][2]) or (Other if self.others else None)
+        cls = self.stored.get(kind_of(subject)) or (Other if self.others else None)
         return None if cls is None else cls.read(subject, data)
 
 
@@ -89,8 +83,8 @@ def _classes(kind: str | type[Message]) -> tuple[type[Message], ...]:
             return EVENTS
         case "live":
             return LIVE
-        case str() if kind in _NAMED:
-            return (_NAMED[kind],)
+        case str() if kind in KINDS:
+            return (KINDS[kind],)
         case type() if issubclass(kind, Message) and kind is not Snapshot and kind.SUBJECT.startswith(_family(kind)):
             return (kind,)
     accepted = f"{', '.join(ACCEPTED)}, and classes of messages below events.<job> or live.<job>"

@@ -5,20 +5,14 @@ import pytest
 
 from contract import (
     ALL,
-    EVENTS,
     Closed,
     ContractError,
-    Dead,
     JobOptions,
-    Message,
     Opened,
-    Segmented,
     Transcript,
     Utterance,
-    VadOptions,
     Word,
     dead_letter,
-    parse_event,
 )
 
 TRANSCRIPT = Transcript(
@@ -81,36 +75,6 @@ def test_garbage_is_refused_with_what_is_wrong(data: bytes, says: str) -> None:
     with pytest.raises(ContractError, match="not a Closed") as caught:
         Closed.decode(data)
     assert says in str(caught.value)
-
-
-@pytest.mark.parametrize(
-    "message",
-    [
-        Opened(job="a", options=JobOptions(language="ko", vad=VadOptions(hangover_ms=300))),
-        Closed(job="a", samples=5, reason="stop"),
-        Segmented(job="a", segments=2, samples=5),
-        TRANSCRIPT,
-        Dead(job="a", stream="AUDIO", seq=7, at="audio.a", reason="short"),
-    ],
-)
-def test_an_event_is_known_by_its_subject(message: Message) -> None:
-    assert parse_event(message.subject, message.encode()) == message
-
-
-def test_every_event_can_be_parsed() -> None:
-    for cls in EVENTS:
-        subject = cls.pattern("a").replace("*", "1")
-        with pytest.raises(ContractError, match=f"not a {cls.__name__}"):
-            parse_event(subject, b"garbage")
-
-
-def test_an_event_of_a_newer_writer_is_passed_over() -> None:
-    assert parse_event("events.a.applause", b"\x80") is None
-
-
-def test_an_event_on_another_jobs_subject_is_refused() -> None:
-    with pytest.raises(ContractError, match=r"addressed to events\.a\.closed but published on events\.b\.closed"):
-        parse_event("events.b.closed", Closed(job="a", samples=1, reason="stop").encode())
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ import pytest
 
 from contract import (
     EVENTS,
+    LIVE,
     Attached,
     ContractError,
     Dead,
@@ -15,7 +16,7 @@ from contract import (
     Transcript,
     kind_of,
 )
-from stenobus.kinds import ACCEPTED, LIVE, Other, select
+from stenobus.kinds import ACCEPTED, Other, select
 
 
 class Insights(Message):
