@@ -11,18 +11,18 @@ from typing import Annotated
 
 import typer
 
-from client.dead import dead
-from client.diff import diff
-from client.doctor import doctor
-from client.erase import rm
-from client.export import export
-from client.job import job
-from client.jobs import jobs
-from client.places import data_home
-from client.replay import replay
+from client.commands.dead import dead
+from client.commands.diff import diff
+from client.commands.doctor import doctor
+from client.commands.export import export
+from client.commands.job import job
+from client.commands.jobs import jobs
+from client.commands.replay import replay
+from client.commands.rm import rm
+from client.commands.stream import stream
+from client.commands.tail import tail
+from client.commands.up import data_home
 from client.shell import EXIT_CODES
-from client.streaming import stream
-from client.watch import tail
 
 app = typer.Typer(
     name="stenobus",

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
-from client.capture import capture
-from client.connection import Message
+from client.session.capture import capture
+from client.session.connection import Message
 from tests.client.server import ScriptedServer, segment
 
 MEETING = b"".join(bytes([number]) * 16_000 for number in range(10))

@@ -5,8 +5,8 @@ from typing import Any, get_args
 
 import pytest
 
+from client.commands.jobs import pages
 from client.errors import ServerError
-from client.jobs import pages
 from client.listing import Listed, Page, State, length, read_listed, read_page, tabbed, table, titled, when
 from contract import State as StoredState
 from tests.client.test_view import console, output

@@ -8,7 +8,7 @@ import pytest
 from rich.cells import cell_len
 from rich.console import Console
 
-from client.job import show_job
+from client.commands.job import show_job
 from client.transcript import Summary, Transcript
 from client.view import View, clean, clock, damage_line, engine_line, sections, status_line
 from tests.client.server import SUMMARY, segment

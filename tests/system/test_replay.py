@@ -13,9 +13,9 @@ import pytest_asyncio
 
 from audio import decode
 from bus import connect
-from client.again import AsBefore
-from client.capture import capture
-from client.source import in_thread
+from client.session.capture import capture
+from client.session.polling import AsBefore
+from client.session.source import in_thread
 from tests.system.test_system import SAMPLES, segments, stenobus, stream
 from tools.system import MODEL, System, running_system
 

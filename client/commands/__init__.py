@@ -1,0 +1,1 @@
+"""The commands: `stenobus X` is in `x.py`."""

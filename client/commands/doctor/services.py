@@ -1,0 +1,95 @@
+"""What runs elsewhere: a server, its bus, Ollama; and the microphone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import urlsplit
+
+import httpx
+
+from audio import AudioError
+from client.api import explain
+from client.commands.doctor.check import Check, fail, ok, warn
+from client.commands.up import listening
+from client.session.microphone import choose, devices
+
+_PATIENCE = 5.0
+_OLLAMA = "http://127.0.0.1:11434"
+_OLLAMA_PORT = 11434
+
+
+async def server(url: str, *, needed: bool) -> list[Check]:
+    """Whether a server is there, and what it says that it misses. `needed`: it was named, and so should be there."""
+    try:
+        async with httpx.AsyncClient(timeout=_PATIENCE) as http:
+            response = await http.get(f"{url}/readyz")
+    except httpx.TransportError as exc:
+        found = f"{url}: {explain(exc)}"
+        if needed:
+            return [fail("server", found, "start it, or name another with --server")]
+        return [warn("server", found, "start one here: stenobus up")]
+    try:
+        checks = response.json()["checks"]
+        return ready(url, checks)
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return [fail("server", f"{url} answers, but not as a Stenobus server", "name another with --server")]
+
+
+def ready(url: str, checks: Mapping[str, Any]) -> list[Check]:
+    """What `GET /readyz` says: for each thing "ok", or what is wrong with it."""
+    wrong = {name: str(state) for name, state in checks.items() if state != "ok"}
+    if not wrong:
+        return [ok("server", f"{url} is ready: {', '.join(checks)}")]
+    fix = "look into its log: `stenobus up` says at its start where that is"
+    return [fail(f"server: {name}", f"{url}: {state}", fix) for name, state in wrong.items()]
+
+
+def bus(url: str) -> Check:
+    """Whether the bus can be reached from here, as `stenobus tail` and programs need it."""
+    if listening(url, _PATIENCE):
+        return ok("bus", f"{url} can be reached")
+    return warn("bus", f"nobody listens at {url}", "start a server, or name its bus with NATS_URL")
+
+
+async def ollama(host: str, model: str) -> Check:
+    """Whether Ollama is there and has the model that writes summaries. host: as in OLLAMA_HOST."""
+    url = ollama_url(host)
+    try:
+        async with httpx.AsyncClient(timeout=_PATIENCE) as http:
+            response = await http.get(f"{url}/api/tags")
+            names = [str(entry["name"]) for entry in response.json()["models"]]
+    except httpx.TransportError as exc:
+        fix = "https://ollama.com; without it summaries are extractive"
+        return warn("ollama", f"cannot reach {url}: {explain(exc)}", fix)
+    except (httpx.InvalidURL, ValueError, KeyError, TypeError):
+        return warn("ollama", f"{url} does not speak like Ollama", "set OLLAMA_HOST")
+    if has_model(names, model):
+        return ok("ollama", f"{url} has {model}")
+    return warn("ollama", f"{url} does not have {model}", f"ollama pull {model}")
+
+
+def has_model(names: list[str], model: str) -> bool:
+    """Whether a model is among those that Ollama lists; a name without a tag means its `latest`."""
+    return (model if ":" in model.rpartition("/")[2] else f"{model}:latest") in names
+
+
+def ollama_url(host: str) -> str:
+    """The address that OLLAMA_HOST means, which may be a host or a port alone, as Ollama reads it."""
+    host = host.strip().rstrip("/")
+    if not host:
+        return _OLLAMA
+    parts = urlsplit(host if "://" in host else f"http://{host}")
+    name = parts.hostname or "127.0.0.1"
+    name = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(name, name)  # noqa: S104 - where one listens, not what one calls
+    implied = {"http": 80, "https": 443}.get(parts.scheme, _OLLAMA_PORT) if "://" in host else _OLLAMA_PORT
+    return f"{parts.scheme}://{f'[{name}]' if ':' in name else name}:{parts.port or implied}{parts.path}"
+
+
+def microphone() -> Check:
+    """Whether `stenobus stream --mic` would find something to listen to."""
+    try:
+        return ok("microphone", choose(devices(), None).name)
+    except AudioError as exc:
+        what, _, how = str(exc).partition(": ")
+        return warn("microphone", what, how or "plug one in; files can be streamed without")

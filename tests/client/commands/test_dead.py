@@ -1,0 +1,151 @@
+"""`stenobus dead` against a real edge."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from io import StringIO
+
+import pytest
+from rich.console import Console
+
+from bus import Bus
+from client.commands.dead import DeadLetter, show
+from contract import Dead, Opened, Redrive
+from tests.client.inprocess import invoke
+
+LETTERS = [
+    Dead(job="a", stream="EVENTS", seq=1, at="events.a.opened", reason="not today\nnor tomorrow", worker="w"),
+    Dead(job="b", stream="EVENTS", seq=2, at="events.b.opened", reason="아직 아님", worker="w"),
+    Dead(job="b", stream="SPEECH", seq=9, at="speech.b", reason="not a Utterance"),
+    Dead(job="a", stream="SPEECH", seq=8, at="speech.a", reason="out of memory", worker="stt"),
+]
+"""Of these the first two can be tried again; no attempt can help the third, and the message of the last is gone."""
+
+
+@pytest.fixture
+async def letters(bus: Bus) -> None:
+    for job in "ab":
+        await bus.publish(Opened(job=job))
+    for letter in LETTERS:
+        await bus.publish(letter)
+
+
+async def asked_for(bus: Bus) -> list[tuple[str, str, int]]:
+    found = [Redrive.decode(raw.data) for raw in await bus.history("EVENTS", Redrive.pattern())]
+    return [(redrive.job, redrive.stream, redrive.seq) for redrive in found]
+
+
+@pytest.mark.usefixtures("edge", "letters")
+async def test_a_list_in_a_pipe_is_a_line_each() -> None:
+    code, out, err = await invoke("dead", "list")
+    assert (code, err) == (0, "")
+    lines = [line.split("\t") for line in out.splitlines()]
+    assert [(line[:3], line[4:]) for line in lines] == [
+        (["a", "SPEECH", "8"], ["stt", "out of memory"]),
+        (["b", "SPEECH", "9"], ["-", "not a Utterance"]),
+        (["b", "EVENTS", "2"], ["w", "아직 아님"]),
+        (["a", "EVENTS", "1"], ["w", "not today nor tomorrow"]),
+    ]
+    assert all(datetime.fromisoformat(line[3]) for line in lines)
+    _, out, _ = await invoke("dead", "list", "--job", "a", "--limit", "1")
+    assert [line.split("\t")[:3] for line in out.splitlines()] == [["a", "SPEECH", "8"]]
+
+
+@pytest.mark.usefixtures("edge", "letters")
+async def test_a_list_as_json_is_an_object_a_line() -> None:
+    code, out, err = await invoke("dead", "list", "--json", "--job", "b")
+    assert (code, err) == (0, "")
+    found = [json.loads(line) for line in out.splitlines()]
+    assert [(letter["job_id"], letter["seq"], letter["reason"]) for letter in found] == [
+        ("b", 9, "not a Utterance"),
+        ("b", 2, "아직 아님"),
+    ]
+
+
+@pytest.mark.usefixtures("edge")
+async def test_an_empty_list_in_a_pipe_is_empty() -> None:
+    assert await invoke("dead", "list") == (0, "", "")
+
+
+def test_a_terminal_gets_a_table() -> None:
+    job = "0123456789abcdef" * 2
+    at = datetime(2025, 3, 4, 12, 30, tzinfo=UTC)
+    letter = DeadLetter(job_id=job, stream="SPEECH", seq=7, reason="out of\x1b[31m memory", at=at, worker="stt")
+    hopeless = letter.model_copy(update={"seq": 8, "reason": "garbage", "worker": None})
+    out = StringIO()
+    show([letter, hopeless], Console(file=out, force_terminal=True, no_color=True, width=100, highlight=False))
+    heading, first, second = (line for line in out.getvalue().splitlines() if "\x1b[1m" in line or job in line)
+    assert all(word in heading for word in ("Job", "Stream", "Seq", "When", "Reason"))
+    assert "out of [31m memory" in first
+    assert "garbage (cannot be tried again)" in second
+
+
+def test_a_terminal_is_told_that_there_are_none() -> None:
+    out = StringIO()
+    show([], Console(file=out, force_terminal=True, width=80))
+    assert out.getvalue() == "no dead letters\n"
+
+
+@pytest.mark.usefixtures("edge", "letters")
+async def test_retry_asks_for_one(bus: Bus) -> None:
+    assert await invoke("dead", "retry", "a", "EVENTS", "1") == (0, "will be tried again: a EVENTS 1\n", "")
+    assert await asked_for(bus) == [("a", "EVENTS", 1)]
+
+
+@pytest.mark.usefixtures("edge", "letters")
+async def test_retry_as_json_is_an_object_for_each() -> None:
+    code, out, err = await invoke("dead", "retry", "--all", "b", "--json")
+    assert (code, err) == (0, "stenobus: 1 cannot be tried again: see `stenobus dead list`\n")
+    assert [json.loads(line) for line in out.splitlines()] == [
+        {"job_id": "b", "stream": "EVENTS", "seq": 2, "worker": "w"}
+    ]
+
+
+@pytest.mark.usefixtures("edge", "letters")
+async def test_retry_all_asks_for_all_that_can_be_and_tells_of_the_rest(bus: Bus) -> None:
+    code, out, err = await invoke("dead", "retry", "--all")
+    assert (code, out) == (1, "will be tried again: b EVENTS 2\nwill be tried again: a EVENTS 1\n")
+    gone, hopeless = err.splitlines()
+    assert gone.endswith("answered 410: Gone: message 8 of SPEECH has aged out: it is not stored any more")
+    assert hopeless == "stenobus: 1 cannot be tried again: see `stenobus dead list`"
+    assert await asked_for(bus) == [("b", "EVENTS", 2), ("a", "EVENTS", 1)]
+
+
+@pytest.mark.usefixtures("edge", "letters")
+async def test_retry_all_of_one_job(bus: Bus) -> None:
+    code, out, _ = await invoke("dead", "retry", "b", "--all")
+    assert (code, out) == (0, "will be tried again: b EVENTS 2\n")
+    assert await asked_for(bus) == [("b", "EVENTS", 2)]
+
+
+@pytest.mark.usefixtures("edge", "letters")
+async def test_a_refusal_is_one_sentence_and_exit_code_1(bus: Bus) -> None:
+    code, out, err = await invoke("dead", "retry", "b", "SPEECH", "9")
+    assert (code, out) == (1, "")
+    why = "message 9 of SPEECH cannot be tried again: not a Utterance"
+    assert err == f"stenobus: the server answered 409: Conflict: {why}\n"
+    assert await asked_for(bus) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["retry"], "give JOB STREAM SEQ, as listed, or --all"),
+        (["retry", "a", "EVENTS"], "give JOB STREAM SEQ, as listed, or --all"),
+        (["retry", "a", "EVENTS", "1", "--all"], "with --all only JOB may be given"),
+        (["list", "--limit", "0"], "Invalid value for '--limit'"),
+        (["list", "--server", "localhost"], "is not an address like http://HOST:PORT"),
+    ],
+)
+async def test_wrong_usage_is_exit_code_2(arguments: list[str], says: str) -> None:
+    code, out, err = await invoke("dead", *arguments)
+    assert (code, out) == (2, "")
+    assert says in err
+
+
+async def test_nobody_there_is_exit_code_3(unused_tcp_port: int) -> None:
+    url = f"http://127.0.0.1:{unused_tcp_port}"
+    for command in (["list"], ["retry", "--all"], ["retry", "a", "EVENTS", "1"]):
+        expected = (3, "", f"stenobus: cannot reach {url}: connection refused\n")
+        assert await invoke("dead", *command, "--server", url) == expected
