@@ -13,11 +13,13 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route, WebSocketRoute
 
 from bus import Bus
+from contract.view import HealthView, ReadyView
 from edge import web
 from edge.capture.asgi import CaptureSocket
 from edge.capture.listener import listening
 from edge.rest import dead, download, erase, events, jobs, listing, replay, sound
 from edge.rest.asyncapi import asyncapi
+from edge.rest.lookup import answer
 from edge.rest.problem import HANDLERS
 from edge.services import Services, Settings, services
 from store.jobs import StoreSettings
@@ -25,7 +27,7 @@ from store.jobs import StoreSettings
 
 async def healthz(_request: Request) -> JSONResponse:
     """`GET /healthz`: this process answers."""
-    return JSONResponse({"status": "ok"})
+    return answer(HealthView())
 
 
 async def readyz(request: Request) -> JSONResponse:
@@ -33,7 +35,7 @@ async def readyz(request: Request) -> JSONResponse:
     shared: Services = request.app.state.services
     checks = await shared.checks()
     ready = all(check == "ok" for check in checks.values())
-    return JSONResponse({"status": "ready" if ready else "waiting", "checks": checks}, 200 if ready else 503)
+    return answer(ReadyView(status="ready" if ready else "waiting", checks=checks), 200 if ready else 503)
 
 
 async def _job(request: Request) -> Response:

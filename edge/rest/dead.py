@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from pydantic import BaseModel, Field, ValidationError
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 
 from bus.dead import Expired, Letter, NotRetryable, UnknownLetter, letters, redrive
 from contract import JobId
-from edge.rest.lookup import answering
+from contract.view import DeadLetterListView, DeadLetterView, RetryView
+from edge.rest.lookup import answer, answering
 from edge.rest.problem import Problem
 from edge.services import Services
 
@@ -30,7 +29,7 @@ async def listing(request: Request) -> JSONResponse:
         raise Problem(422, f"{error['loc'][0]}={error['input']!r}: {error['msg']}") from exc
     async with answering(services):
         found = await letters(services.bus, query.job or "*", limit=query.limit)
-    return JSONResponse({"dead": [_json(letter) for letter in found]})
+    return answer(DeadLetterListView(dead=[_view(letter) for letter in found]))
 
 
 async def retry(request: Request) -> JSONResponse:
@@ -49,17 +48,17 @@ async def retry(request: Request) -> JSONResponse:
         raise Problem(409, str(exc)) from exc
     except Expired as exc:
         raise Problem(410, str(exc)) from exc
-    return JSONResponse({"job_id": asked.job, "stream": asked.stream, "seq": asked.seq, "worker": asked.worker}, 202)
+    return answer(RetryView(job_id=asked.job, stream=asked.stream, seq=asked.seq, worker=asked.worker), 202)
 
 
-def _json(letter: Letter) -> dict[str, Any]:
+def _view(letter: Letter) -> DeadLetterView:
     dead = letter.dead
-    return {
-        "job_id": dead.job,
-        "stream": dead.stream,
-        "seq": dead.seq,
-        "subject": dead.at,
-        "reason": dead.reason,
-        "worker": dead.worker or None,  # who takes it when it is tried again; null: no attempt can help
-        "at": letter.at.isoformat(timespec="milliseconds"),
-    }
+    return DeadLetterView(
+        job_id=dead.job,
+        stream=dead.stream,
+        seq=dead.seq,
+        subject=dead.at,
+        reason=dead.reason,
+        worker=dead.worker or None,
+        at=letter.at,
+    )

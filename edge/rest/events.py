@@ -6,26 +6,14 @@ import asyncio
 import json
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from typing import Any
 
 import structlog
 from starlette.requests import Request
 from starlette.responses import Response
 
 from bus import Bus, Raw
-from contract import (
-    Closed,
-    Completed,
-    ContractError,
-    Message,
-    Opened,
-    Segmented,
-    Summary,
-    Transcript,
-    parse_event,
-    seconds,
-)
-from contract.view import SegmentView
+from contract import Completed, ContractError, parse_event
+from contract.view import event_view
 from edge.rest.lookup import Query, answering, find, read_query
 from edge.rest.problem import Problem
 from edge.rest.streaming import Stream
@@ -118,24 +106,9 @@ def _encode(raw: Raw) -> bytes:
     except ContractError as exc:
         log.warning("event not understood", subject=raw.subject, reason=str(exc))
         return b""
-    data = None if message is None else event_json(message)
-    if data is None:
+    view = None if message is None else event_view(message)
+    if view is None:
         return b""
+    data = json.dumps(view.model_dump(mode="json"), ensure_ascii=False)
     kind = raw.subject.split(".")[2]
-    return f"id: {raw.seq}\nevent: {kind}\ndata: {json.dumps(data, ensure_ascii=False)}\n\n".encode()
-
-
-def event_json(message: Message) -> dict[str, Any] | None:
-    """An event as clients see it, in seconds; None for what is between the workers."""
-    match message:
-        case Opened():
-            return {"job_id": message.job, "options": message.options.model_dump()}
-        case Closed():
-            return {"duration": seconds(message.samples), "reason": message.reason}
-        case Segmented() | Completed():
-            return {"segments": message.segments, "duration": seconds(message.samples)}
-        case Transcript():
-            return {"generation": message.generation, **SegmentView.of(message).model_dump()}
-        case Summary():
-            return message.view.model_dump()
-    return None
+    return f"id: {raw.seq}\nevent: {kind}\ndata: {data}\n\n".encode()

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 from contract import RATE, Summary, Transcript, language_of, seconds
-from contract.view import SegmentView
+from contract.view import ExportedSegmentView, ExportView, SegmentView
 from edge.rest.breaking import one_line
 from edge.rest.cues import cues, speaker_of
 from store.job import Job
@@ -62,20 +62,19 @@ def vtt(_job: Job, segments: Sequence[Transcript]) -> str:
 
 def as_json(job: Job, segments: Sequence[Transcript]) -> str:
     """The segments with their words, as `GET /api/v1/jobs/{id}` has them."""
-    listed = [
-        SegmentView.of(segment).model_dump() | ({"speaker": name} if (name := speaker_of(segment)) else {})
-        for segment in segments
-    ]
-    body = {
-        "job_id": job.job,
-        "state": job.state,
-        "title": title_of(job),
-        "language": language_of(segments) or job.options.language,
-        "duration": seconds(job.samples) if job.state == "completed" else None,
-        "segments": listed,
-        "summary": job.summary.view.model_dump() if job.summary else None,
-    }
-    return json.dumps(body, ensure_ascii=False, indent=1) + "\n"
+    view = ExportView(
+        job_id=job.job,
+        state=job.state,
+        title=title_of(job),
+        language=language_of(segments) or job.options.language,
+        duration=seconds(job.samples) if job.state == "completed" else None,
+        segments=[
+            ExportedSegmentView.model_validate({**SegmentView.fields_of(segment), "speaker": speaker_of(segment)})
+            for segment in segments
+        ],
+        summary=job.summary.view if job.summary else None,
+    )
+    return json.dumps(view.model_dump(mode="json"), ensure_ascii=False, indent=1) + "\n"
 
 
 def markdown(job: Job, segments: Sequence[Transcript]) -> str:

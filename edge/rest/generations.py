@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from bus import Bus
 from contract import ContractError, Replay, Replayed, Transcript, Utterance
+from contract.view import GenerationView
 from edge.rest.lookup import answering, segments_of
 from edge.services import Services
 from store.job import Job
@@ -43,9 +43,9 @@ async def replayed(bus: Bus, job: str, generation: int) -> Replayed | None:
     return None if found is None else found.value
 
 
-async def generations_json(
+async def generation_views(
     services: Services, job: Job, generation: int, segments: Sequence[Transcript]
-) -> list[dict[str, Any]]:
+) -> list[GenerationView]:
     """All generations of a job as clients see them. segments: those of `generation`, which are known already."""
     async with answering(services):
         numbers = [1, *await asked_for(services.bus, job.job)]
@@ -58,5 +58,5 @@ async def generations_json(
                 counted = await replayed(services.bus, job.job, number)
             done = counted is not None and counted.segments <= len(made)
         model = next((segment.model for segment in made if segment.model and not segment.error), None)
-        listed.append({"generation": number, "segments": len(made), "done": done, "model": model})
+        listed.append(GenerationView(generation=number, segments=len(made), done=done, model=model))
     return listed

@@ -12,12 +12,12 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 
 from contract import ContractError, JobOptions, Opened, Segmented, Transcript, seconds, transcript_text
-from contract.view import SegmentView
+from contract.view import CreatedView, GenerationView, JobView, ProgressView, SegmentView
 from edge.rest.body import Vad, check_languages, read_body, refused
 from edge.rest.export import title_of
 from edge.rest.extra import extra
-from edge.rest.generations import generations_json, replayed
-from edge.rest.lookup import Query, answering, find, read_query, segments_of
+from edge.rest.generations import generation_views, replayed
+from edge.rest.lookup import Query, answer, answering, find, read_query, segments_of
 from edge.rest.problem import Problem
 from edge.services import Services, Settings
 from store.job import Job
@@ -41,7 +41,7 @@ async def create(request: Request) -> JSONResponse:
     job_id = uuid.uuid4().hex
     await services.store.create(job_id, JobOptions(**options.model_dump()))
     ws_url = f"{_origin(request.url, services.settings)}/api/v1/stream/{job_id}"
-    return JSONResponse({"job_id": job_id, "ws_url": ws_url}, 201)
+    return answer(CreatedView(job_id=job_id, ws_url=ws_url), 201)
 
 
 def _origin(url: URL, settings: Settings) -> str:
@@ -76,24 +76,47 @@ async def get(request: Request) -> JSONResponse:
     job = await find(request)
     segments = await segments_of(services, job, query.generation)
     progress = await _progress(services, job, segments, query.generation)
-    told = await _told_by_the_bus(services, job, segments, query.generation)
-    return JSONResponse(_job_json(job, segments) | {"progress": progress} | told)
+    generations, found = await _from_the_bus(services, job, segments, query.generation)
+    return answer(
+        JobView(
+            job_id=job.job,
+            state=job.state,
+            created_at=job.created_at,
+            updated_at=job.updated_at,
+            completed_at=job.completed_at,
+            title=title_of(job),
+            source=job.options.source,
+            options=job.options,
+            duration=seconds(job.samples) if job.state == "completed" else None,
+            segments=[SegmentView.of(segment) for segment in segments],
+            transcript=transcript_text(segments),
+            summary=job.summary.view if job.summary else None,
+            progress=progress,
+            generations=generations,
+            extra=found,
+        )
+    )
 
 
-async def _told_by_the_bus(services: Services, job: Job, segments: list[Transcript], generation: int) -> dict[str, Any]:
-    """What no record has; null of a finished job while the bus is away, so that it can be read all the same."""
+async def _from_the_bus(
+    services: Services, job: Job, segments: list[Transcript], generation: int
+) -> tuple[list[GenerationView] | None, dict[str, Any] | None]:
+    """Generations and extra events, which no record has.
+
+    Both are None for a completed job while the bus is away, so that the rest of it can still be read.
+    """
     try:
-        generations = await generations_json(services, job, generation, segments)
+        generations = await generation_views(services, job, generation, segments)
         async with answering(services):
             found = await extra(services.bus, job.job)
     except Problem:
         if generation > 1 or job.state != "completed":
             raise
-        return {"generations": None, "extra": None}
-    return {"generations": generations, "extra": found}
+        return None, None
+    return generations, found
 
 
-async def _progress(services: Services, job: Job, segments: list[Transcript], generation: int) -> dict[str, Any]:
+async def _progress(services: Services, job: Job, segments: list[Transcript], generation: int) -> ProgressView:
     """How many segments have their text, and how many there will be, which is known once all are cut."""
     total: int | None = len(segments) if job.state == "completed" and generation == 1 else None
     if generation > 1:
@@ -106,21 +129,4 @@ async def _progress(services: Services, job: Job, segments: list[Transcript], ge
                 counted = await services.bus.last(Segmented, Segmented.pattern(job.job))
                 total = counted.value.segments if counted else None
     failed = sum(segment.error is not None for segment in segments)
-    return {"transcribed": len(segments), "failed": failed, "segments": total}
-
-
-def _job_json(job: Job, segments: list[Transcript]) -> dict[str, Any]:
-    return {
-        "job_id": job.job,
-        "state": job.state,
-        "created_at": job.created_at.isoformat(),
-        "updated_at": job.updated_at.isoformat(),
-        "completed_at": job.completed_at.isoformat() if job.completed_at else None,
-        "title": title_of(job),
-        "source": job.options.source,
-        "options": job.options.model_dump(),
-        "duration": seconds(job.samples) if job.state == "completed" else None,
-        "segments": [SegmentView.of(segment).model_dump() for segment in segments],
-        "transcript": transcript_text(segments),
-        "summary": job.summary.view.model_dump() if job.summary else None,
-    }
+    return ProgressView(transcribed=len(segments), failed=failed, segments=total)

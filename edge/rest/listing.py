@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any, get_args
+from typing import get_args
 
 from pydantic import Field, field_validator
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 
 from contract import State, seconds
-from edge.rest.lookup import Query, read_query
+from contract.view import JobEntryView, JobListView
+from edge.rest.lookup import Query, answer, read_query
 from edge.rest.problem import Problem
 from edge.services import Services
 from store.entry import Entry
@@ -48,20 +49,20 @@ async def listing(request: Request) -> JSONResponse:
         )
     except BadCursor as exc:
         raise Problem(422, f"cursor: {exc}") from exc
-    jobs = [_json(entry) for entry in page.entries]
-    return JSONResponse({"jobs": jobs, "next_cursor": page.cursor, "searched": page.searched})
+    jobs = [_view(entry) for entry in page.entries]
+    return answer(JobListView(jobs=jobs, next_cursor=page.cursor, searched=page.searched))
 
 
-def _json(entry: Entry) -> dict[str, Any]:
-    return {
-        "job_id": entry.job,
-        "state": entry.state,
-        "title": entry.title,
-        "created_at": entry.created_at.isoformat(),
-        "completed_at": entry.completed_at.isoformat() if entry.completed_at else None,
-        "duration": None if entry.samples is None else seconds(entry.samples),
-        "segments": entry.segments,
-        "language": entry.language,
-        "source": entry.source,
-        "text": entry.text,
-    }
+def _view(entry: Entry) -> JobEntryView:
+    return JobEntryView(
+        job_id=entry.job,
+        state=entry.state,
+        title=entry.title,
+        created_at=entry.created_at,
+        completed_at=entry.completed_at,
+        duration=None if entry.samples is None else seconds(entry.samples),
+        segments=entry.segments,
+        language=entry.language,
+        source=entry.source,
+        text=entry.text,
+    )

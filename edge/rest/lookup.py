@@ -9,8 +9,10 @@ from typing import TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 from starlette.requests import Request
+from starlette.responses import JSONResponse
 
 from contract import Replay, Transcript, read_transcripts
+from contract.view import View
 from edge.rest.problem import Problem
 from edge.services import Services
 from store.job import Job
@@ -39,6 +41,11 @@ def read_query(cls: type[Q], request: Request) -> Q:
         raise Problem(422, detail) from exc
 
 
+def answer(view: View, status: int = 200) -> JSONResponse:
+    """Answer with something that clients see."""
+    return JSONResponse(view.model_dump(mode="json"), status)
+
+
 async def find(request: Request) -> Job:
     """The job that the path names; raises Problem 404 for an unknown one, 410 for one that was erased."""
     services: Services = request.app.state.services
@@ -48,7 +55,7 @@ async def find(request: Request) -> Job:
         return job
     if tombstone := await services.store.erasures.get(job_id):
         at = tombstone.deleted_at.isoformat(timespec="seconds")
-        raise Problem(410, f"job {job_id!r} was erased at {at}", deleted_at=tombstone.deleted_at.isoformat())
+        raise Problem(410, f"job {job_id!r} was erased at {at}", deleted_at=tombstone.deleted_at)
     raise Problem(404, f"no job {job_id!r}")
 
 

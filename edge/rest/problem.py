@@ -10,6 +10,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
+from contract.view import ProblemView
 from store.jobs import StoreError
 
 
@@ -33,18 +34,17 @@ class Problem(Exception):
 
     def response(self) -> JSONResponse:
         """As application/problem+json; `retry_after` is a member and a header."""
-        body = {
-            "type": "about:blank",
-            "title": HTTPStatus(self.status).phrase,
-            "status": self.status,
-            "detail": str(self),
+        view = ProblemView(
+            title=HTTPStatus(self.status).phrase,
+            status=self.status,
+            detail=str(self),
+            retry_after=self.retry_after,
             **self.members,
-        }
+        )
         headers = dict(self.headers)
         if self.retry_after is not None:
-            body["retry_after"] = self.retry_after
             headers["Retry-After"] = str(self.retry_after)
-        return JSONResponse(body, self.status, headers, media_type="application/problem+json")
+        return JSONResponse(view.model_dump(mode="json"), self.status, headers, media_type="application/problem+json")
 
 
 async def on_problem(_request: Request, exc: Exception) -> Response:

@@ -11,9 +11,10 @@ from starlette.responses import JSONResponse
 
 from bus.recording import extent
 from contract import Closed, JobOptions, Replay, SpeechOptions
+from contract.view import ReplayView
 from edge.rest.body import Vad, check_languages, read_body, validated
 from edge.rest.generations import highest
-from edge.rest.lookup import answering, find
+from edge.rest.lookup import answer, answering, find
 from edge.rest.problem import Problem
 from edge.services import Services
 from store.job import Job
@@ -51,7 +52,7 @@ async def replay(request: Request) -> JSONResponse:
             if await services.bus.create(wanted):
                 break  # else somebody else has asked at the same time
     log.info("replay", job=job.job, generation=generation, model=options.model)
-    return JSONResponse({"job_id": job.job, "generation": generation}, 202)
+    return answer(ReplayView(job_id=job.job, generation=generation), 202)
 
 
 def _options(own: JobOptions, asked: _Asked) -> JobOptions:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
@@ -11,13 +10,14 @@ from typing import NamedTuple, Self
 import structlog
 from pydantic import Field, model_validator
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 
 from bus import Bus
 from bus.recording import Extent, SoundGone, extent, read_sound
 from contract import RATE, WIDTH, seconds
+from contract.view import PeaksView
 from edge.rest.filename import disposition, file_name
-from edge.rest.lookup import Query, answering, find, read_query
+from edge.rest.lookup import Query, answer, answering, find, read_query
 from edge.rest.problem import Problem
 from edge.rest.ranges import Unsatisfiable, byte_range
 from edge.rest.streaming import Stream
@@ -96,17 +96,17 @@ async def peaks(request: Request) -> Response:
     # It is the one thing here that costs seconds; the captures of this edge come first.
     async with answering(services, _DRAWN_WITHIN), request.app.state.drawing:
         drawn = await _draw(services.bus, job.job, stretch, query.points)
-    body = {
-        "job_id": job.job,
-        "start": seconds(stretch.start),
-        "end": seconds(stretch.end),
-        "points": len(drawn.low),
-        "min": drawn.low,
-        "max": drawn.high,
-    }
+    view = PeaksView(
+        job_id=job.job,
+        start=seconds(stretch.start),
+        end=seconds(stretch.end),
+        points=len(drawn.low),
+        min=drawn.low,
+        max=drawn.high,
+    )
     if whole and stretch.final:
-        await services.store.note(job.job, "peaks", json.dumps(body, separators=(",", ":")))
-    return JSONResponse(body)
+        await services.store.note(job.job, "peaks", view.model_dump_json())
+    return answer(view)
 
 
 async def _stretch(services: Services, job: Job, query: _Stretch) -> _Samples:
