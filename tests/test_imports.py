@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import sys
 from collections.abc import Iterator
+from graphlib import TopologicalSorter
 from pathlib import Path
 from typing import NamedTuple
 
@@ -157,6 +158,24 @@ def targets(node: ast.AST, parts: tuple[str, ...]) -> list[str]:
 
 def test_imports_follow_the_table() -> None:
     assert violations(ROOT) == []
+
+
+def test_there_is_no_import_cycle() -> None:
+    modules = {
+        ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path
+        for top in {name.split(".")[0] for name in OURS}
+        for path in (ROOT / top).rglob("*.py")
+    }
+    imported = {
+        module: {
+            found
+            for node in ast.parse(path.read_text()).body
+            for target in targets(node, path.relative_to(ROOT).parts)
+            if (found := target if target in modules else target.rpartition(".")[0]) in modules and found != module
+        }
+        for module, path in modules.items()
+    }
+    TopologicalSorter(imported).prepare()  # raises CycleError that names the modules
 
 
 def test_every_package_of_the_table_is_read() -> None:
