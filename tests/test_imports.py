@@ -48,7 +48,7 @@ HOME = {
 }
 """The only package that may import a third party."""
 
-ONE_FILE = ({"faster_whisper", "ctranslate2"}, {"ollama"}, {"sounddevice"}, {"picows"})
+ONE_FILE = ({"faster_whisper", "ctranslate2"}, {"ollama"}, {"sounddevice"}, {"picows"}, {"webrtcvad"})
 """Engines and the like: each group is imported by a single file, so that another engine is another file."""
 
 ONLY_STDLIB = {"compose"}

@@ -10,8 +10,8 @@ from functools import partial
 from audio import to_float32
 from processors.stt.guards import SPEECH, speech_strength
 from processors.stt.speech import SpeechDetector
+from processors.vad.classifier import webrtc_detector
 from processors.vad.core import Parameters, Segmenter
-from processors.vad.webrtc import detector
 from tests.processors.stt.hardships import HARDSHIPS, SPOKEN, segments_with_speech
 from tests.processors.stt.nonspeech import made, names
 
@@ -46,7 +46,7 @@ def main() -> None:
 
 def cut(pcm: bytes) -> list[bytes]:
     """Segments, with the usual settings."""
-    segmenter = Segmenter(partial(detector, 2), Parameters())
+    segmenter = Segmenter(partial(webrtc_detector, 2), Parameters())
     return [segment.pcm for segment in segmenter.feed(pcm) + segmenter.finish()]
 
 

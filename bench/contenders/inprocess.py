@@ -30,8 +30,8 @@ from bench.arguments import within
 from bus import StartError
 from contract import LANGUAGES, RATE, WIDTH
 from processors.stt.models import cores, find_model
+from processors.vad.classifier import webrtc_detector
 from processors.vad.core import Parameters, Segment, Segmenter
-from processors.vad.webrtc import detector
 from tools.system import MODEL
 
 ACK_EVERY = 0.5
@@ -93,7 +93,7 @@ class Meeting:
         self._job = job
         self._language = options.language
         self._transcriber = transcriber
-        self._segmenter = Segmenter(partial(detector, AGGRESSIVENESS), Parameters())
+        self._segmenter = Segmenter(partial(webrtc_detector, AGGRESSIVENESS), Parameters())
         self._texts: dict[int, str] = {}
         self._segments = 0
         self._acked = 0
@@ -158,8 +158,8 @@ class Meeting:
 
     async def _acknowledge(self) -> None:
         """Tell how much was received."""
-        if self._segmenter.heard > self._acked:
-            self._acked = self._segmenter.heard
+        if self._segmenter.position > self._acked:
+            self._acked = self._segmenter.position
             await self._send(type="ack", samples=self._acked)
 
     async def _refuse(self, code: str, message: str) -> NoReturn:

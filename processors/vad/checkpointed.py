@@ -19,9 +19,9 @@ from bus.feed import StoredAudio, Work
 from bus.reassembly import Gap, Reassembler
 from contract import WIDTH, ContractError, Dead, Source, SpeechOptions, Utterance, dead_letter
 from contract.audio import audio_subject, decode_audio
+from processors.vad.classifier import webrtc_detector
 from processors.vad.core import Segment, Segmenter
 from processors.vad.settings import Plan
-from processors.vad.webrtc import detector
 
 log = structlog.get_logger()
 
@@ -125,7 +125,7 @@ class Checkpointed:
     def _forget(self) -> None:
         """Let go what cannot be asked for any more; to be called now and then."""
         if self._segmenter is not None:
-            self._reassembler.forget(self._plan.parameters.listen_from(self._segmenter.floor))
+            self._reassembler.forget(self._plan.parameters.resume_from(self._segmenter.floor))
 
     def _on_stored(self, segment: Segment) -> None:
         """An utterance was stored."""
@@ -165,7 +165,7 @@ class Checkpointed:
 
     def _new_segmenter(self, before: bytes) -> Segmenter:
         return Segmenter(
-            partial(detector, self._plan.aggressiveness),
+            partial(webrtc_detector, self._plan.aggressiveness),
             self._plan.parameters,
             start=self._start,
             continues=self._continues,
@@ -184,7 +184,7 @@ class Checkpointed:
                     end=segment.end,
                     pcm=segment.pcm,
                     continues=segment.continues,
-                    audio_seq=self._reassembler.sequence_of(self._plan.parameters.listen_from(segment.end)),
+                    audio_seq=self._reassembler.sequence_of(self._plan.parameters.resume_from(segment.end)),
                     epoch=self._epoch,
                     options=self._options,
                 )

@@ -2,15 +2,15 @@
 
 Rules, each of which has a test:
 
-1. Time is a sample index, and a decision is made per frame: how the sound was cut into chunks cannot change the result.
-2. After each segment everything but the detector starts anew at the segment's end, and which frames are voiced is the
-   same for everyone (`hearing.py`). What follows is therefore a function of (`end` and `continues` of the last segment,
-   the sound from `listen_from` that end on), and whoever continues from there decides the same.
-3. A run of voiced frames long enough to open a segment is inside segments, whole, wherever a long one is cut.
+1. Time is a sample index and decisions are made per frame, so the size of the chunks cannot change the result.
+2. After each segment all state but the classifier's starts anew at the segment's end, and which frames are voiced is
+   the same for every worker (`classifier.py`). The following segments are therefore a function of `end` and `continues`
+   of the last one and of the audio from `resume_from(end)` on: a worker that takes over there decides the same.
+3. A run of voiced frames long enough to open a segment lies wholly inside segments, wherever a long one is cut.
 4. A segment is never longer than `max_ms`. It is cut where it is quietest, and its successor starts open; a successor
-   in which nobody goes on speaking is dropped.
-5. A mark among the sound ends what is open there, unless somebody has spoken since it was asked for; who goes on to
-   speak begins another segment. Met again, after a take-over, it changes nothing.
+   without further speech is dropped.
+5. A cut request in the audio ends the open segment there, unless there was speech after the request was made; speech
+   that goes on opens another segment. Met again after a take-over, the request changes nothing.
 """
 
 from __future__ import annotations
@@ -22,22 +22,22 @@ from typing import NamedTuple
 import numpy as np
 
 from contract import WIDTH
-from processors.vad.hearing import FRAME, FRAME_MS, DetectorFactory, Hearing, first_frame, listen_from
+from processors.vad.classifier import FRAME, FRAME_MS, DetectorFactory, FrameClassifier, first_frame, warm_up_start
 
 SEARCH_MS = 5_000
 """How much of the end of a segment that became too long is searched for the quietest place."""
 
-_MANY = 100  # frames whose judgement is forgotten at a time
+_TRIM_FRAMES = 100  # classified frames are dropped so many at a time
 
 SMOOTHING = 2
-"""Frames over which loudness is taken there. Of 1,000 cuts in noisy speech with 60 to 350 ms between sentences, 28 miss
-the gap with two frames, 188 with one (a plosive is as quiet as a gap) and 65 with three (short gaps are passed over).
+"""Frames over which loudness is averaged there. Of 1,000 cuts in noisy speech with 60 to 350 ms between sentences, 28
+miss the gap with two frames, 188 with one (a plosive is as quiet as a gap) and 65 with three (short gaps are missed).
 """
 
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """Speech from sample `start` to before sample `end`; `continues`: cut because it was long."""
+    """Speech from sample `start` to before sample `end`; `continues`: cut because it was too long."""
 
     start: int
     end: int
@@ -45,28 +45,28 @@ class Segment:
     continues: bool = False
 
 
-class Speech(NamedTuple):
-    """An open segment in which somebody has spoken; sample indexes."""
+class OpenSegment(NamedTuple):
+    """A segment that has not ended and has speech in it; sample indexes."""
 
     start: int
-    spoken: int
+    voiced_start: int
     """Start of the first voiced frame."""
     voiced_end: int
     """End of the last voiced frame."""
     end: int
-    """All sound before this was heard."""
+    """The next sample that is expected."""
 
 
-class _Mark(NamedTuple):
+class _CutRequest(NamedTuple):
     place: int
-    """The sample before which it was met."""
+    """The sample before which the request lies in the audio."""
     at: int
-    """It is void where a voiced frame ended after this sample."""
+    """The request is void if a voiced frame ended after this sample."""
 
 
 @dataclass(frozen=True, slots=True)
 class Parameters:
-    """How speech is cut, in milliseconds: taken to the nearest frame, `max_ms` to the frame below.
+    """How speech is cut, in milliseconds: rounded to the nearest frame, `max_ms` down to a whole frame.
 
     Raises ValueError for values with which no segment could be built.
     """
@@ -74,9 +74,9 @@ class Parameters:
     onset_ms: int = 90
     """Voiced time that opens a segment."""
     padding_ms: int = 300
-    """Sound kept before the first and after the last voiced frame."""
+    """Audio kept before the first and after the last voiced frame."""
     hangover_ms: int = 600
-    """Unvoiced time that closes a segment."""
+    """Unvoiced time that ends a segment."""
     max_ms: int = 28_000
     """Longest segment."""
 
@@ -89,9 +89,9 @@ class Parameters:
         if self.max_ms < least:
             raise ValueError(f"max_ms is {self.max_ms}: at least {least} is accepted, twice onset_ms + padding_ms")
 
-    def listen_from(self, end: int) -> int:
+    def resume_from(self, end: int) -> int:
         """First sample that is needed to go on after a segment that ended before sample `end`."""
-        return listen_from(max(0, end - _frames(self.onset_ms) * FRAME))  # voiced frames may reach across a cut
+        return warm_up_start(max(0, end - _frames(self.onset_ms) * FRAME))  # voiced frames may reach across a cut
 
 
 def _frames(ms: int) -> int:
@@ -99,11 +99,11 @@ def _frames(ms: int) -> int:
 
 
 class Segmenter:
-    """Cuts one stream of mono s16le sound at 16 kHz into segments of speech.
+    """Cuts one stream of mono s16le audio at 16 kHz into segments of speech.
 
-    To continue where another one stopped: `start` and `continues` are the `end` and `continues` of the last segment,
-    and `before` is the sound before `start`: from `parameters.listen_from(start)` on or earlier, or all that there is
-    without a gap.
+    To go on where another one stopped: `start` and `continues` are `end` and `continues` of the last segment, and
+    `before` is the audio before `start`: from `parameters.resume_from(start)` or earlier, or all that there is without
+    a gap.
     """
 
     def __init__(
@@ -120,112 +120,112 @@ class Segmenter:
         self._padding = _frames(parameters.padding_ms) * FRAME
         self._hangover = _frames(parameters.hangover_ms) * FRAME
         self._max = parameters.max_ms // FRAME_MS * FRAME
-        self._marks: deque[_Mark] = deque()  # those that are still to be met, while too little was heard
-        self._listen(start - len(_whole(before)) // WIDTH, start)
-        self._voiced += self._hearing.feed(before)
-        self._begin(start, continues)
+        self._requests: deque[_CutRequest] = deque()  # those not reached yet, because no frame there is decided
+        self._start_stretch(start - len(_whole(before)) // WIDTH, start)
+        self._voiced += self._classifier.feed(before)
+        self._reset(start, continues)
 
     @property
-    def heard(self) -> int:
-        """The sample that is expected next."""
-        return self._heard
+    def position(self) -> int:
+        """The next sample that is expected."""
+        return self._position
 
     @property
     def floor(self) -> int:
         """First sample that the next segment may contain."""
         if self._open:
             return self._start
-        return max(self._start, min(self._at, self._heard) - self._run * FRAME - self._padding)
+        return max(self._start, min(self._at, self._position) - self._run * FRAME - self._padding)
 
     @property
-    def speaking(self) -> bool:
+    def is_open(self) -> bool:
         """Whether a segment is open."""
         return self._open
 
     @property
-    def speech(self) -> Speech | None:
-        """The open segment, once somebody has spoken in it."""
-        if not self._open or self._spoken is None:
+    def open_segment(self) -> OpenSegment | None:
+        """The open segment, once there is speech in it."""
+        if not self._open or self._voiced_start is None:
             return None
-        return Speech(self._start, self._spoken, self._voiced_end, self._heard)
+        return OpenSegment(self._start, self._voiced_start, self._voiced_end, self._position)
 
-    def sound(self, speech: Speech) -> bytes:
-        """The samples of what is open, a copy."""
-        return self._pcm(speech.start, speech.end)
+    def pcm(self, segment: OpenSegment) -> bytes:
+        """The samples of the open segment, a copy."""
+        return self._pcm(segment.start, segment.end)
 
     def feed(self, pcm: bytes) -> list[Segment]:
         """Take the next samples, any number; returns the segments that ended. Raises ValueError for half a sample."""
-        self._sound.append(_whole(pcm))
-        self._heard += len(pcm) // WIDTH
-        self._voiced += self._hearing.feed(pcm)
+        self._chunks.append(_whole(pcm))
+        self._position += len(pcm) // WIDTH
+        self._voiced += self._classifier.feed(pcm)
         segments = self._decide()
-        self._forget()
+        self._trim()
         return segments
 
     def cut(self, at: int) -> list[Segment]:
-        """End what is open here, unless a voiced frame ended after sample `at`; returns the segments that ended.
+        """End the open segment here, unless a voiced frame ended after sample `at`; returns the segments that ended.
 
-        `at`: how far had been heard when the cut was asked for. Raises ValueError for a sample that is still to come.
+        `at`: the position when the cut was requested. Raises ValueError for a sample that is still to come.
         """
-        if at > self._heard:
-            raise ValueError(f"cannot cut at sample {at}: sound up to {self._heard} has been heard")
-        if self._marks and self._marks[-1].place == self._heard:  # of several in one place the latest says all
-            at = max(at, self._marks.pop().at)
-        self._marks.append(_Mark(self._heard, at))
-        segments = self._cut_early() if self._hearing.cold else self._decide()
-        self._forget()
+        if at > self._position:
+            raise ValueError(f"cannot cut at sample {at}: only audio before {self._position} is known")
+        if self._requests and self._requests[-1].place == self._position:  # the latest of several in one place decides
+            at = max(at, self._requests.pop().at)
+        self._requests.append(_CutRequest(self._position, at))
+        segments = self._cut_cold() if self._classifier.cold else self._decide()
+        self._trim()
         return segments
 
     def finish(self) -> list[Segment]:
-        """End of the stream: returns what is still open, and what is left of a frame with the frame before it."""
-        self._voiced += self._hearing.finish()
+        """End of the stream: returns what is still open; an incomplete last frame is as voiced as the one before it."""
+        self._voiced += self._classifier.finish()
         segments = self._decide()
         while self._open:
-            segments += self._close(self._heard)
-            segments += self._decide()  # what comes after the end of a segment is decided again, now as ever
+            segments += self._close(self._position)
+            segments += self._decide()  # frames after the end of a segment are always decided again
         return segments
 
     def skip(self, to: int) -> list[Segment]:
-        """The sound up to sample `to` will never come: return what is open and go on from there, knowing nothing.
+        """The audio up to sample `to` will never come: return what is open and start anew there.
 
-        Raises ValueError when sound from `to` on has been heard already.
+        Raises ValueError if audio from `to` on is known already.
         """
-        if to < self._heard:
-            raise ValueError(f"cannot skip to sample {to}: sound up to {self._heard} has been heard")
-        if to == self._heard:
+        if to < self._position:
+            raise ValueError(f"cannot skip to sample {to}: audio before {self._position} is known already")
+        if to == self._position:
             return []
         segments = self.finish()
-        self._listen(to, to)
-        self._begin(to, continues=False)
+        self._start_stretch(to, to)
+        self._reset(to, continues=False)
         return segments
 
-    def _listen(self, origin: int, start: int) -> None:
-        """A stretch of sound begins at sample `origin`; what may be in segments, at `start`."""
-        self._hearing = Hearing(self._new_detector, origin)
-        self._voiced: list[bool] = []  # whether they are, frames from `_first` on
+    def _start_stretch(self, origin: int, start: int) -> None:
+        """A stretch of audio without a gap starts at sample `origin`; segments may start at `start`."""
+        self._classifier = FrameClassifier(self._new_detector, origin)
+        self._voiced: list[bool] = []  # the classified frames, from number `_first` on
         self._first = first_frame(origin)
-        self._sound: deque[bytes] = deque()  # as it came, because to collect it in one place is to move it often
-        self._origin = self._heard = start  # where that begins and ends
+        self._chunks: deque[bytes] = deque()  # as received: to join them each time would copy them often
+        self._origin = self._position = start  # where they start and end
 
-    def _begin(self, at: int, continues: bool) -> None:
+    def _reset(self, at: int, continues: bool) -> None:
         """Start anew at sample `at`."""
         keep = max(at, self._origin)
-        self._sound, self._origin = deque([self._pcm(keep, self._heard)]), keep
+        self._chunks, self._origin = deque([self._pcm(keep, self._position)]), keep
         self._at = first_frame(at) * FRAME  # the frame to decide next
-        self._start = at  # of the open segment; otherwise the least that the next one may have
+        self._start = at  # of the open segment; otherwise the earliest start of the next one
         self._open = self._continues = continues
-        self._spoken: int | None = None  # where the first voiced frames in a row that suffice for an onset begin
+        self._voiced_start: int | None = None  # of the first run of voiced frames that is long enough for an onset
         self._voiced_end = at  # end of the last voiced frame
-        self._run = 0  # voiced frames in a row, from here on
+        self._run = 0  # length of the current run of voiced frames
 
     def _decide(self) -> list[Segment]:
-        """Decide every frame that can be judged."""
+        """Decide every frame that is classified."""
         segments: list[Segment] = []
         while True:
-            if self._marks and self._marks[0].place < self._at + FRAME:  # met before all of the next frame was there
-                mark = self._marks.popleft()
-                if self._open and self._voiced_end <= mark.at:
-                    segments += self._close(mark.place)
+            if self._requests and self._requests[0].place < self._at + FRAME:  # it lies before the end of this frame
+                request = self._requests.popleft()
+                if self._open and self._voiced_end <= request.at:
+                    segments += self._close(request.place)
             elif (at := self._at // FRAME - self._first) < len(self._voiced):
                 if ended := self._decide_frame(self._voiced[at]):
                     segments += ended
@@ -239,8 +239,8 @@ class Segmenter:
         else:
             self._run += 1
             self._voiced_end = end
-            if self._spoken is None:
-                self._hear_voice()
+            if self._voiced_start is None:
+                self._detect_onset()
         if self._open:
             if end - self._voiced_end >= self._hangover:
                 return self._close(end)
@@ -248,74 +248,74 @@ class Segmenter:
                 return self._end(self._quietest(), continues=True)
         return None
 
-    def _cut_early(self) -> list[Segment]:
-        """A mark before enough was heard to judge by: what it cuts is guessed, and what follows begins anew.
+    def _cut_cold(self) -> list[Segment]:
+        """A cut during the cold start of a classifier: decide by its guess, then start anew.
 
-        There the mark is met again once there is enough.
+        The frames after the cut are classified later, and the request is then met again.
         """
-        at, continues, marks = self._start, self._continues, list(self._marks)
-        self._voiced = self._hearing.guess()
+        at, continues, requests = self._start, self._continues, list(self._requests)
+        self._voiced = self._classifier.guess()
         segments = self._decide()
         self._voiced = []
         if segments:
             at, continues = segments[-1].end, segments[-1].continues
-        self._begin(at, continues)
-        self._marks = deque(mark for mark in marks if mark.place >= at)
+        self._reset(at, continues)
+        self._requests = deque(request for request in requests if request.place >= at)
         return segments
 
-    def _hear_voice(self) -> None:
-        """The last frame may have been the one that suffices for an onset."""
+    def _detect_onset(self) -> None:
+        """Open a segment if the last frame makes the run of voiced frames long enough."""
         run, at = self._run, self._at // FRAME - self._first
         if self._continues and self._at - run * FRAME == self._start:  # the run may reach across the cut
             while run < min(self._onset, at) and self._voiced[at - run - 1]:
                 run += 1
         if run >= self._onset:
-            self._start, self._open, self._spoken = self.floor, True, self._at - run * FRAME
+            self._start, self._open, self._voiced_start = self.floor, True, self._at - run * FRAME
 
     def _close(self, limit: int) -> list[Segment]:
         silent = self._voiced_end < self._at
         return self._end(min(self._voiced_end + self._padding, limit) if silent else limit, continues=False)
 
     def _end(self, end: int, continues: bool) -> list[Segment]:
-        """The open segment ends at `end`; what comes after that is decided again."""
-        if self._spoken is None:
+        """The open segment ends at `end`; the frames after that are decided again."""
+        if self._voiced_start is None:
             self._open = False
             return []
-        if self._spoken >= end:  # nothing but the silence that a cut left before the words
+        if self._voiced_start >= end:  # only the silence between a cut and the next speech
             self._start = end
             return []
         segment = Segment(self._start, end, self._pcm(self._start, end), continues)
-        self._begin(end, continues)
+        self._reset(end, continues)
         return [segment]
 
     def _quietest(self) -> int:
         """End of the quietest frame, the latest of equals, in the last part of the open segment."""
         frames = min(SEARCH_MS // FRAME_MS, self._max // FRAME // 2)
-        sound = np.frombuffer(self._pcm(self._at - frames * FRAME, self._at), "<i2").astype(np.int64)
-        energy = np.square(sound).reshape(frames, FRAME).sum(axis=1)
+        pcm = np.frombuffer(self._pcm(self._at - frames * FRAME, self._at), "<i2").astype(np.int64)
+        energy = np.square(pcm).reshape(frames, FRAME).sum(axis=1)
         smooth = np.convolve(energy, np.ones(SMOOTHING, np.int64), "valid")
         after = int(np.argmin(smooth[::-1])) + SMOOTHING // 2  # frames that follow the quietest
         return self._at - after * FRAME
 
     def _pcm(self, start: int, end: int) -> bytes:
-        sound = b"".join(self._sound)
-        if len(self._sound) > 1:
-            self._sound = deque([sound])
-        return sound[(start - self._origin) * WIDTH : (end - self._origin) * WIDTH]
+        pcm = b"".join(self._chunks)
+        if len(self._chunks) > 1:
+            self._chunks = deque([pcm])
+        return pcm[(start - self._origin) * WIDTH : (end - self._origin) * WIDTH]
 
-    def _forget(self) -> None:
-        """Drop what can be in no segment any more."""
+    def _trim(self) -> None:
+        """Drop what no later segment can contain."""
         floor = self.floor
-        while self._sound and (after := self._origin + len(self._sound[0]) // WIDTH) <= floor:
-            self._sound.popleft()
+        while self._chunks and (after := self._origin + len(self._chunks[0]) // WIDTH) <= floor:
+            self._chunks.popleft()
             self._origin = after
         spare = floor // FRAME - self._onset - self._first
-        if spare > _MANY:
+        if spare > _TRIM_FRAMES:
             del self._voiced[:spare]
             self._first += spare
 
 
 def _whole(pcm: bytes) -> bytes:
     if len(pcm) % WIDTH:
-        raise ValueError(f"{len(pcm)} bytes of sound: whole samples of {WIDTH} bytes are accepted")
+        raise ValueError(f"{len(pcm)} bytes of audio: whole samples of {WIDTH} bytes are accepted")
     return pcm

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from unicodedata import category
 
 from contract import Partial
-from processors.vad.core import Speech
+from processors.vad.core import OpenSegment
 
 _ENDS = frozenset(".!?。！？…")  # noqa: RUF001 - these are meant
 _QUOTES = frozenset("\"'")
@@ -50,7 +50,7 @@ class Endpointing:
         if known is None or (partial.index, partial.end) >= (known.index, known.end):
             self._partial = partial
 
-    def ends(self, index: int, speech: Speech) -> bool:
+    def ends(self, index: int, speech: OpenSegment) -> bool:
         """Whether utterance `index`, which is open, should end now; says so once for each pause."""
         pause = index, speech.voiced_end
         if pause == self._decided or speech.end - speech.voiced_end < self._enough(index, speech):
@@ -58,7 +58,7 @@ class Endpointing:
         self._decided = pause
         return True
 
-    def _enough(self, index: int, speech: Speech) -> int:
+    def _enough(self, index: int, speech: OpenSegment) -> int:
         """Samples of silence that suffice."""
         known = self._partial
         if known is None or known.index != index or known.end < speech.voiced_end:

@@ -13,7 +13,7 @@ from bus.feed import Feed, StoredAudio, Work
 from contract import ContractError, Message, Opened, Partial, Progress, Segmented, Snapshot, Speaking, Utterance
 from processors.vad.abandoned import Heard, end_when_abandoned, ensure_closed
 from processors.vad.checkpointed import Checkpointed, Counted
-from processors.vad.core import Segment, Speech
+from processors.vad.core import OpenSegment, Segment
 from processors.vad.endpointing import Endpointing
 from processors.vad.settings import Settings
 from processors.vad.telling import Telling
@@ -83,8 +83,8 @@ class Segmentation(Checkpointed):
         if self._reassembler.expected - self._progress_at >= _PROGRESS_SAMPLES:
             self._tell()
             self._forget()
-        if self._segmenter.speaking:
-            self._speak(self._segmenter.speech)
+        if self._segmenter.is_open:
+            self._speak(self._segmenter.open_segment)
 
     def _on_cut(self, segments: Sequence[Segment]) -> None:
         self._open += len(segments)
@@ -95,11 +95,11 @@ class Segmentation(Checkpointed):
 
     def _tell(self) -> None:
         assert self._segmenter is not None  # noqa: S101 - callers have one
-        self._progress_at = self._segmenter.heard
+        self._progress_at = self._segmenter.position
         self._feed.publish(
             Progress(
                 job=self._job,
-                heard=self._segmenter.heard,
+                heard=self._segmenter.position,
                 floor=self._segmenter.floor,
                 segments=self._index,
                 start=self._published_start,
@@ -116,7 +116,7 @@ class Segmentation(Checkpointed):
             index=self._open,
             start=speech.start,
             end=speech.end,
-            pcm=self._segmenter.sound(speech),
+            pcm=self._segmenter.pcm(speech),
             options=self._options,
         ).encode()
 
@@ -127,10 +127,10 @@ class Segmentation(Checkpointed):
             self._look_for_the_end()
 
     @property
-    def _speech(self) -> Speech | None:
-        return None if self._segmenter is None else self._segmenter.speech
+    def _speech(self) -> OpenSegment | None:
+        return None if self._segmenter is None else self._segmenter.open_segment
 
-    def _speak(self, speech: Speech | None) -> None:
+    def _speak(self, speech: OpenSegment | None) -> None:
         """Tell what is open, to whom it may concern."""
         for first in self._telling.due(self._open, speech):
             assert speech is not None  # noqa: S101 - else nothing is due

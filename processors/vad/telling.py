@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contract import RATE
-from processors.vad.core import Speech
+from processors.vad.core import OpenSegment
 
 FIRST = RATE * 400 // 1000
 """Sound from the first voiced frame on with which a first hypothesis is worth its while."""
@@ -28,7 +28,7 @@ class Telling:
         self._next = 0  # the sample with which it is time again
         self._pause = -1  # start of the pause that was told last
 
-    def due(self, index: int, speech: Speech | None) -> list[bool]:
+    def due(self, index: int, speech: OpenSegment | None) -> list[bool]:
         """What is to be told now of what is open, utterance `index`: for each message whether it is the first.
 
         What is not the first asks for a hypothesis.
@@ -37,7 +37,7 @@ class Telling:
             return []
         told = []
         if index > self._index:
-            self._index, self._next, self._pause = index, speech.spoken + FIRST, -1
+            self._index, self._next, self._pause = index, speech.voiced_start + FIRST, -1
             told.append(True)
         pausing = self._pauses and speech.end - speech.voiced_end >= PAUSE and speech.voiced_end != self._pause
         if self._again and (pausing or speech.end >= self._next):

@@ -8,9 +8,8 @@ import pytest
 from audio import decode
 from bench.timeline import FIGURES, STAGES, Endpointing, Timeline, percentiles
 from contract import WIDTH, Utterance
+from processors.vad.classifier import FRAME, webrtc_detector
 from processors.vad.core import Parameters, Segmenter
-from processors.vad.hearing import FRAME
-from processors.vad.webrtc import detector
 from tools.system import ROOT
 
 WAY = Timeline(spoken=10.0, decided=10.6, heard=10.601, cut=10.603, written=10.713, told=10.715, inference=0.1)
@@ -43,19 +42,19 @@ def test_only_what_hangover_ended_is_measured(found: Utterance, samples: int, ex
 @pytest.mark.parametrize("hangover_ms", [450, 600])
 def test_the_segmenter_decides_with_the_very_frame_that_is_said_to_decide(padding_ms: int, hangover_ms: int) -> None:
     endpointing = Endpointing(padding_ms=padding_ms, hangover_ms=hangover_ms)
-    segmenter = Segmenter(partial(detector, 2), Parameters(padding_ms=padding_ms, hangover_ms=hangover_ms))
+    segmenter = Segmenter(partial(webrtc_detector, 2), Parameters(padding_ms=padding_ms, hangover_ms=hangover_ms))
     pcm = b"".join(decode(ROOT / "samples" / "standup.flac"))
     decided = []
     for at in range(0, len(pcm), FRAME * WIDTH):
         found = segmenter.feed(pcm[at : at + FRAME * WIDTH])
-        decided += [(utterance(segment.end), segmenter.heard) for segment in found]
+        decided += [(utterance(segment.end), segmenter.position) for segment in found]
     assert len(decided) >= 10
     assert [endpointing.decision(ended) for ended, _ in decided] == [heard for _, heard in decided]
     assert all(endpointing.applies(ended, len(pcm) // WIDTH) for ended, _ in decided)
 
 
 def test_what_the_end_of_the_sound_closed_is_not_measured() -> None:
-    segmenter = Segmenter(partial(detector, 2), Parameters())
+    segmenter = Segmenter(partial(webrtc_detector, 2), Parameters())
     sentence_end = 30_209  # of the first sentence in the sample
     pcm = b"".join(decode(ROOT / "samples" / "standup.flac"))[: (sentence_end + 4_000) * WIDTH]
     assert segmenter.feed(pcm) == []

@@ -9,8 +9,8 @@ from functools import partial
 import numpy as np
 
 from audio import RATE
+from processors.vad.classifier import webrtc_detector
 from processors.vad.core import Parameters, Segment, Segmenter
-from processors.vad.webrtc import detector
 from tests.processors.stt.sounds import SAMPLES, noisy, sound
 
 SPOKEN = ("standup", "meeting", "korean", "quiet", "noisy", "monologue")
@@ -57,7 +57,7 @@ HARDSHIPS: dict[str, Callable[[bytes], bytes]] = {
 
 def segments_with_speech(name: str, hardship: str) -> list[Segment]:
     """What the segmenter, with its usual settings, makes of a sample, where at least a third of a sentence is in it."""
-    segmenter = Segmenter(partial(detector, 2), Parameters())
+    segmenter = Segmenter(partial(webrtc_detector, 2), Parameters())
     said = json.loads((SAMPLES / f"{name}.json").read_text("utf-8"))["sentences"]
     cut = segmenter.feed(HARDSHIPS[hardship](sound(name))) + segmenter.finish()
     return [

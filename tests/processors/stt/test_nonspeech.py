@@ -12,8 +12,8 @@ from contract import SpeechOptions
 from processors.stt.engine import Engine
 from processors.stt.guards import has_speech
 from processors.stt.speech import SpeechDetector
+from processors.vad.classifier import webrtc_detector
 from processors.vad.core import Parameters, Segmenter
-from processors.vad.webrtc import detector
 from tests.processors.stt.nonspeech import made, names
 
 MICRO = Path(__file__).parents[3] / "models/whisper-micro"
@@ -22,7 +22,7 @@ MICRO = Path(__file__).parents[3] / "models/whisper-micro"
 @cache
 def segments(name: str, variant: int = 0) -> tuple[bytes, ...]:
     """What the segmenter, with its usual settings, takes for speech."""
-    segmenter = Segmenter(partial(detector, 2), Parameters())
+    segmenter = Segmenter(partial(webrtc_detector, 2), Parameters())
     return tuple(segment.pcm for segment in segmenter.feed(made(name, variant)) + segmenter.finish())
 
 

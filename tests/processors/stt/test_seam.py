@@ -12,8 +12,8 @@ import pytest
 
 from contract import SpeechOptions
 from processors.stt.engine import Engine
+from processors.vad.classifier import webrtc_detector
 from processors.vad.core import Parameters, Segment, Segmenter
-from processors.vad.webrtc import detector
 from tests.processors.stt.sounds import SAMPLES, sound
 
 MICRO = Path(__file__).parents[3] / "models/whisper-micro"
@@ -27,7 +27,7 @@ def words(text: str) -> list[str]:
 
 @pytest.fixture(scope="module")
 def cuts() -> list[Segment]:
-    segmenter = Segmenter(partial(detector, 2), Parameters(max_ms=LONGEST_MS))
+    segmenter = Segmenter(partial(webrtc_detector, 2), Parameters(max_ms=LONGEST_MS))
     return segmenter.feed(sound("monologue")) + segmenter.finish()
 
 

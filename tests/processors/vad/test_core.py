@@ -8,18 +8,26 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from processors.vad.core import Parameters, Segment, Segmenter, Speech
-from processors.vad.hearing import COLD_START, FRAME, WARM_UP, Detector
-from tests.processors.vad.tape import Marks, Stretch, Tape, assert_anyone_can_take_over, frames, levels, play
+from processors.vad.classifier import COLD_START, FRAME, WARM_UP, Detector
+from processors.vad.core import OpenSegment, Parameters, Segment, Segmenter
+from tests.processors.vad.stretches import (
+    CutRequests,
+    Stretch,
+    Stretches,
+    assert_anyone_can_take_over,
+    feed_all,
+    frames,
+    levels,
+)
 
 SMALL = Parameters(onset_ms=90, padding_ms=60, hangover_ms=150, max_ms=600)  # 3, 2, 5 and 20 frames
 
 
 @pytest.fixture(autouse=True, scope="module")
 def short_spans() -> Iterator[None]:
-    """So that the sound that hypothesis makes up has many."""
+    """Generated audio then has many spans."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("processors.vad.hearing.SPAN", WARM_UP + 10)
+        patch.setattr("processors.vad.classifier.SPAN", WARM_UP + 10)
         yield
 
 
@@ -31,34 +39,34 @@ def loudness(frame: bytes) -> int:
 
 
 def simple() -> Detector:
-    """Whatever is not faint is voiced."""
+    """Every frame that is not faint is voiced."""
     return lambda frame: loudness(frame) >= 5
 
 
-class Moody:
-    """Certain of loud and of faint sound; what it says of the rest depends on every sample that it ever heard."""
+class Stateful:
+    """Certain of loud and of faint frames; its other answers depend on every sample so far."""
 
     def __init__(self) -> None:
-        self.mood = 0
+        self.state = 0
 
     def __call__(self, frame: bytes) -> bool:
-        self.mood = zlib.crc32(frame, self.mood)
-        return loudness(frame) + self.mood % 7 >= 9
+        self.state = zlib.crc32(frame, self.state)
+        return loudness(frame) + self.state % 7 >= 9
 
 
-def startled() -> Detector:
-    """What is new to it, it takes for speech, as webrtcvad does."""
-    heard: set[bytes] = set()
+def fooled_by_novelty() -> Detector:
+    """Takes any new sound for speech, as webrtcvad does."""
+    known: set[bytes] = set()
 
     def detect(frame: bytes) -> bool:
-        new = frame not in heard
-        heard.add(frame)
+        new = frame not in known
+        known.add(frame)
         return new or loudness(frame) >= 9
 
     return detect
 
 
-# ---- what hypothesis makes up
+# ---- generated audio
 
 Runs = list[tuple[int, int]]
 
@@ -69,30 +77,30 @@ runs_of_frames = st.lists(run_of_frames, max_size=10) | st.lists(run_of_frames, 
 recordings = st.lists(st.tuples(st.integers(1, 5_000), runs.filter(bool)), min_size=1, max_size=3)
 
 
-def tape_of(recordings: list[tuple[int, Runs]]) -> Tape:
-    """Stretches of sound that differ in length, with gaps of a given length between them."""
-    tape: Tape = []
+def stretches_of(recordings: list[tuple[int, Runs]]) -> Stretches:
+    """Stretches of different lengths, with gaps of a given length between them."""
+    stretches: Stretches = []
     for gap, runs in recordings:
-        tape.append(Stretch(tape[-1].end + gap if tape else 0, levels(*runs)))
-    return tape
+        stretches.append(Stretch(stretches[-1].end + gap if stretches else 0, levels(*runs)))
+    return stretches
 
 
-tapes = recordings.map(tape_of)
+all_stretches = recordings.map(stretches_of)
 
 steps_and_delays = st.tuples(st.integers(0, 6_000), st.just(0) | st.integers(0, 6_000))
 
 
-def marks_of(steps: list[tuple[int, int]]) -> Marks:
-    """Marks of which each is met so many samples after the one before, and was asked for so many samples earlier."""
+def requests_of(steps: list[tuple[int, int]]) -> CutRequests:
+    """Requests that lie so many samples after the one before, and were made so many samples earlier."""
     return [
         (place, max(0, place - delay))
         for (_, delay), place in zip(steps, accumulate(step for step, _ in steps), strict=True)
     ]
 
 
-marks = st.lists(steps_and_delays, max_size=8).map(marks_of) | st.lists(steps_and_delays, min_size=30, max_size=60).map(
-    marks_of
-)
+cut_requests = st.lists(steps_and_delays, max_size=8).map(requests_of) | st.lists(
+    steps_and_delays, min_size=30, max_size=60
+).map(requests_of)
 
 
 @st.composite
@@ -106,7 +114,7 @@ thorough = settings(deadline=None, max_examples=60)
 
 
 def segment(sound: bytes, parameters: Parameters = SMALL) -> list[Segment]:
-    return play(Segmenter(simple, parameters), [Stretch(0, sound)])
+    return feed_all(Segmenter(simple, parameters), [Stretch(0, sound)])
 
 
 def spans(sound: bytes, parameters: Parameters = SMALL) -> list[tuple[float, float, bool]]:
@@ -114,63 +122,73 @@ def spans(sound: bytes, parameters: Parameters = SMALL) -> list[tuple[float, flo
     return [(found.start / FRAME, found.end / FRAME, found.continues) for found in segment(sound, parameters)]
 
 
-# ---- what holds for any sound
+# ---- properties of any audio
 
 
 @thorough
-@given(tapes, parameters(), st.lists(st.integers(1, 3_000), min_size=1, max_size=5), marks)
-def test_how_sound_is_cut_into_chunks_changes_nothing(
-    tape: Tape, parameters: Parameters, chunks: list[int], marks: Marks
+@given(all_stretches, parameters(), st.lists(st.integers(1, 3_000), min_size=1, max_size=5), cut_requests)
+def test_the_size_of_chunks_changes_nothing(
+    stretches: Stretches, parameters: Parameters, chunks: list[int], requests: CutRequests
 ) -> None:
-    whole = play(Segmenter(Moody, parameters), tape, marks=marks)
-    assert play(Segmenter(Moody, parameters), tape, tuple(chunks), marks) == whole
+    whole = feed_all(Segmenter(Stateful, parameters), stretches, requests=requests)
+    assert feed_all(Segmenter(Stateful, parameters), stretches, tuple(chunks), requests) == whole
 
 
 @thorough
-@given(tapes, parameters(), marks)
-def test_anyone_can_take_over_after_any_segment(tape: Tape, parameters: Parameters, marks: Marks) -> None:
-    assert_anyone_can_take_over(Moody, parameters, tape, marks)
+@given(all_stretches, parameters(), cut_requests)
+def test_anyone_can_take_over_after_any_segment(
+    stretches: Stretches, parameters: Parameters, requests: CutRequests
+) -> None:
+    assert_anyone_can_take_over(Stateful, parameters, stretches, requests)
 
 
 @thorough
-@given(tapes, parameters(), marks)
-def test_a_mark_that_is_there_several_times_says_no_more(tape: Tape, parameters: Parameters, marks: Marks) -> None:
-    """Also among earlier requests, which were under way for longer."""
+@given(all_stretches, parameters(), cut_requests)
+def test_repeated_cut_requests_change_nothing(
+    stretches: Stretches, parameters: Parameters, requests: CutRequests
+) -> None:
+    """Also between requests that were made earlier and took longer to arrive."""
     repeated = [
-        again for place, at in marks for again in ((place, at // 2), (place, at), (place, at), (place, at // 3))
+        again for place, at in requests for again in ((place, at // 2), (place, at), (place, at), (place, at // 3))
     ]
-    found = play(Segmenter(Moody, parameters), tape, marks=repeated)
-    assert found == play(Segmenter(Moody, parameters), tape, marks=marks)
+    found = feed_all(Segmenter(Stateful, parameters), stretches, requests=repeated)
+    assert found == feed_all(Segmenter(Stateful, parameters), stretches, requests=requests)
 
 
 @thorough
-@given(tapes, parameters(), marks)
-def test_segments_are_ordered_and_carry_exactly_their_sound(tape: Tape, parameters: Parameters, marks: Marks) -> None:
-    found = play(Segmenter(Moody, parameters), tape, marks=marks)
+@given(all_stretches, parameters(), cut_requests)
+def test_segments_are_ordered_and_carry_exactly_their_audio(
+    stretches: Stretches, parameters: Parameters, requests: CutRequests
+) -> None:
+    found = feed_all(Segmenter(Stateful, parameters), stretches, requests=requests)
     assert all(earlier.end <= later.start for earlier, later in pairwise(found))
     for one in found:
         assert 0 < one.end - one.start <= parameters.max_ms * 16
-        (stretch,) = (stretch for stretch in tape if stretch.start <= one.start and one.end <= stretch.end)
-        assert one.pcm == stretch.sound(one.start, one.end)
+        (stretch,) = (stretch for stretch in stretches if stretch.start <= one.start and one.end <= stretch.end)
+        assert one.pcm == stretch.pcm_of(one.start, one.end)
 
 
 @thorough
-@given(tapes, parameters())
-def test_floor_and_heard_only_rise_and_no_later_segment_starts_below_floor(tape: Tape, parameters: Parameters) -> None:
-    segmenter, floor, heard = Segmenter(Moody, parameters), 0, 0
-    for stretch in tape:
+@given(all_stretches, parameters())
+def test_floor_and_position_only_rise_and_no_later_segment_starts_below_floor(
+    stretches: Stretches, parameters: Parameters
+) -> None:
+    segmenter, floor, position = Segmenter(Stateful, parameters), 0, 0
+    for stretch in stretches:
         found = segmenter.skip(stretch.start)
         for start in range(stretch.start, stretch.end, 700):
-            found += segmenter.feed(stretch.sound(start, min(start + 700, stretch.end)))
+            found += segmenter.feed(stretch.pcm_of(start, min(start + 700, stretch.end)))
             assert all(one.start >= floor for one in found)
-            assert floor <= segmenter.floor <= segmenter.heard
-            assert segmenter.heard == min(start + 700, stretch.end) > heard
-            floor, heard, found = segmenter.floor, segmenter.heard, []
+            assert floor <= segmenter.floor <= segmenter.position
+            assert segmenter.position == min(start + 700, stretch.end) > position
+            floor, position, found = segmenter.floor, segmenter.position, []
 
 
 @thorough
 @given(runs_of_frames, parameters())
-def test_all_speech_is_in_segments_with_no_more_padding_than_asked_for(runs: Runs, parameters: Parameters) -> None:
+def test_all_speech_is_in_segments_and_padding_is_never_longer_than_configured(
+    runs: Runs, parameters: Parameters
+) -> None:
     sound = frames(*runs)
     found = segment(sound, parameters)
     detect, (onset, padding) = simple(), ((ms + 15) // 30 for ms in (parameters.onset_ms, parameters.padding_ms))
@@ -190,11 +208,11 @@ def test_all_speech_is_in_segments_with_no_more_padding_than_asked_for(runs: Run
 
 @thorough
 @given(runs)
-def test_every_frame_is_heard_once_and_again_only_to_begin_and_to_warm_up(runs: Runs) -> None:
+def test_frames_are_classified_once_and_repeated_only_for_cold_starts_and_warm_ups(runs: Runs) -> None:
     sound, calls = levels(*runs), 0
 
     def counting() -> Detector:
-        detect = Moody()
+        detect = Stateful()
 
         def count(frame: bytes) -> bool:
             nonlocal calls
@@ -203,7 +221,7 @@ def test_every_frame_is_heard_once_and_again_only_to_begin_and_to_warm_up(runs: 
 
         return count
 
-    play(Segmenter(counting, SMALL), [Stretch(0, sound)])
+    feed_all(Segmenter(counting, SMALL), [Stretch(0, sound)])
     whole = len(sound) // (2 * FRAME)
     assert calls == whole + min(COLD_START, whole) + sum(at % (WARM_UP + 10) >= 10 for at in range(whole))
 
@@ -216,13 +234,13 @@ def test_silence_takes_no_memory() -> None:
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak < 10 * len(second)
-    assert segmenter.heard == 600 * 33 * FRAME
+    assert segmenter.position == 600 * 33 * FRAME
 
 
 # ---- onset, padding, hangover
 
 
-def test_enough_voiced_frames_in_a_row_open_a_segment_that_has_padding_on_both_sides() -> None:
+def test_enough_voiced_frames_in_a_row_open_a_segment_with_padding_on_both_sides() -> None:
     assert spans(frames((0, 10), (9, 3), (0, 10))) == [(8, 15, False)]
     assert spans(frames((0, 10), (9, 2), (0, 1), (9, 2), (0, 10))) == []
 
@@ -232,7 +250,7 @@ def test_a_pause_shorter_than_the_hangover_does_not_end_a_segment() -> None:
     assert spans(frames((0, 10), (9, 3), (0, 5), (9, 3), (0, 10))) == [(8, 15, False), (16, 23, False)]
 
 
-def test_padding_never_reaches_into_the_segment_before_nor_past_what_was_heard() -> None:
+def test_padding_reaches_neither_into_the_segment_before_nor_past_the_end() -> None:
     wide = Parameters(onset_ms=90, padding_ms=300, hangover_ms=150, max_ms=1_200)
     assert spans(frames((0, 2), (9, 3), (0, 5), (9, 3), (0, 10)), wide) == [(0, 10, False), (10, 18, False)]
 
@@ -242,28 +260,30 @@ def test_voiced_frames_before_an_end_do_not_count_for_the_next_onset() -> None:
     assert cut(frames((0, 10), (9, 7), (0, 20)), (14, 14)) == [(8, 14, False), (14, 19, False)]
 
 
-def test_a_segment_is_known_as_soon_as_its_hangover_is_over() -> None:
+def test_a_segment_is_returned_as_soon_as_its_hangover_is_over() -> None:
     segmenter = Segmenter(simple, SMALL)
     assert segmenter.feed(frames((0, 30), (9, 2))) == []
-    assert not segmenter.speaking
+    assert not segmenter.is_open
     assert segmenter.feed(frames((9, 1), (0, 4))) == []
-    assert segmenter.speaking
+    assert segmenter.is_open
     assert segmenter.floor == 28 * FRAME
     assert [one.end for one in segmenter.feed(frames((0, 1)))] == [35 * FRAME]
-    assert not segmenter.speaking
+    assert not segmenter.is_open
 
 
-def test_a_detector_without_a_past_first_hears_what_it_is_to_decide() -> None:
-    segmenter = Segmenter(startled, SMALL)
+def test_a_cold_detector_is_first_fed_the_frames_that_it_will_classify() -> None:
+    segmenter = Segmenter(fooled_by_novelty, SMALL)
     noise = frames(*((1 + at % 7, 1) for at in range(COLD_START)))
     assert segmenter.feed(noise + frames((9, 3), (1, 5)))[0].start == (COLD_START - 2) * FRAME
-    assert Segmenter(startled, SMALL).feed(noise) == Segmenter(startled, SMALL, start=7).skip(700) == []
+    assert (
+        Segmenter(fooled_by_novelty, SMALL).feed(noise) == Segmenter(fooled_by_novelty, SMALL, start=7).skip(700) == []
+    )
 
 
 # ---- the longest segment
 
 
-def test_a_long_segment_is_cut_where_it_is_quietest_and_goes_on_without_a_hole() -> None:
+def test_a_long_segment_is_cut_where_it_is_quietest_and_goes_on_without_a_gap() -> None:
     sound = frames((0, 4), (9, 12), (6, 3), (9, 20), (0, 10))
     assert spans(sound)[0] == (2, 18, True)
     assert [one.start for one in segment(sound)[1:]] == [one.end for one in segment(sound)[:-1]]
@@ -314,7 +334,7 @@ def test_speech_that_ends_soon_after_a_cut_is_kept() -> None:
 
 
 @pytest.mark.parametrize("padding_ms", [0, 60])
-def test_speech_up_to_the_end_includes_what_is_left_of_a_frame(padding_ms: int) -> None:
+def test_speech_up_to_the_end_includes_the_last_incomplete_frame(padding_ms: int) -> None:
     (found,) = segment(frames((9, 4)) + levels((9, 100)), Parameters(90, padding_ms, 150, 600))
     assert (found.start, found.end, len(found.pcm)) == (0, 4 * FRAME + 100, 2 * (4 * FRAME + 100))
 
@@ -327,36 +347,38 @@ def test_sound_without_speech_ends_without_a_segment() -> None:
     assert spans(b"") == spans(levels((9, 100))) == spans(frames((0, 50), (9, 2)) + levels((9, 100))) == []
 
 
-def test_a_gap_ends_what_is_open_and_frames_lie_as_if_there_was_none() -> None:
+def test_a_gap_ends_the_open_segment_and_does_not_move_the_frames() -> None:
     segmenter = Segmenter(simple, SMALL)
     assert segmenter.feed(frames((0, 3), (9, 4)) + levels((9, 70))) == []
     assert [(one.start, one.end) for one in segmenter.skip(9_999)] == [(FRAME, 7 * FRAME + 70)]
-    assert (segmenter.heard, segmenter.floor, segmenter.speaking) == (9_999, 9_999, False)
+    assert (segmenter.position, segmenter.floor, segmenter.is_open) == (9_999, 9_999, False)
     (found,) = segmenter.feed(frames((0, 1), (9, 3), (0, 17)))
-    assert (found.start, found.end) == (9_999, 27 * FRAME)  # the voice is heard in frames 21 to 24
+    assert (found.start, found.end) == (9_999, 27 * FRAME)  # frames 21 to 24 are voiced
 
 
-def test_a_gap_of_no_length_is_none() -> None:
+def test_a_gap_of_no_length_is_ignored() -> None:
     segmenter = Segmenter(simple, SMALL)
     segmenter.feed(frames((9, 20)))
     assert segmenter.skip(20 * FRAME) == []
-    assert segmenter.speaking
+    assert segmenter.is_open
 
 
-# ---- marks
+# ---- cut requests
 
 
-def cut(sound: bytes, *marks: tuple[float, float], parameters: Parameters = SMALL) -> list[tuple[float, float, bool]]:
-    """Segments in frames, as are the marks."""
-    asked = [(round(place * FRAME), round(at * FRAME)) for place, at in marks]
-    found = assert_anyone_can_take_over(simple, parameters, [Stretch(0, sound)], asked)
+def cut(
+    sound: bytes, *requests: tuple[float, float], parameters: Parameters = SMALL
+) -> list[tuple[float, float, bool]]:
+    """Segments, in frames, as are the requests."""
+    in_samples = [(round(place * FRAME), round(at * FRAME)) for place, at in requests]
+    found = assert_anyone_can_take_over(simple, parameters, [Stretch(0, sound)], in_samples)
     return [(one.start / FRAME, one.end / FRAME, one.continues) for one in found]
 
 
 SPOKEN = frames((0, 10), (9, 6), (0, 20), (9, 4), (0, 10))
 
 
-def test_a_cut_where_all_was_heard_ends_what_is_open_at_once_and_hearing_goes_on() -> None:
+def test_a_cut_ends_the_open_segment_at_once_and_later_speech_opens_another() -> None:
     assert cut(SPOKEN) == [(8, 18, False), (34, 42, False)]
     assert cut(SPOKEN, (14, 14)) == [(8, 14, False), (34, 42, False)]
     assert cut(SPOKEN, (17, 17)) == [(8, 17, False), (34, 42, False)]  # in the padding
@@ -364,20 +386,20 @@ def test_a_cut_where_all_was_heard_ends_what_is_open_at_once_and_hearing_goes_on
     segmenter = Segmenter(simple, SMALL)
     assert segmenter.feed(SPOKEN[: 2 * 19 * FRAME]) == []
     assert [one.end for one in segmenter.cut(19 * FRAME)] == [18 * FRAME]
-    assert not segmenter.speaking
+    assert not segmenter.is_open
 
 
-def test_a_cut_in_speech_begins_a_segment_for_who_goes_on_speaking() -> None:
+def test_a_cut_in_speech_opens_another_segment_if_speech_goes_on() -> None:
     assert cut(frames((0, 10), (9, 10), (0, 10)), (14, 14)) == [(8, 14, False), (14, 22, False)]
 
 
-def test_a_cut_in_the_middle_of_a_frame_takes_what_was_heard_of_it() -> None:
+def test_a_cut_in_the_middle_of_a_frame_keeps_the_first_part_of_it() -> None:
     assert cut(SPOKEN, (14.5, 14.5)) == [(8, 14.5, False), (34, 42, False)]
     assert cut(SPOKEN, (17.5, 17.5)) == [(8, 17.5, False), (34, 42, False)]
     assert cut(SPOKEN, (18.5, 18.5)) == [(8, 18, False), (34, 42, False)]
 
 
-def test_a_cut_that_comes_late_ends_what_is_open_only_if_nobody_has_spoken_since() -> None:
+def test_a_late_cut_ends_the_open_segment_only_if_there_was_no_speech_since() -> None:
     pause = frames((0, 10), (9, 6), (0, 3), (9, 3), (0, 20))
     assert cut(pause) == [(8, 24, False)]
     assert cut(pause, (18, 16)) == [(8, 18, False), (18, 24, False)]
@@ -391,7 +413,7 @@ def test_a_cut_where_nothing_is_open_changes_nothing() -> None:
     assert Segmenter(simple, SMALL).cut(0) == []
 
 
-def test_a_cut_right_after_one_of_a_long_segment_drops_its_silence_and_no_speech() -> None:
+def test_a_cut_soon_after_a_long_segment_was_cut_drops_silence_and_no_speech() -> None:
     patient = Parameters(onset_ms=90, padding_ms=60, hangover_ms=540, max_ms=600)
     sound = frames((9, 16), (0, 10), (9, 9), (0, 30))
     assert [start for start, _, _ in cut(sound, parameters=patient)][:2] == [0, 19]
@@ -399,74 +421,74 @@ def test_a_cut_right_after_one_of_a_long_segment_drops_its_silence_and_no_speech
     assert cut(frames((9, 39)), (20, 20)) == [(0, 19, True), (19, 20, False), (20, 39, False)]
 
 
-def test_a_cut_before_enough_was_heard_to_judge_by_takes_speech_and_leaves_noise() -> None:
+def test_a_cut_during_the_cold_start_keeps_speech_and_ignores_noise() -> None:
     segmenter = Segmenter(simple, SMALL)
     segmenter.feed(frames((0, 1), (9, 4)))
     assert [(one.start, one.end) for one in segmenter.cut(5 * FRAME)] == [(0, 5 * FRAME)]
     noise = frames(*((1 + at % 7, 1) for at in range(COLD_START)))
-    segmenter = Segmenter(startled, SMALL)
+    segmenter = Segmenter(fooled_by_novelty, SMALL)
     assert segmenter.cut(0) == segmenter.feed(noise[: 2 * 9 * FRAME]) == segmenter.cut(9 * FRAME) == []
     rest = segmenter.feed(noise[2 * 9 * FRAME :] + frames((9, 3), (1, 5)))
     assert [one.start for one in rest] == [(COLD_START - 2) * FRAME]
 
 
-def test_marks_take_no_memory() -> None:
+def test_cut_requests_take_no_memory() -> None:
     segmenter, second = Segmenter(simple, Parameters()), frames((0, 33))
     tracemalloc.start()
     for _ in range(300):
         for frame in range(33):
             segmenter.feed(second[2 * frame * FRAME : 2 * (frame + 1) * FRAME])
             for _ in range(3):
-                assert segmenter.cut(segmenter.heard) == []
+                assert segmenter.cut(segmenter.position) == []
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak < 10 * len(second)
 
 
-def test_what_is_open_can_be_had_without_ending_it() -> None:
+def test_the_open_segment_can_be_read_without_ending_it() -> None:
     segmenter, sound = Segmenter(simple, SMALL), frames((0, 30), (9, 4), (0, 2)) + levels((0, 70))
-    seen = [segmenter.speech]
+    seen = [segmenter.open_segment]
     for part in (sound, frames((0, 5))):
         segmenter.feed(part)
-        seen.append(segmenter.speech)
-    speech = Speech(28 * FRAME, 30 * FRAME, 34 * FRAME, 36 * FRAME + 70)
+        seen.append(segmenter.open_segment)
+    speech = OpenSegment(28 * FRAME, 30 * FRAME, 34 * FRAME, 36 * FRAME + 70)
     assert seen == [None, speech, None]
 
 
-def test_the_sound_of_what_is_open_is_all_that_was_heard_of_it() -> None:
+def test_the_pcm_of_the_open_segment_is_all_of_its_audio() -> None:
     segmenter, sound = Segmenter(simple, SMALL), frames((0, 30), (9, 4), (0, 2)) + levels((0, 70))
     segmenter.feed(sound)
-    assert segmenter.speech
-    assert segmenter.sound(segmenter.speech) == sound[2 * 28 * FRAME :]
+    assert segmenter.open_segment
+    assert segmenter.pcm(segmenter.open_segment) == sound[2 * 28 * FRAME :]
 
 
-def test_a_continuation_in_which_nobody_has_spoken_yet_is_no_speech() -> None:
+def test_a_continuation_without_speech_so_far_is_not_an_open_segment() -> None:
     segmenter = Segmenter(simple, SMALL)
     assert [one.continues for one in segmenter.feed(frames((0, 4), (9, 14), (0, 4)))] == [True]
-    assert segmenter.speaking
-    assert segmenter.speech is None
+    assert segmenter.is_open
+    assert segmenter.open_segment is None
 
 
 # ---- bad input
 
 
-def test_what_was_heard_cannot_be_skipped() -> None:
+def test_known_audio_cannot_be_skipped() -> None:
     segmenter = Segmenter(simple, SMALL, start=1_000)
-    with pytest.raises(ValueError, match="cannot skip to sample 999: sound up to 1000 has been heard"):
+    with pytest.raises(ValueError, match="cannot skip to sample 999: audio before 1000 is known already"):
         segmenter.skip(999)
 
 
-def test_what_is_still_to_come_cannot_be_cut() -> None:
+def test_audio_that_is_still_to_come_cannot_be_cut() -> None:
     segmenter = Segmenter(simple, SMALL)
     segmenter.feed(frames((0, 2)))
-    with pytest.raises(ValueError, match="cannot cut at sample 961: sound up to 960 has been heard"):
+    with pytest.raises(ValueError, match="cannot cut at sample 961: only audio before 960 is known"):
         segmenter.cut(961)
 
 
 def test_half_samples_are_refused() -> None:
-    with pytest.raises(ValueError, match="3 bytes of sound: whole samples of 2 bytes"):
+    with pytest.raises(ValueError, match="3 bytes of audio: whole samples of 2 bytes"):
         Segmenter(simple, SMALL).feed(b"abc")
-    with pytest.raises(ValueError, match="5 bytes of sound"):
+    with pytest.raises(ValueError, match="5 bytes of audio"):
         Segmenter(simple, SMALL, start=10, before=b"abcde")
 
 
@@ -480,6 +502,6 @@ def test_half_samples_are_refused() -> None:
         ({"onset_ms": 30, "padding_ms": 0, "max_ms": 119}, "max_ms is 119: at least 120 is accepted"),
     ],
 )
-def test_parameters_with_which_nothing_works_are_refused(changes: dict[str, int], message: str) -> None:
+def test_parameters_that_cannot_work_are_refused(changes: dict[str, int], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         Parameters(**changes)

@@ -10,11 +10,11 @@ from bus import Bus
 from bus.feed import Feed
 from contract import Closed, Opened, Utterance
 from contract.audio import AudioFrame, encode_audio
+from processors.vad.classifier import webrtc_detector
 from processors.vad.core import Parameters, Segmenter
 from processors.vad.segmentation import Segmentation
 from processors.vad.settings import Settings
-from processors.vad.webrtc import detector
-from tests.processors.vad.tape import Marks, Stretch, play
+from tests.processors.vad.stretches import CutRequests, Stretch, feed_all
 
 CHUNK = 700
 """Samples in a stored frame, so that cuts fall into the middle of frames of the detector."""
@@ -59,10 +59,10 @@ def spans(found: list[Utterance]) -> list[tuple[int, int, bool]]:
     return [(one.start, one.end, one.continues) for one in found]
 
 
-def alone(pcm: bytes, marks: Marks = ()) -> list[tuple[int, int, bool]]:
+def alone(pcm: bytes, requests: CutRequests = ()) -> list[tuple[int, int, bool]]:
     """What a segmenter without a bus makes of it."""
-    segmenter = Segmenter(partial(detector, 2), Parameters(max_ms=5_000))
-    return [(one.start, one.end, one.continues) for one in play(segmenter, [Stretch(0, pcm)], marks=marks)]
+    segmenter = Segmenter(partial(webrtc_detector, 2), Parameters(max_ms=5_000))
+    return [(one.start, one.end, one.continues) for one in feed_all(segmenter, [Stretch(0, pcm)], requests=requests)]
 
 
 async def test_a_cut_ends_what_is_open_and_the_rest_is_as_it_would_be(bus: Bus, meeting: bytes) -> None:

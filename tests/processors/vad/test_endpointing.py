@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from contract import Partial
-from processors.vad.core import Speech
+from processors.vad.core import OpenSegment
 from processors.vad.endpointing import Endpointing, Hangover, ends_sentence
 
 HANGOVER = Hangover(least=300, usual=600, most=900)
@@ -39,8 +39,8 @@ def test_where_it_goes_on(text: str) -> None:
     assert not ends_sentence(text)
 
 
-def speech(silence: int, voiced_end: int = 10_000) -> Speech:
-    return Speech(1_000, 1_500, voiced_end, voiced_end + silence)
+def speech(silence: int, voiced_end: int = 10_000) -> OpenSegment:
+    return OpenSegment(1_000, 1_500, voiced_end, voiced_end + silence)
 
 
 def partial(text: str, end: int = 10_000, index: int = 3) -> Partial:

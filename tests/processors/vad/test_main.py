@@ -19,17 +19,16 @@ from compose.servers import Server
 from contract import Closed, JobOptions, Message, Opened, Segmented, Utterance, VadOptions
 from contract.audio import decode_audio
 from processors.vad.__main__ import main
+from processors.vad.classifier import FRAME, SPAN, webrtc_detector
 from processors.vad.core import Parameters, Segmenter
-from processors.vad.hearing import FRAME, SPAN
 from processors.vad.segmentation import Segmentation
 from processors.vad.settings import Settings
-from processors.vad.webrtc import detector
 from tests.support import wait_until
 
 
 def calm(pcm: bytes, hangover_ms: int = 600) -> list[tuple[int, int]]:
     """Where segments are when nothing happens to anybody."""
-    segmenter = Segmenter(lambda: detector(2), Parameters(hangover_ms=hangover_ms))
+    segmenter = Segmenter(lambda: webrtc_detector(2), Parameters(hangover_ms=hangover_ms))
     return [(segment.start, segment.end) for segment in [*segmenter.feed(pcm), *segmenter.finish()]]
 
 

@@ -4,24 +4,24 @@ from itertools import pairwise
 
 import pytest
 
-from processors.vad.core import Speech
+from processors.vad.core import OpenSegment
 from processors.vad.telling import FIRST, LEAST, PAUSE, Telling
 
 FRAME = 480
 
 
 def told(
-    speeches: list[Speech | None], *, again: bool = True, pauses: bool = False, index: int = 0
+    speeches: list[OpenSegment | None], *, again: bool = True, pauses: bool = False, index: int = 0
 ) -> list[tuple[int, bool]]:
     """When what is told: the end of what was heard then, and whether it is the first."""
     telling = Telling(again=again, pauses=pauses)
     return [(speech.end, first) for speech in speeches for first in telling.due(index, speech) if speech]
 
 
-def talking(frames: int, spoken: int = 4_800, start: int = 0) -> list[Speech | None]:
-    """Speech without a pause that is open three frames after it began, one state for each frame."""
+def talking(frames: int, spoken: int = 4_800, start: int = 0) -> list[OpenSegment | None]:
+    """OpenSegment without a pause that is open three frames after it began, one state for each frame."""
     ends = (spoken + FRAME * count for count in range(3, frames))
-    return [None, *(Speech(start, spoken, end, end) for end in ends)]
+    return [None, *(OpenSegment(start, spoken, end, end) for end in ends)]
 
 
 def test_speech_is_told_when_it_opens_and_then_ever_more_seldom() -> None:
@@ -45,20 +45,22 @@ def test_nothing_is_told_while_nobody_speaks() -> None:
 
 
 def test_what_was_heard_at_once_is_told_as_open_and_as_grown() -> None:
-    late = Speech(0, 4_800, 30_000, 30_000)
+    late = OpenSegment(0, 4_800, 30_000, 30_000)
     assert told([late, late]) == [(30_000, True), (30_000, False)]
 
 
 @pytest.mark.parametrize("pauses", [True, False])
 def test_a_pause_is_told_once_where_it_matters(pauses: bool) -> None:
-    silence = [Speech(0, 4_800, 19_200, 19_200 + FRAME * count) for count in range(1, 15)]
+    silence = [OpenSegment(0, 4_800, 19_200, 19_200 + FRAME * count) for count in range(1, 15)]
     expected = [(19_200 + PAUSE, False)] if pauses else []
     assert told([*talking(31), *silence], pauses=pauses)[3:] == expected
 
 
 def test_each_pause_is_told_again() -> None:
     speeches = [
-        Speech(0, 4_800, voiced_end, voiced_end + FRAME * count) for voiced_end in (9_600, 14_400) for count in range(9)
+        OpenSegment(0, 4_800, voiced_end, voiced_end + FRAME * count)
+        for voiced_end in (9_600, 14_400)
+        for count in range(9)
     ]
     ends = [end for end, _ in told([*talking(11), *speeches], pauses=True)]
     assert {9_600 + PAUSE, 14_400 + PAUSE} <= set(ends)
@@ -66,5 +68,5 @@ def test_each_pause_is_told_again() -> None:
 
 def test_each_utterance_has_a_first() -> None:
     telling = Telling(again=True, pauses=False)
-    speech = Speech(0, 4_800, 6_240, 6_240)
+    speech = OpenSegment(0, 4_800, 6_240, 6_240)
     assert [telling.due(index, speech) for index in (0, 0, 1, 1, 2)] == [[True], [], [True], [], [True]]
