@@ -1,1 +1,1 @@
-"""Tells a job's owner over HTTP that the job is finished, and what came of it."""
+"""Posts finished jobs to the addresses that their clients named."""

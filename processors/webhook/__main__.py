@@ -1,9 +1,8 @@
-"""Takes each completed job that was created with a `webhook_url`, and posts what came of it there.
+"""Posts each finished job that was created with a `webhook_url` to that address.
 
-At least once: a receiver may get the same job again, with the same `Idempotency-Key`, which is the job's id. With
-WEBHOOK_SECRET set, the header `Stenobus-Signature: sha256=<hex>` is the HMAC-SHA256 of the body as it was sent. Any 2xx
-means that it arrived. Redirects are not followed, and the environment's proxies are not used: whom we connect to is
-whom we have checked (`target.py` beside this file).
+Delivery is at least once: a receiver may get the same job again, with the same `webhook-id`. With WEBHOOK_SECRET set,
+deliveries are signed as the Standard Webhooks specification says. Any 2xx means that the job has arrived. Redirects are
+not followed and the environment's proxies are not used, so that we connect only to addresses that `target.py` checked.
 """
 
 from __future__ import annotations
@@ -12,14 +11,15 @@ import asyncio
 import ssl
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from typing import Annotated
 
 import httpx
 import structlog
-from pydantic import Field, SecretStr
+from pydantic import AfterValidator, Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from bus import Bus, Retry, run, serve
-from contract import Completed, ContractError, Message, Opened, parse_event
+from contract import Completed, ContractError, Message, Opened, Transcript, read_event
 from processors.webhook import core, target
 
 log = structlog.get_logger()
@@ -27,7 +27,13 @@ log = structlog.get_logger()
 AT_ONCE = 16
 
 _STEPS = 3
-"""A delivery connects, sends and waits for an answer. A receiver that does each by the byte is cut off all the same."""
+"""A delivery connects, sends and waits for the answer: it may take as many timeouts, however slowly bytes come."""
+
+
+def _secret(value: SecretStr | None) -> SecretStr | None:
+    if value is not None:
+        core.signing_key(value.get_secret_value())
+    return value
 
 
 class Settings(BaseSettings):
@@ -35,14 +41,18 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="WEBHOOK_")
 
-    secret: SecretStr | None = Field(None, min_length=1, description="Signs what is sent; None: not signed.")
-    allow_private: bool = Field(False, description="Whether hosts of our own network may be called.")
+    secret: Annotated[SecretStr | None, AfterValidator(_secret)] = Field(
+        None,
+        min_length=1,
+        description="Key that signs webhooks: `whsec_` and base64, or any other text; None: they are not signed.",
+    )
+    allow_private: bool = Field(False, description="Whether webhooks may go to addresses that are not public.")
     timeout: float = Field(10.0, gt=0, description="Seconds to connect, to send, and to wait for an answer.")
-    attempts: int = Field(20, ge=1, description="Failures, over some six minutes, after which a receiver is given up.")
+    attempts: int = Field(20, ge=1, description="Failures, over about six minutes, after which a delivery is given up.")
 
 
 class Undelivered(Exception):
-    """The receiver could not be reached, or says that it cannot take it now."""
+    """The receiver cannot be reached, or cannot accept the delivery now."""
 
 
 async def main(bus: Bus, settings: Settings) -> None:
@@ -61,50 +71,45 @@ async def main(bus: Bus, settings: Settings) -> None:
         durable="webhook",
         at_once=AT_ONCE,
         attempts=settings.attempts,
-        failed=lambda _completed, _reason: [],  # the dead letter is all that there is to say
+        failed=lambda _completed, _reason: [],  # the dead letter says it all
     )
 
 
 async def notify(bus: Bus, settings: Settings, tls: ssl.SSLContext, completed: Completed) -> None:
-    """Deliver one job, if somebody wants to be told.
+    """Deliver one job, if it has a `webhook_url`.
 
-    Raises ContractError where another attempt would be of no use, Retry where the receiver asks for time, Undelivered.
+    Raises ContractError if another attempt cannot help, Retry if the receiver says when to try again, else Undelivered.
     """
     opened = await bus.last(Opened, Opened.pattern(completed.job))
     if opened is None or (options := opened.value.options).webhook_url is None:
         return
     url = target.parse(options.webhook_url)
-    body = core.encode(core.payload(options, completed, await _events(bus, completed.job)))
-    answer = await _post(url, body, _headers(completed.job, settings.secret, body), tls, settings)
-    _judge(answer, target.origin(url))
+    body = core.encode(core.job_completed(options, completed, await _events(bus, completed.job)))
+    secret = settings.secret.get_secret_value() if settings.secret else None
+    headers = core.headers(completed.job, body, secret, datetime.now(UTC))
+    answer = await _post(url, body, headers, tls, settings)
+    _check(answer, target.origin(url))
     log.info("webhook delivered", job=completed.job, to=target.origin(url), status=answer.status_code)
 
 
 async def _events(bus: Bus, job: str) -> list[Message]:
-    events = []
-    for raw in await bus.history("EVENTS", f"events.{job}.>"):
-        try:
-            events.append(parse_event(raw.subject, raw.data))
-        except ContractError as exc:
-            log.warning("event cannot be read", subject=raw.subject, seq=raw.seq, reason=str(exc))
-    return [event for event in events if event is not None]
+    stored = await bus.history("EVENTS", f"events.{job}.>")
+    return [event for raw in stored if (event := read_event(raw.subject, raw.data, _unreadable))]
 
 
-def _headers(job: str, secret: SecretStr | None, body: bytes) -> dict[str, str]:
-    headers = {"Content-Type": "application/json", "User-Agent": "stenobus", "Idempotency-Key": job}
-    if secret is not None:
-        headers["Stenobus-Signature"] = core.signature(secret.get_secret_value(), body)
-    return headers
+def _unreadable(subject: str, error: ContractError) -> Message | None:
+    log.warning("event cannot be read", subject=subject, reason=str(error))
+    return Transcript.unreadable(subject, str(error))
 
 
 async def _post(
     url: httpx.URL, body: bytes, headers: dict[str, str], tls: ssl.SSLContext, settings: Settings
 ) -> httpx.Response:
-    """Send to the first address that accepts a connection. The body of the answer is not read."""
+    """Post to the first address that accepts a connection. The body of the answer is not read."""
     try:
         async with asyncio.timeout(_STEPS * settings.timeout):
             addresses = await target.addresses(url, allow_private=settings.allow_private)
-            # A client for each: a pool knows connections by address, and would share one between two names.
+            # A client for each delivery: a pool finds connections by address, so two host names would share one.
             async with httpx.AsyncClient(verify=tls, trust_env=False, timeout=settings.timeout) as client:
                 for address in addresses[:-1]:
                     try:
@@ -112,7 +117,7 @@ async def _post(
                     except (httpx.ConnectError, httpx.ConnectTimeout):
                         continue
                 return await _send(client, url, addresses[-1], body, headers)
-    except (httpx.TransportError, OSError) as exc:  # TimeoutError is one of the latter
+    except (httpx.TransportError, OSError) as exc:  # TimeoutError is an OSError
         raise Undelivered(f"no answer from {target.origin(url)}: {str(exc) or type(exc).__name__}") from exc
 
 
@@ -124,23 +129,24 @@ async def _send(
         url.copy_with(host=address),
         content=body,
         headers=headers | {"Host": url.netloc.decode("ascii")},
-        extensions={"sni_hostname": url.raw_host.decode("ascii")},  # also what the certificate must be for
+        extensions={"sni_hostname": url.raw_host.decode("ascii")},  # the certificate must be for this name
     )
     response = await client.send(request, stream=True)
     await response.aclose()
     return response
 
 
-def _judge(answer: httpx.Response, origin: str) -> None:
+def _check(answer: httpx.Response, origin: str) -> None:
+    """Return if the receiver has accepted the delivery; raises what `notify` does."""
     if answer.is_success:
         return
     status = answer.status_code
-    if not core.may_pass(status):
+    if not core.is_temporary(status):
         hint = ": redirects are not followed" if answer.is_redirect else ""
         raise ContractError(f"{origin} refused the webhook with {status}{hint}")
-    if (seconds := core.wait(answer.headers.get("Retry-After"), datetime.now(UTC))) is not None:
-        log.info("webhook waits as it was asked to", to=origin, status=status, seconds=seconds)
-        raise Retry(seconds)
+    if (wait := core.seconds_to_wait(answer.headers.get("Retry-After"), datetime.now(UTC))) is not None:
+        log.info("receiver asks to wait", to=origin, status=status, seconds=wait)
+        raise Retry(wait)
     raise Undelivered(f"{origin} answered {status}")
 
 

@@ -1,107 +1,128 @@
-"""What a webhook is sent, and what its answer means. Pure: no I/O in this file."""
+"""What a webhook carries, how it is signed, and what the receiver's answer means. Pure: no I/O in this file."""
 
 from __future__ import annotations
 
+import base64
+import binascii
 import hashlib
 import hmac
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from typing import Any
+from typing import Any, Literal
 
-from pydantic_core import to_json
+from standardwebhooks import Webhook
 
-from contract import RATE, Completed, JobOptions, Message, Summary, Transcript
+from contract import Completed, JobOptions, Message, Summary, Transcript, seconds, transcript_text
+from contract.view import Seconds, SegmentView, SummaryView, View
 
 LONGEST_WAIT = 60.0
-"""Seconds; a receiver that asks for more is asked again after this."""
+"""Seconds; a receiver that asks for more is tried again after this time."""
 
 _SHORTEST_WAIT = 1.0
 
-_PASSING = {408, 425, 429}
-"""Request Timeout, Too Early, Too Many Requests: the only 4xx (RFC 9110, 8470, 6585) that say "later", not "no"."""
+_TEMPORARY = {408, 425, 429}
+"""Request Timeout, Too Early, Too Many Requests: the only 4xx (RFC 9110, 8470, 6585) that mean "later", not "no"."""
+
+_KEY_PREFIX = "whsec_"
 
 
-def payload(options: JobOptions, completed: Completed, events: Iterable[Message]) -> dict[str, Any]:
-    """A finished job as clients see it: times in seconds, segments 0 to n - 1.
+class JobCompleted(View):
+    """The body of a webhook: a finished job as clients see it."""
 
-    Each part has the shape that it has in the edge's `final_summary` and in `GET /api/v1/jobs/{id}`.
-    """
-    segments: dict[int, Transcript] = {}
+    type: Literal["job_completed"] = "job_completed"
+    job_id: str
+    metadata: dict[str, Any]
+    duration: Seconds
+    segments: list[SegmentView]
+    transcript: str
+    summary: SummaryView | None
+
+
+def job_completed(options: JobOptions, completed: Completed, events: Iterable[Message]) -> JobCompleted:
+    """What the events of a finished job say; segments 0 to n - 1 are all there, if need be with an `error`."""
+    transcripts: dict[int, Transcript] = {}
     summary: Summary | None = None
     for event in events:
         match event:
             case Transcript(generation=1):
-                segments[event.index] = event
+                transcripts[event.index] = event
             case Summary():
                 summary = event
-    ordered = [segments.get(index) or _unreadable(completed.job, index) for index in range(completed.segments)]
-    texts = (segment.text.strip() for segment in ordered)
-    return {
-        "type": "job_completed",
-        "job_id": completed.job,
-        "metadata": options.metadata,
-        "duration": _seconds(completed.samples),
-        "segments": [_segment(segment) for segment in ordered],
-        "transcript": "\n".join(text for text in texts if text),
-        "summary": summary.model_dump(exclude={"job"}) if summary else None,
+    ordered = [transcripts.get(index) or _missing(completed.job, index) for index in range(completed.segments)]
+    return JobCompleted(
+        job_id=completed.job,
+        metadata=options.metadata,
+        duration=seconds(completed.samples),
+        segments=[SegmentView.of(transcript) for transcript in ordered],
+        transcript=transcript_text(ordered),
+        summary=summary.view if summary else None,
+    )
+
+
+def _missing(job: str, index: int) -> Transcript:
+    return Transcript(job=job, index=index, start=0, end=0, text="", error="its transcript is not on the bus any more")
+
+
+def encode(body: JobCompleted) -> bytes:
+    """JSON in UTF-8; a number in the metadata that JSON cannot express becomes null."""
+    return body.model_dump_json().encode()
+
+
+def signing_key(secret: str) -> bytes:
+    """The key that a secret stands for; raises ValueError.
+
+    `whsec_` and base64 as in the Standard Webhooks specification; of any other text the bytes in UTF-8.
+    """
+    if not secret.startswith(_KEY_PREFIX):
+        return secret.encode()
+    text = secret.removeprefix(_KEY_PREFIX)
+    try:
+        key = base64.b64decode(text + "=" * (-len(text) % 4), validate=True)
+    except binascii.Error:
+        key = b""
+    if not key:
+        raise ValueError(f"{_KEY_PREFIX} is followed by something that is not base64")
+    return key
+
+
+def headers(job: str, body: bytes, secret: str | None, now: datetime) -> dict[str, str]:
+    """The headers of one attempt to deliver a job. What identifies the job is the same in each attempt.
+
+    Source of `webhook-*`: https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md
+    """
+    message_id = f"job_completed_{job}"
+    found = {
+        "Content-Type": "application/json",
+        "User-Agent": "stenobus",
+        "Idempotency-Key": job,
+        "webhook-id": message_id,
+        "webhook-timestamp": str(int(now.timestamp())),
     }
+    if secret is None:
+        return found
+    key = signing_key(secret)
+    found["webhook-signature"] = Webhook(key).sign(message_id, now, body.decode())
+    if not secret.startswith(_KEY_PREFIX):  # the header of earlier versions, which had no other secrets
+        found["Stenobus-Signature"] = "sha256=" + hmac.new(key, body, hashlib.sha256).hexdigest()
+    return found
 
 
-def _segment(transcript: Transcript) -> dict[str, Any]:
-    segment: dict[str, Any] = {
-        "index": transcript.index,
-        "start": _seconds(transcript.start),
-        "end": _seconds(transcript.end),
-        "text": transcript.text,
-        "language": transcript.language,
-        "confidence": round(transcript.confidence, 4),
-        "words": [
-            {
-                "word": word.word,
-                "start": _seconds(word.start),
-                "end": _seconds(word.end),
-                "probability": round(word.probability, 4),
-            }
-            for word in transcript.words
-        ],
-    }
-    return segment | ({"error": transcript.error} if transcript.error else {})
+def is_temporary(status: int) -> bool:
+    """Whether the receiver may accept the same request later."""
+    return status >= 500 or status in _TEMPORARY
 
 
-def _unreadable(job: str, index: int) -> Transcript:
-    return Transcript(job=job, index=index, start=0, end=0, text="", error="its transcript cannot be read")
-
-
-def _seconds(samples: int) -> float:
-    return round(samples / RATE, 3)
-
-
-def encode(body: dict[str, Any]) -> bytes:
-    """JSON in UTF-8; a number in the metadata that JSON does not have becomes null."""
-    return to_json(body, inf_nan_mode="null")
-
-
-def signature(secret: str, body: bytes) -> str:
-    """Value of the header `Stenobus-Signature`: HMAC-SHA256 of the body as sent, under the shared secret."""
-    return "sha256=" + hmac.new(secret.encode(), body, hashlib.sha256).hexdigest()
-
-
-def may_pass(status: int) -> bool:
-    """Whether the same request may be answered otherwise later."""
-    return status >= 500 or status in _PASSING
-
-
-def wait(retry_after: str | None, now: datetime) -> float | None:
-    """Seconds to wait as a header Retry-After asks (RFC 9110, section 10.2.3), within bounds; None: it does not say."""
+def seconds_to_wait(retry_after: str | None, now: datetime) -> float | None:
+    """How long a header Retry-After (RFC 9110, section 10.2.3) asks to wait, within bounds; None: it does not say."""
     if retry_after is None:
         return None
     text = retry_after.strip()
     try:
-        seconds = float(text) if text.isdecimal() else (_date(text) - now).total_seconds()
+        wait = float(text) if text.isdecimal() else (_date(text) - now).total_seconds()
     except ValueError:
         return None
-    return min(max(seconds, _SHORTEST_WAIT), LONGEST_WAIT)
+    return min(max(wait, _SHORTEST_WAIT), LONGEST_WAIT)
 
 
 def _date(text: str) -> datetime:

@@ -1,4 +1,4 @@
-"""A small HTTP server that takes webhooks, answers as it is told to, and remembers what came."""
+"""A small HTTP server that receives webhooks, answers as a test wants, and remembers what it received."""
 
 from __future__ import annotations
 
@@ -32,16 +32,16 @@ class Delivery:
 class Receiver:
     port: int = 0
     answers: list[Response] = field(default_factory=list)
-    """The next answers, in order; after them 204."""
+    """The next answers, in order; 204 after the last one."""
     silent: bool = False
-    """Take it, and never answer."""
+    """Accept requests, and never answer."""
     deliveries: list[Delivery] = field(default_factory=list)
 
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}/hook?token=hidden"
 
-    async def take(self, request: Request) -> Response:
+    async def receive(self, request: Request) -> Response:
         self.deliveries.append(Delivery(dict(request.headers), await request.body()))
         if self.silent:
             await asyncio.Event().wait()
@@ -51,7 +51,7 @@ class Receiver:
 @asynccontextmanager
 async def serving(receiver: Receiver) -> AsyncIterator[Receiver]:
     """Run on 127.0.0.1, on the receiver's port or a free one."""
-    routes = [Route("/hook", receiver.take, methods=["GET", "POST"])]
+    routes = [Route("/hook", receiver.receive, methods=["GET", "POST"])]
     config = uvicorn.Config(Starlette(routes=routes), port=receiver.port, log_config=None, ws="none", lifespan="off")
     runner = uvicorn.Server(config)
     task = asyncio.create_task(runner.serve())

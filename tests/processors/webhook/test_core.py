@@ -2,14 +2,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from standardwebhooks import Webhook, WebhookVerificationError
 
 from contract import ActionItem, Completed, JobOptions, Message, Summary, Transcript, Word, transcript_text
 from contract.view import SegmentView
-from edge.capture.session import Session
 from processors.webhook import core
 
 WORDS = [Word(word=" Good", start=1_601, end=8_005, probability=0.98765)]
@@ -46,61 +46,98 @@ COMPLETED = Completed(job="m1", segments=4, samples=64_000)
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 
 
-def payload(events: Sequence[Message], **options: Any) -> dict[str, Any]:
-    return core.payload(JobOptions(**options), COMPLETED, events)
+def body(events: Sequence[Message], **options: Any) -> dict[str, Any]:
+    made: dict[str, Any] = json.loads(core.encode(core.job_completed(JobOptions(**options), COMPLETED, events)))
+    return made
 
 
-@pytest.mark.parametrize("summary", [[SUMMARY], []])
-def test_each_part_has_the_shape_that_other_clients_see(summary: list[Message]) -> None:
-    events = [TRANSCRIPTS[2], *summary, TRANSCRIPTS[0], TRANSCRIPTS[3], TRANSCRIPTS[1]]
-    session = Session("m1", JobOptions())
-    (final,) = [reply for event in [*events, COMPLETED] for reply in session.on_event(event) if "summary" in reply]
-    assert payload(events, metadata={"room": 7}) == {
-        **final,
+def test_the_body_is_what_clients_see_of_the_job() -> None:
+    events = [TRANSCRIPTS[2], SUMMARY, TRANSCRIPTS[0], TRANSCRIPTS[3], TRANSCRIPTS[1]]
+    assert body(events, metadata={"room": 7}) == {
         "type": "job_completed",
+        "job_id": "m1",
         "metadata": {"room": 7},
         "duration": 4.0,
         "segments": [SegmentView.of(transcript).model_dump() for transcript in TRANSCRIPTS],
+        "transcript": transcript_text(TRANSCRIPTS),
+        "summary": SUMMARY.view.model_dump(),
     }
+    assert body(TRANSCRIPTS)["summary"] is None
 
 
-def test_the_shape_is_that_of_the_store_and_of_a_job() -> None:
-    made = payload([*TRANSCRIPTS, SUMMARY])
-    assert made["transcript"] == transcript_text(TRANSCRIPTS) == "Good morning.\n다음 회의는 금요일입니다."
-    assert made["summary"] == SUMMARY.view.model_dump()
-    assert made["segments"][0]["start"] == 0.1
-    assert made["segments"][1]["error"] == "the model ran out of memory"
-
-
-def test_an_unreadable_transcript_keeps_its_place() -> None:
-    segments = payload([TRANSCRIPTS[0], TRANSCRIPTS[3]])["segments"]
+def test_a_missing_transcript_keeps_its_place() -> None:
+    segments = body([TRANSCRIPTS[0], TRANSCRIPTS[3]])["segments"]
     assert [segment["index"] for segment in segments] == [0, 1, 2, 3]
-    assert [segment.get("error") for segment in segments] == [None, *["its transcript cannot be read"] * 2, None]
+    missing = "its transcript is not on the bus any more"
+    assert [segment.get("error") for segment in segments] == [None, missing, missing, None]
 
 
 def test_later_generations_are_not_part_of_it() -> None:
     better = TRANSCRIPTS[0].model_copy(update={"generation": 2, "text": "Better."})
-    assert payload([*TRANSCRIPTS, better]) == payload(TRANSCRIPTS)
+    assert body([*TRANSCRIPTS, better]) == body(TRANSCRIPTS)
 
 
-def test_json_is_json_whatever_the_metadata() -> None:
-    body = core.encode({"metadata": {"score": float("nan"), "name": "민아"}})
-    assert json.loads(body) == {"metadata": {"score": None, "name": "민아"}}
-    assert "민아".encode() in body
-
-
-def test_the_signature_is_an_hmac_of_the_body() -> None:
-    # RFC 4231, test case 2
-    expected = "sha256=5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843"
-    assert core.signature("Jefe", b"what do ya want for nothing?") == expected
+def test_metadata_is_json_in_utf_8() -> None:
+    options = JobOptions(metadata={"score": float("nan"), "name": "민아"})
+    encoded = core.encode(core.job_completed(options, COMPLETED, []))
+    assert json.loads(encoded)["metadata"] == {"score": None, "name": "민아"}
+    assert "민아".encode() in encoded
 
 
 @pytest.mark.parametrize(
-    ("status", "passes"),
+    ("secret", "key"),
+    [
+        ("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"),
+        ("between us 우리끼리", "between us 우리끼리".encode()),
+    ],
+    ids=["whsec", "plain"],
+)
+def test_a_receiver_can_verify_a_delivery(secret: str, key: str | bytes) -> None:
+    encoded, now = '{"name": "민아"}'.encode(), datetime.now(UTC)
+    receiver = Webhook(key)
+    first, second = (core.headers("m1", encoded, secret, now - age) for age in (timedelta(), timedelta(minutes=4)))
+    assert receiver.verify(encoded, first) == receiver.verify(encoded, second) == {"name": "민아"}
+    assert first["webhook-id"] == second["webhook-id"] == "job_completed_m1"
+    with pytest.raises(WebhookVerificationError, match="No matching signature"):
+        receiver.verify(encoded + b" ", first)
+    with pytest.raises(WebhookVerificationError, match="No matching signature"):
+        receiver.verify(encoded, first | {"webhook-id": "job_completed_m2"})
+    with pytest.raises(WebhookVerificationError, match="too old"):
+        receiver.verify(encoded, core.headers("m1", encoded, secret, now - timedelta(minutes=6)))
+
+
+def test_the_signature_is_that_of_the_specification() -> None:
+    # The example in the reference implementations of the Standard Webhooks specification.
+    signed = Webhook(core.signing_key("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")).sign(
+        "msg_p5jXN8AQM9LWM0D4loKWxJek", datetime.fromtimestamp(1_614_265_330, UTC), '{"test": 2432232314}'
+    )
+    assert signed == "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="
+
+
+def test_a_plain_secret_signs_as_in_earlier_versions_too() -> None:
+    # RFC 4231, test case 2
+    expected = "sha256=5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843"
+    message = b"what do ya want for nothing?"
+    assert core.headers("m1", message, "Jefe", NOW)["Stenobus-Signature"] == expected
+    assert "Stenobus-Signature" not in core.headers("m1", message, "whsec_SmVmZQ==", NOW)
+
+
+def test_without_a_secret_nothing_is_signed() -> None:
+    assert [name for name in core.headers("m1", b"{}", None, NOW) if "signature" in name.lower()] == []
+
+
+@pytest.mark.parametrize("secret", ["whsec_", "whsec_not base64", "whsec_a"])
+def test_a_malformed_key_is_refused(secret: str) -> None:
+    with pytest.raises(ValueError, match="whsec_ is followed by something that is not base64"):
+        core.signing_key(secret)
+
+
+@pytest.mark.parametrize(
+    ("status", "temporary"),
     [(408, True), (425, True), (429, True), (500, True), (503, True), (400, False), (410, False), (302, False)],
 )
-def test_what_may_be_answered_otherwise_later(status: int, passes: bool) -> None:
-    assert core.may_pass(status) is passes
+def test_which_refusals_are_temporary(status: int, temporary: bool) -> None:
+    assert core.is_temporary(status) is temporary
 
 
 @pytest.mark.parametrize(
@@ -123,4 +160,4 @@ def test_what_may_be_answered_otherwise_later(status: int, passes: bool) -> None
     ],
 )
 def test_retry_after(header: str | None, seconds: float | None) -> None:
-    assert core.wait(header, NOW) == seconds
+    assert core.seconds_to_wait(header, NOW) == seconds
