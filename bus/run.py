@@ -50,19 +50,26 @@ class ProcessSettings(BaseSettings):
 
 
 def load(cls: type[S]) -> S:
-    """Settings from the environment; raises StartError that names the variable, its value and what is accepted."""
+    """Settings from the environment; raises StartError that names the variable and says what is accepted.
+
+    It shows the value, too, unless that is a SecretStr.
+    """
     try:
         return cls()
     except ValidationError as exc:
         prefix = cls.model_config.get("env_prefix", "")
-        raise StartError("; ".join(_explain(prefix, error) for error in exc.errors(include_url=False))) from exc
+        secrets = {name for name, field in cls.model_fields.items() if "SecretStr" in str(field.annotation)}
+        errors = exc.errors(include_url=False)
+        # The error of a secret shows its value: it must not become the cause that a traceback prints.
+        raise StartError("; ".join(_explain(prefix, error, secrets) for error in errors)) from None
 
 
-def _explain(prefix: str, error: object) -> str:
+def _explain(prefix: str, error: object, secrets: set[str]) -> str:
     assert isinstance(error, dict)  # noqa: S101 - pydantic's ErrorDetails
     name = ".".join(map(str, error["loc"]))
     variable = name if name.isupper() else (prefix + name).upper()
-    return f"{variable}={error.get('input')!r}: {error['msg']}"
+    value = "" if name in secrets else f"={error.get('input')!r}"
+    return f"{variable}{value}: {error['msg']}"
 
 
 def run(

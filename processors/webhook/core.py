@@ -9,12 +9,11 @@ import hmac
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from typing import Any, Literal
 
 from standardwebhooks import Webhook
 
 from contract import Completed, JobOptions, Message, Summary, Transcript, seconds, transcript_text
-from contract.view import Seconds, SegmentView, SummaryView, View
+from contract.view import SegmentView, WebhookView
 
 LONGEST_WAIT = 60.0
 """Seconds; a receiver that asks for more is tried again after this time."""
@@ -27,19 +26,7 @@ _TEMPORARY = {408, 425, 429}
 _KEY_PREFIX = "whsec_"
 
 
-class JobCompleted(View):
-    """The body of a webhook: a finished job as clients see it."""
-
-    type: Literal["job_completed"] = "job_completed"
-    job_id: str
-    metadata: dict[str, Any]
-    duration: Seconds
-    segments: list[SegmentView]
-    transcript: str
-    summary: SummaryView | None
-
-
-def job_completed(options: JobOptions, completed: Completed, events: Iterable[Message]) -> JobCompleted:
+def job_completed(options: JobOptions, completed: Completed, events: Iterable[Message]) -> WebhookView:
     """What the events of a finished job say; segments 0 to n - 1 are all there, if need be with an `error`."""
     transcripts: dict[int, Transcript] = {}
     summary: Summary | None = None
@@ -50,7 +37,7 @@ def job_completed(options: JobOptions, completed: Completed, events: Iterable[Me
             case Summary():
                 summary = event
     ordered = [transcripts.get(index) or _missing(completed.job, index) for index in range(completed.segments)]
-    return JobCompleted(
+    return WebhookView(
         job_id=completed.job,
         metadata=options.metadata,
         duration=seconds(completed.samples),
@@ -64,7 +51,7 @@ def _missing(job: str, index: int) -> Transcript:
     return Transcript(job=job, index=index, start=0, end=0, text="", error="its transcript is not on the bus any more")
 
 
-def encode(body: JobCompleted) -> bytes:
+def encode(body: WebhookView) -> bytes:
     """JSON in UTF-8; a number in the metadata that JSON cannot express becomes null."""
     return body.model_dump_json().encode()
 
