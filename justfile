@@ -14,7 +14,7 @@ install:
 demo *args: install
     python -m tools.demo {{ args }}
 
-# everything on this machine: --port, --capture-port, --workers, --data, and settings by environment
+# everything on this machine: --port, --workers, --data, and settings by environment
 up *args: install
     python -m compose {{ args }}
 

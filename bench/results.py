@@ -30,7 +30,7 @@ from tools.system import ROOT
 OUT, PLOTS = ROOT / "bench" / "out", ROOT / "bench" / "plots"
 
 PACKAGES = (
-    *("uvloop", "nats-py", "picows", "starlette", "uvicorn", "websockets", "webrtcvad-wheels"),
+    *("uvloop", "nats-py", "starlette", "uvicorn", "websockets", "webrtcvad-wheels"),
     *("faster-whisper", "ctranslate2", "fastapi"),
 )
 
@@ -50,8 +50,8 @@ SECTIONS = (
         "edge",
         "Edge: what a frame costs",
         "bench edge",
-        "Our two listeners beside an edge that waits for each publish, in turn, each with a nats-server of its own and "
-        "no segmenter; then ours with one. An ack is timed from when a client hands a frame to its socket.",
+        "Our edge beside one that waits for each publish, in turn, each with a nats-server of its own and no "
+        "segmenter; then ours with one. An ack is timed from when a client hands a frame to its socket.",
     ),
     Section(
         "sessions",

@@ -186,16 +186,14 @@ async def _stop(stage: Stage) -> None:
     await asyncio.gather(*(stage.children[name].stop(_GRACE) for name in servers & stage.children.keys()))
 
 
-def edge_part(*, capture: bool = False, requires: str = "", record: Path | None = None, **env: str) -> Part:
+def edge_part(*, requires: str = "", record: Path | None = None, **env: str) -> Part:
     """The edge that clients talk to.
 
-    capture: with the second listener, where `ws_url` then points. requires: kinds of workers it waits for. record:
-    where watermarks from SIGUSR1 on are written when it stops, see `bench.recorded`. env: further settings.
+    requires: kinds of workers it waits for. record: where watermarks from SIGUSR1 on are written when it stops, see
+    `bench.recorded`. env: further settings.
     """
     module = ["-m", "edge"] if record is None else ["-m", "bench.recorded", str(record)]
     settings = {"EDGE_PORT": "{port}", "EDGE_REQUIRES": requires, "EDGE_CONNECTIONS": "100000"}
-    if capture:
-        settings["EDGE_CAPTURE_PORT"] = str(free_port())
     return Part("edge", module, settings | env, serves=True)
 
 

@@ -29,10 +29,8 @@ def main() -> int:
     """Run until Ctrl-C or SIGTERM; returns the exit status: 0, or 2 when something cannot start."""
     args = _arguments()
     try:
-        port = _port(args.host, args.port, "--port")
+        port = _port(args.host, args.port)
         edges = {"EDGE_HOST": args.host, "EDGE_PORT": str(port)}
-        if args.capture_port is not None:
-            edges["EDGE_CAPTURE_PORT"] = str(_port(args.host, args.capture_port, "--capture-port", taken=port))
         if args.workers > 1:
             edges["EDGE_REUSE_PORT"] = "1"
         with locked(args.data) as lock:
@@ -89,17 +87,13 @@ async def _system(edges: dict[str, str], workers: int, data: Path, lock: int) ->
     await run([nats, redis], parts, ready=ready, say=say)
 
 
-def _port(host: str, port: int, option: str, *, taken: int = 0) -> int:
-    """Return a port that the edge can listen on: `port`, or a free one for 0; not the one that is `taken`."""
-    if port and port == taken:
-        raise StartError(f"{option} {port} is --port, too; the sockets of captures are there anyway")
+def _port(host: str, port: int) -> int:
+    """Return a port that the edge can listen on: `port`, or a free one for 0."""
     if port and (refusal := refused(host, port)):
-        hint = f"; choose another with {option} (0 takes a free one)" if refusal.errno == errno.EADDRINUSE else ""
+        hint = "; choose another with --port (0 takes a free one)" if refusal.errno == errno.EADDRINUSE else ""
         raise StartError(f"cannot listen on {host} port {port}: {refusal.strerror}{hint}")
     try:
-        while not port or port == taken:
-            port = free_port(host)
-        return port
+        return port or free_port(host)
     except OSError as exc:
         raise StartError(f"cannot listen on {host}: {exc.strerror}") from exc
 
@@ -113,17 +107,11 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
     parser.add_argument("--port", type=_port_number, default=8000, help="0 takes a free one (default: %(default)s)")
     parser.add_argument(
-        "--capture-port",
-        type=_port_number,
-        metavar="PORT",
-        help="a port for captures alone, at less CPU (0: a free one)",
-    )
-    parser.add_argument(
         "--workers",
         type=_workers,
         default=1,
         metavar="N",
-        help="edge processes, on the same ports (default: %(default)s)",
+        help="edge processes, on the same port (default: %(default)s)",
     )
     parser.add_argument("--data", type=Path, default=Path("data"), help="folder of all data (default: ./%(default)s)")
     return parser.parse_args()

@@ -12,8 +12,7 @@ import uvicorn
 from bus import Bus, StartError, run
 from bus.run import load
 from edge.app import application
-from edge.capture.listener import MAX_MESSAGE
-from edge.capture.shortcut import ShortcutProtocol
+from edge.capture.shortcut import MAX_MESSAGE, ShortcutProtocol
 from edge.services import Settings
 from store.jobs import StoreSettings
 
@@ -30,13 +29,9 @@ class _Server(uvicorn.Server):
 
 async def main(bus: Bus, settings: Settings) -> None:
     """Listen until the bus is stopping; clients may come while the bus or the store is still away, and are told so."""
-    listening = _listen(settings.host, settings.port, "EDGE_PORT", reuse=settings.reuse_port)
-    capturing: socket.socket | None = None
-    if settings.capture_port is not None:
-        capturing = _listen(settings.host, settings.capture_port, "EDGE_CAPTURE_PORT", reuse=settings.reuse_port)
-        settings = settings.model_copy(update={"capture_port": capturing.getsockname()[1]})
+    listening = _listen(settings.host, settings.port, reuse=settings.reuse_port)
     config = uvicorn.Config(
-        application(bus, settings, load(StoreSettings), capturing),
+        application(bus, settings, load(StoreSettings)),
         ws=ShortcutProtocol,
         ws_max_size=MAX_MESSAGE,
         ws_per_message_deflate=False,  # speech does not compress; it costs CPU and up to 300 kB a connection
@@ -58,13 +53,13 @@ async def main(bus: Bus, settings: Settings) -> None:
     await serving
 
 
-def _listen(host: str, port: int, variable: str, *, reuse: bool) -> socket.socket:
+def _listen(host: str, port: int, *, reuse: bool) -> socket.socket:
     """Bind a port; with `reuse` together with other processes of the same user, among which the kernel deals out."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         listening = socket.create_server((host, port), family=family, reuse_port=reuse)
     except OSError as exc:
-        raise StartError(f"cannot listen on {host} port {port} (EDGE_HOST, {variable}): {exc.strerror}") from exc
+        raise StartError(f"cannot listen on {host} port {port} (EDGE_HOST, EDGE_PORT): {exc.strerror}") from exc
     except ValueError as exc:
         raise StartError(f"EDGE_REUSE_PORT: this system cannot share a port between processes ({exc})") from exc
     # Inherited by each connection. What the kernel holds for a connection that waits is also what arrives at once when

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -16,7 +15,6 @@ from bus import Bus
 from contract.view import HealthView, ReadyView
 from edge import web
 from edge.capture.asgi import CaptureSocket
-from edge.capture.listener import listening
 from edge.rest import dead, download, erase, events, jobs, listing, replay, sound
 from edge.rest.asyncapi import asyncapi
 from edge.rest.lookup import answer
@@ -43,23 +41,15 @@ async def _job(request: Request) -> Response:
     return await (erase.delete(request) if request.method == "DELETE" else jobs.get(request))
 
 
-def application(
-    bus: Bus, settings: Settings, store: StoreSettings, capture_socket: socket.socket | None = None
-) -> Starlette:
-    """The edge as an ASGI application; its lifespan opens the store and the publisher, not the bus.
-
-    `capture_socket` is bound: captures are served there, too, for as long.
-    """
+def application(bus: Bus, settings: Settings, store: StoreSettings) -> Starlette:
+    """The edge as an ASGI application; its lifespan opens the store and the publisher, not the bus."""
     capture = CaptureSocket()
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
-        async with AsyncExitStack() as stack:
-            app.state.services = shared = await stack.enter_async_context(services(bus, settings, store))
+        async with services(bus, settings, store) as shared, erase.sweeping(shared):
+            app.state.services = shared
             app.state.drawing = asyncio.Semaphore()
-            await stack.enter_async_context(erase.sweeping(shared))
-            if capture_socket is not None:
-                await stack.enter_async_context(listening(shared, capture_socket))
             yield
 
     return Starlette(

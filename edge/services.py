@@ -31,9 +31,8 @@ class Settings(BaseSettings):
 
     host: str = Field("127.0.0.1", description="Address to listen on.")
     port: int = Field(8000, ge=0, le=65_535, description="Port of the page, REST and sockets; 0: a free one.")
-    capture_port: int | None = Field(None, ge=0, le=65_535, description="A port for the capture socket alone.")
     capture_url: str | None = Field(None, description="`wss://host:port` that clients are told, instead of our own.")
-    reuse_port: bool = Field(False, description="Whether other edge processes may listen on the same ports.")
+    reuse_port: bool = Field(False, description="Whether other edge processes may listen on the same port.")
     requires: str = Field(
         "vad,stt,summary", description="Kinds of workers without which the edge is not ready, separated by commas."
     )
@@ -43,13 +42,6 @@ class Settings(BaseSettings):
     idle: float = Field(600.0, gt=0, description="Seconds without a message after which a connection ends.")
     coalesce: int = Field(100, ge=1, description="Captures from which on two frames are read at a time, 30 ms late.")
     connections: int = Field(2_000, ge=1, description="Captures at a time; further ones are asked to come later.")
-
-    @field_validator("capture_port")
-    @classmethod
-    def _another_port(cls, port: int | None, info: ValidationInfo) -> int | None:
-        if port and port == info.data.get("port"):
-            raise ValueError("EDGE_PORT is the same; the capture socket is there anyway")
-        return port
 
     @field_validator("capture_url")
     @classmethod
@@ -64,11 +56,9 @@ class Settings(BaseSettings):
 
     @field_validator("reuse_port")
     @classmethod
-    def _known_ports(cls, reuse: bool, info: ValidationInfo) -> bool:
-        if reuse and 0 in (info.data.get("port"), info.data.get("capture_port")):
-            raise ValueError(
-                "each process would take another port for 0: EDGE_PORT and EDGE_CAPTURE_PORT must be given"
-            )
+    def _known_port(cls, reuse: bool, info: ValidationInfo) -> bool:
+        if reuse and info.data.get("port") == 0:
+            raise ValueError("each process would take another port for 0: EDGE_PORT must be given")
         return reuse
 
 

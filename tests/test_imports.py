@@ -41,14 +41,13 @@ HOME = {
     "ollama": "processors.summary",
     "redis": "store",
     "starlette": "edge",
-    "picows": "edge",
     "typer": "client",
     "rich": "client",
     "sounddevice": "client",
 }
 """The only package that may import a third party."""
 
-ONE_FILE = ({"faster_whisper", "ctranslate2"}, {"ollama"}, {"sounddevice"}, {"picows"}, {"webrtcvad"})
+ONE_FILE = ({"faster_whisper", "ctranslate2"}, {"ollama"}, {"sounddevice"}, {"webrtcvad"})
 """Engines and the like: each group is imported by a single file, so that another engine is another file."""
 
 ONLY_STDLIB = {"compose"}

@@ -1,14 +1,14 @@
 """What a frame of live sound costs the edge, beside the edge that one would write first.
 
 `python -m bench.edge` lets live streams of real speech talk to one contender after the other, in several rounds, each
-with a nats-server of its own: `naive` (Starlette, an awaited publish for each frame), and ours on the uvicorn listener
-and on the picows listener. None of them has a segmenter, so that the same processes stand beside each; `system`, the
-picows listener and a segmenter, comes on top in each round, for what the segmenter and those who feed it cost.
+with a nats-server of its own: `naive` (Starlette, an awaited publish for each frame), and `ours`. Neither has a
+segmenter, so that the same processes stand beside both; `system`, ours and a segmenter, comes on top in each round, for
+what the segmenter and those who feed it cost.
 
 Costs are user and system time of each process, the median of spans of two seconds of a window, divided by the frames
 acked in it. An ack is timed from when the client hands a frame to its socket until the stream has acknowledged that
 frame and all before it; each frame of the seconds behind the window is, so that of those which one ack covers both the
-oldest and the newest count. The last line is one JSON object; `ratio_*` is our edge over the naive one, taken round by
+oldest and the newest count. The last line is one JSON object; `ratio` is our edge over the naive one, taken round by
 round, then the median; `streams_per_core` are live streams for which one core of an edge is enough.
 """
 
@@ -40,7 +40,7 @@ def bench(args: argparse.Namespace) -> dict[str, Any]:
     what = f"{args.streams} live streams, {os.cpu_count()} cores, medians of {args.rounds} rounds of {args.seconds:g} s"
     print(f"us of processor time for a frame of 30 ms: {what}\n")
     print(table(trials))
-    print("\nof naive: edge over that of naive, by rounds; nothing but nats-server and clients ran beside these three")
+    print("\nof naive: edge over that of naive, by rounds; nothing but nats-server and clients ran beside these two")
     print("ack: from a frame handed to the client's socket until the stream has it and all before it, of all frames")
     print(f"one core of a segmenter is enough for {found['vad_streams_per_core']} live streams")
     print(f"other programs kept {found['other_programs_cores']:g} cores busy at most; ", end="")

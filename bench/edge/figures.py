@@ -10,18 +10,17 @@ from typing import Any, Literal
 
 from bench.stt.figures import percentile
 
-Contender = Literal["naive", "starlette", "picows", "system"]
+Contender = Literal["naive", "ours", "system"]
 
-COMPARED: tuple[Contender, ...] = ("naive", "starlette", "picows")
+COMPARED: tuple[Contender, ...] = ("naive", "ours")
 """The same processes stand beside each of these: nats-server, and the clients."""
 
 CONTENDERS: tuple[Contender, ...] = (*COMPARED, "system")
 
 TITLES: dict[Contender, str] = {
     "naive": "naive: await publish",
-    "starlette": "ours, uvicorn listener",
-    "picows": "ours, picows listener",
-    "system": "ours, picows, and a segmenter",
+    "ours": "ours",
+    "system": "ours, and a segmenter",
 }
 
 FRAMES_A_SECOND = 1_000 / 30
@@ -49,9 +48,9 @@ class Trial:
 
 
 def order(number: int) -> list[Contender]:
-    """Who comes when in round `number`: each of the compared is first, second and last of them in turn.
+    """Who comes when in round `number`: each of the compared is first in turn.
 
-    So drift hits all alike. The system comes behind them, so that they are next to each other.
+    So drift hits both alike. The system comes behind them, so that they are next to each other.
     """
     turn = number % len(COMPARED)
     return [*COMPARED[turn:], *COMPARED[:turn], "system"]
@@ -127,16 +126,13 @@ def table(trials: Sequence[Trial]) -> str:
 
 
 def summary(trials: Sequence[Trial]) -> dict[str, Any]:
-    """The figures as one flat object; without a name behind them they are those of the picows listener.
+    """The figures as one flat object; without a name behind them they are ours.
 
     But `vad_*`, which are of the only segmenter there is, that of the system.
     """
-    found: dict[str, Any] = {
-        "ratio_picows": round(ratio(trials, "picows"), 3),
-        "ratio_starlette": round(ratio(trials, "starlette"), 3),
-    }
-    for contender in ("picows", "starlette", "naive", "system"):
-        tail = "" if contender == "picows" else f"_{contender}"
+    found: dict[str, Any] = {"ratio": round(ratio(trials, "ours"), 3)}
+    for contender in ("ours", "naive", "system"):
+        tail = "" if contender == "ours" else f"_{contender}"
         found |= {
             f"streams_per_core{tail}": round(streams_per_core(trials, contender)),
             f"ack_p50_ms{tail}": round(ack_ms(trials, contender, 50), 2),

@@ -9,9 +9,6 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from time import monotonic
-from urllib.parse import urlsplit
-
-import httpx
 
 from bench.acks import read_acks
 from bench.edge.figures import Contender, Trial, busy, order
@@ -31,9 +28,6 @@ _OPENED_A_SECOND = 100
 
 _MEASURED = ("edge", "nats", "vad")
 
-_WITH_CAPTURE: tuple[Contender, ...] = ("picows", "system")
-"""Whose clients talk to the capture listener."""
-
 
 async def measure(streams: int, rounds: int, seconds: float) -> list[Trial]:
     """All contenders, as often as there are rounds. Raises StageFailed, StartError, LoadFailed."""
@@ -52,8 +46,6 @@ async def _trial(contender: Contender, streams: int, seconds: float) -> Trial:
     with tempfile.TemporaryDirectory(prefix="stenobus-edge-") as name:
         record = Path(name) / "acks"
         async with running_stage(Path(name), _parts(contender, record)) as stage:
-            if contender in _WITH_CAPTURE:
-                await _check_listener(stage)
             load = Plan(stage.url, streams, leave=True, ramp=streams / _OPENED_A_SECOND, times=True)
             async with generating(load) as clients:
                 await clients.begin()
@@ -91,8 +83,8 @@ def _parts(contender: Contender, record: Path) -> list[Part]:
     if contender == "naive":
         return [naive_part(record)]
     if contender == "system":
-        return [edge_part(capture=True, requires="vad", record=record), vad_part()]
-    return [edge_part(capture=contender in _WITH_CAPTURE, record=record)]
+        return [edge_part(requires="vad", record=record), vad_part()]
+    return [edge_part(record=record)]
 
 
 async def _read(stage: Stage, seconds: float) -> list[tuple[float, Mapping[str, float]]]:
@@ -103,12 +95,3 @@ async def _read(stage: Stage, seconds: float) -> list[tuple[float, Mapping[str, 
         await asyncio.sleep(seconds / spans)
         readings.append((monotonic(), stage.cpu()))
     return readings
-
-
-async def _check_listener(stage: Stage) -> None:
-    """Raise StageFailed where the edge sends clients to its HTTP port, which would measure the other contender."""
-    async with httpx.AsyncClient(base_url=stage.url, trust_env=False) as http:
-        answer = (await http.post("/api/v1/stream/create")).raise_for_status()
-    ws_url = answer.json()["ws_url"]
-    if urlsplit(ws_url).port == urlsplit(stage.url).port:
-        raise StageFailed(f"the edge has no capture listener of its own: it sends clients to {ws_url}")

@@ -1,7 +1,7 @@
 """What a connection costs the edge in memory: idle ones, and ones whose audio the bus does not take.
 
 `python -m bench.memory` starts one contender after the other, each with servers of its own: `naive` (Starlette, an
-awaited publish for each frame), `inprocess` (a transcription server without a bus), and ours on either listener. Idle
+awaited publish for each frame), `inprocess` (a transcription server without a bus), and ours. Idle
 connections have their job and say nothing. Then they send as fast as they can while stream AUDIO is full, so that every
 buffer between client and bus is as full as it gets: ours stops reading; naive ends them, and inprocess knows no stream.
 The figures are the growth of the process's own resident memory (what it maps from files is left out: how much of that
@@ -23,7 +23,6 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import httpx
 import psutil
@@ -71,16 +70,15 @@ async def measure(connections: int, settle: float, full: float, model: str) -> d
 def _part(contender: Contender, model: str) -> Part:
     if contender == "naive":
         return naive_part()
-    return inprocess_part(model) if contender == "inprocess" else edge_part(capture=contender == "picows")
+    return inprocess_part(model) if contender == "inprocess" else edge_part()
 
 
 async def _hold(contender: Contender, stage: Stage, connections: int, settle: float, full: float) -> Held:
-    listener = contender == "picows"
-    sockets = await open_jobs(stage, connections, own_listener=listener)
+    sockets = await open_jobs(stage, connections)
     try:
         await asyncio.sleep(settle)
         before = own_kilobytes(stage)
-        sockets += await open_jobs(stage, connections, own_listener=listener)
+        sockets += await open_jobs(stage, connections)
         await asyncio.sleep(settle)
         after = own_kilobytes(stage)
         idle = (after - before) / connections
@@ -131,18 +129,13 @@ async def _hear(socket: ClientConnection) -> None:
             pass
 
 
-async def open_jobs(stage: Stage, number: int, *, own_listener: bool = False) -> list[ClientConnection]:
-    """So many connections that have their jobs; own_listener: they must not lead to the port of the requests.
-
-    Raises StageFailed.
-    """
+async def open_jobs(stage: Stage, number: int) -> list[ClientConnection]:
+    """So many connections that have their jobs. Raises StageFailed."""
     sockets = []
     try:
         async with httpx.AsyncClient(base_url=stage.url, trust_env=False) as http:
             for _ in range(number):
                 ws_url = (await http.post("/api/v1/stream/create")).raise_for_status().json()["ws_url"]
-                if (urlsplit(ws_url).port != urlsplit(stage.url).port) != own_listener:
-                    raise StageFailed(f"{stage.url} sends clients to {ws_url}, not to the listener to be measured")
                 socket = await connect(ws_url, proxy=None, max_queue=1)
                 sockets.append(socket)
                 await socket.recv()

@@ -6,13 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-Contender = Literal["naive", "inprocess", "starlette", "picows"]
+Contender = Literal["naive", "inprocess", "ours"]
 
 TITLES: dict[Contender, str] = {
     "naive": "naive: await publish",
     "inprocess": "inprocess: no bus",
-    "starlette": "ours, uvicorn listener",
-    "picows": "ours, picows listener",
+    "ours": "ours",
 }
 """All contenders, and how a person reads them."""
 
@@ -45,10 +44,10 @@ def table(held: Mapping[Contender, Held]) -> str:
 
 
 def summary(held: Mapping[Contender, Held]) -> dict[str, Any]:
-    """The figures as one flat object: those of our uvicorn listener without a suffix."""
+    """The figures as one flat object: ours without a suffix."""
     found: dict[str, Any] = {}
     for contender, one in held.items():
-        suffix = "" if contender == "starlette" else f"_{contender}"
+        suffix = "" if contender == "ours" else f"_{contender}"
         found |= {
             f"idle_kb{suffix}": round(one.idle, 1),
             f"stalled_kb{suffix}": None if one.stalled is None else round(one.stalled, 1),

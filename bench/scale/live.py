@@ -62,7 +62,7 @@ async def _run(streams: int, plan: LivePlan) -> Run:
     with tempfile.TemporaryDirectory(prefix="stenobus-scale-") as name:
         folder = Path(name)
         record = folder / "acks.json"
-        parts = [edge_part(capture=True, requires="vad", record=record), vad_part()]
+        parts = [edge_part(requires="vad", record=record), vad_part()]
         async with running_stage(folder, parts) as stage:
             before = await _warm_up(stage)
             load = Plan(stage.url, streams, leave=True, ramp=plan.ramp, settle=plan.ramp / 5, times=True)

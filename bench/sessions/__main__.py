@@ -2,8 +2,8 @@
 
 `python -m bench.sessions` has so many clients at a time open a job, send a second of sound at once, stop, wait for the
 ack of all of it, leave and come anew. Nobody speaks in it, so that no contender has anything to transcribe. Contenders
-take turns in several rounds: `naive` (see `bench.edge`), `inprocess` (no bus), and ours with its segmenter, on either
-listener. Ours tells an ack half a second to a second late, on purpose: what it covers has then reached the disk. So
+take turns in several rounds: `naive` (see `bench.edge`), `inprocess` (no bus), and ours with its segmenter.
+Ours tells an ack half a second to a second late, on purpose: what it covers has then reached the disk. So
 the rate is that of the clients where the edge is not busy; the cost of a session is the figure to compare. The last
 line is one JSON object.
 """
@@ -69,7 +69,7 @@ def _parts(contender: Contender, model: str) -> list[Part]:
         return [naive_part()]
     if contender == "inprocess":
         return [inprocess_part(model)]
-    return [edge_part(capture=contender == "picows", requires="vad"), vad_part()]
+    return [edge_part(requires="vad"), vad_part()]
 
 
 def bench(args: argparse.Namespace) -> dict[str, Any]:

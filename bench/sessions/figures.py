@@ -10,15 +10,14 @@ from typing import Any, Literal
 from bench.load.report import Report, Window
 from bench.stt.figures import percentile
 
-Contender = Literal["naive", "inprocess", "starlette", "picows"]
+Contender = Literal["naive", "inprocess", "ours"]
 
-CONTENDERS: tuple[Contender, ...] = ("naive", "inprocess", "starlette", "picows")
+CONTENDERS: tuple[Contender, ...] = ("naive", "inprocess", "ours")
 
 TITLES: dict[Contender, str] = {
     "naive": "naive: await publish",
     "inprocess": "in process, no bus",
-    "starlette": "ours, uvicorn listener",
-    "picows": "ours, picows listener",
+    "ours": "ours",
 }
 
 GROUPS = ("edge", "nats", "redis", "vad")
@@ -111,10 +110,10 @@ def _cost(trials: Sequence[Trial], contender: Contender, group: str) -> float | 
 
 
 def summary(trials: Sequence[Trial]) -> dict[str, Any]:
-    """The figures as one flat object; without a name behind them they are those of the picows listener."""
+    """The figures as one flat object; without a name behind them they are ours."""
     found: dict[str, Any] = {}
     for contender in reversed(CONTENDERS):
-        tail = "" if contender == "picows" else f"_{contender}"
+        tail = "" if contender == "ours" else f"_{contender}"
         found[f"sessions_per_s{tail}"] = round(middle(trials, contender, lambda trial: trial.rate), 1)
         for group in GROUPS:
             cost = _cost(trials, contender, group)
@@ -123,7 +122,7 @@ def summary(trials: Sequence[Trial]) -> dict[str, Any]:
         found[f"session_p50_ms{tail}"] = round(duration_ms(trials, contender, 50), 1)
         found[f"session_p99_ms{tail}"] = round(duration_ms(trials, contender, 99), 1)
         if contender != "naive":
-            found[f"ratio{tail or '_picows'}"] = round(ratio(trials, contender), 3)
+            found[f"ratio{tail}"] = round(ratio(trials, contender), 3)
     return found | {
         "other_programs_cores": round(max(trial.neighbours for trial in trials), 2),
         "doubts": doubts(trials),

@@ -74,7 +74,7 @@ async def soak(plan: SoakPlan) -> Soaked:
         folder = Path(name)
         check_room(plan, folder)
         hours = str(KEEP_HOURS)
-        parts = [edge_part(capture=True, requires="vad", BUS_AUDIO_HOURS=hours), vad_part(BUS_AUDIO_HOURS=hours)]
+        parts = [edge_part(requires="vad", BUS_AUDIO_HOURS=hours), vad_part(BUS_AUDIO_HOURS=hours)]
         async with running_stage(folder, parts) as stage:
             load = Plan(stage.url, plan.streams, leave=True, meeting=plan.meeting)
             async with generating(load) as clients:

@@ -20,6 +20,9 @@ from edge.capture.frames import MASKED, TWO_BYTES, whole_frames
 MESSAGES = "stenobus.messages"
 """Extension of the scope; its value is the connection's `ShortcutProtocol`."""
 
+MAX_MESSAGE = 1_048_576
+"""Bytes in one message that are read at all; the session refuses less than that with a better sentence."""
+
 Hear = Callable[[bytes | list[bytes] | str], None]
 
 

@@ -48,10 +48,7 @@ def _origin(url: URL, settings: Settings) -> str:
     """Where the socket of a job is for who created it at `url`."""
     if settings.capture_url is not None:
         return settings.capture_url
-    if url.scheme == "https":  # by way of a proxy: the capture port itself speaks no TLS
-        return f"wss://{url.netloc}"
-    port = url.port if settings.capture_port is None else settings.capture_port
-    return f"ws://{url.replace(port=port).netloc}"
+    return f"{'wss' if url.scheme == 'https' else 'ws'}://{url.netloc}"
 
 
 def _check(options: CreateJob) -> None:

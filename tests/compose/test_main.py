@@ -17,7 +17,6 @@ from pathlib import Path
 import psutil
 import pytest
 
-from compose.ports import free_port
 from tests.support import wait_until
 
 ROOT = Path(__file__).parents[2]
@@ -279,31 +278,22 @@ async def test_a_second_one_on_the_same_data_is_refused(launch: Launch) -> None:
     assert await first.stop() == 0
 
 
-@pytest.mark.parametrize("option", ["--port", "--capture-port"])
-async def test_a_port_in_use_is_refused(launch: Launch, option: str) -> None:
+async def test_a_port_in_use_is_refused(launch: Launch) -> None:
     # Whoever shares it with anybody else does not share it with us.
     with socket.create_server(("127.0.0.1", 0), reuse_port=True) as sock:
         port = sock.getsockname()[1]
-        composed = await launch("--workers", "2", option, str(port))
+        composed = await launch("--workers", "2", "--port", str(port))
         assert await composed.ended() == 2
-    said = f"compose: cannot listen on 127.0.0.1 port {port}: Address already in use; choose another with {option} "
+    said = f"compose: cannot listen on 127.0.0.1 port {port}: Address already in use; choose another with --port "
     assert composed.stderr.read_text().startswith(said)
 
 
-async def test_one_port_for_two_things_is_refused(launch: Launch) -> None:
-    port = str(free_port())
-    composed = await launch("--port", port, "--capture-port", port)
-    assert await composed.ended() == 2
-    assert f"compose: --capture-port {port} is --port, too" in composed.stderr.read_text()
-
-
-async def test_edges_share_their_ports_and_each_has_its_log_and_is_started_again(launch: Launch, here: Path) -> None:
+async def test_edges_share_their_port_and_each_has_its_log_and_is_started_again(launch: Launch, here: Path) -> None:
     plant(here, "edge", "print('an edge')\n" + EDGE)
-    composed = await launch("--workers", "3", "--capture-port", "0")
+    composed = await launch("--workers", "3")
     url = await composed.ready()
     given = json.loads((here / "environment").read_text())
     assert given["EDGE_REUSE_PORT"] == "1"
-    assert given["EDGE_CAPTURE_PORT"] not in ("0", given["EDGE_PORT"])
     assert url.endswith(f":{given['EDGE_PORT']}")
 
     def edges() -> set[int]:
@@ -329,7 +319,7 @@ async def test_one_edge_shares_nothing(launch: Launch, here: Path) -> None:
     composed = await launch()
     await composed.ready()
     given = json.loads((here / "environment").read_text())
-    assert not {"EDGE_REUSE_PORT", "EDGE_CAPTURE_PORT"} & given.keys()
+    assert "EDGE_REUSE_PORT" not in given
     assert await composed.stop() == 0
 
 
@@ -340,7 +330,7 @@ async def test_one_edge_shares_nothing(launch: Launch, here: Path) -> None:
         (["--port", "http"], "'http' is not a port number, 0 to 65535"),
         (["--workers", "0"], "'0' is not a number of edge processes, 1 to 64"),
         (["--workers", "many"], "'many' is not a number of edge processes, 1 to 64"),
-        (["--capture-port", "-1"], "'-1' is not a port number, 0 to 65535"),
+        (["--port", "-1"], "'-1' is not a port number, 0 to 65535"),
         (["--host", "192.0.2.1"], "compose: cannot listen on 192.0.2.1: Cannot assign requested address"),
         (["--data", "stderr"], "compose: cannot keep data in stderr: it is not a folder"),
     ],

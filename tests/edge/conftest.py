@@ -20,9 +20,6 @@ from edge.__main__ import main
 from edge.services import Settings
 from tests.support import wait_until
 
-LISTENERS = ("uvicorn", "picows")
-"""What has the capture socket: the port of all the rest, or one of its own."""
-
 
 @dataclass
 class Edge:
@@ -51,17 +48,13 @@ StartEdge = Callable[..., AbstractAsyncContextManager[Edge]]
 
 
 @asynccontextmanager
-async def running_edge(
-    nats_url: str, listener: str = "uvicorn", *, wait: bool = True, **settings: Any
-) -> AsyncIterator[Edge]:
+async def running_edge(nats_url: str, *, wait: bool = True, **settings: Any) -> AsyncIterator[Edge]:
     """An edge in this process, stopped in good order at the end."""
-    port = capturing = free_port("127.0.0.1")
-    if listener == "picows":
-        settings["capture_port"] = capturing = free_port("127.0.0.1")
+    port = free_port("127.0.0.1")
     bus = Bus(nats_url, name="edge")
     connecting = asyncio.create_task(bus.connect())
     serving = asyncio.create_task(main(bus, Settings(port=port, **settings)))
-    edge = Edge(f"http://127.0.0.1:{port}", bus, f"ws://127.0.0.1:{capturing}")
+    edge = Edge(f"http://127.0.0.1:{port}", bus, f"ws://127.0.0.1:{port}")
 
     async def answers() -> bool:
         try:
@@ -82,16 +75,10 @@ async def running_edge(
 
 
 @pytest.fixture
-def listener(request: pytest.FixtureRequest) -> str:
-    """What has the capture socket; tests of it are made with each of `LISTENERS`."""
-    return str(getattr(request, "param", "uvicorn"))
-
-
-@pytest.fixture
-def start_edge(nats_url: str, redis_url: str, listener: str, monkeypatch: pytest.MonkeyPatch) -> StartEdge:
+def start_edge(nats_url: str, redis_url: str, monkeypatch: pytest.MonkeyPatch) -> StartEdge:
     """Starts an edge with settings, on the servers of the test."""
     monkeypatch.setenv("STORE_URL", redis_url)
-    return partial(running_edge, nats_url, listener)
+    return partial(running_edge, nats_url)
 
 
 @pytest.fixture

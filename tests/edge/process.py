@@ -31,10 +31,9 @@ async def serves(url: str) -> bool:
 
 
 class EdgeProcess:
-    def __init__(self, process: Process, url: str, sockets: str) -> None:
+    def __init__(self, process: Process, url: str) -> None:
         self.process = process
         self.url = url
-        self.sockets = sockets
 
     async def create(self) -> tuple[str, str]:
         """A new job, and the address of its socket."""
@@ -45,12 +44,11 @@ class EdgeProcess:
 
 @asynccontextmanager
 async def edge_process(nats_url: str, redis_url: str, **env: str) -> AsyncIterator[EdgeProcess]:
-    """An edge with a capture port, which serves."""
-    ports = {name: str(free_port("127.0.0.1")) for name in ("EDGE_PORT", "EDGE_CAPTURE_PORT")}
-    env = ports | env
+    """An edge that serves."""
+    env = {"EDGE_PORT": str(free_port("127.0.0.1"))} | env
     process = await spawn(nats_url, redis_url, **env)
     reading = asyncio.create_task(process.communicate())
-    edge = EdgeProcess(process, f"http://127.0.0.1:{env['EDGE_PORT']}", f"ws://127.0.0.1:{env['EDGE_CAPTURE_PORT']}")
+    edge = EdgeProcess(process, f"http://127.0.0.1:{env['EDGE_PORT']}")
     try:
         await wait_until(lambda: serves(edge.url), description="the edge answers")
         yield edge

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 from websockets.frames import Frame, Opcode
 
 HANDSHAKE = (
-    "GET {path} HTTP/1.1\r\nHost: {host}\r\nUpgrade: websocket\r\nConnection: {connection}\r\n"
+    "GET {path} HTTP/1.1\r\nHost: {host}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
     "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
 )
 
@@ -64,24 +64,24 @@ class Raw:
                 return self.told[-1]
 
     async def closed(self, *, answer: bool = True) -> int:
-        """The server's close code; sees the end. `answer`: it was not the answer to ours."""
+        """The server's close code, 1005 where it gave none; sees the end. `answer`: it was not the answer to ours."""
         data = await self.until(Opcode.CLOSE)
         if answer:
             self.send(frame(Opcode.CLOSE, data))
         async with asyncio.timeout(5):
             while await self.reader.read(65_536):
                 pass
-        return int(struct.unpack("!H", data[:2])[0])
+        return int(struct.unpack("!H", data[:2])[0]) if data else 1005
 
 
 @asynccontextmanager
-async def raw(url: str, *, connection: str = "Upgrade", at_once: bytes = b"") -> AsyncIterator[Raw]:
-    """Connected to `url`; `at_once` comes together with the request."""
+async def raw(url: str) -> AsyncIterator[Raw]:
+    """Connected to `url`."""
     parts = urlsplit(url)
     reader, writer = await asyncio.open_connection(parts.hostname, parts.port, limit=2**21)
     try:
-        request = HANDSHAKE.format(path=parts.path, host=parts.netloc, connection=connection)
-        writer.write(request.encode() + at_once)
+        request = HANDSHAKE.format(path=parts.path, host=parts.netloc)
+        writer.write(request.encode())
         head = await reader.readuntil(b"\r\n\r\n")
         assert head.startswith(b"HTTP/1.1 101 "), head
         yield Raw(reader, writer)

@@ -1,4 +1,4 @@
-"""The capture socket over a real connection, at both listeners; the test plays the processors on the bus."""
+"""The capture socket over a real connection; the test plays the processors on the bus."""
 
 from __future__ import annotations
 
@@ -10,10 +10,8 @@ from bus import Bus
 from contract import Completed, Opened, Progress, Segmented, Summary, Word
 from contract.audio import decode_audio
 from tests.edge.capturing import FRAME, closed, final, play_processors, stored
-from tests.edge.conftest import LISTENERS, Client, Edge, client
+from tests.edge.conftest import Client, Edge, client
 from tests.support import wait_until
-
-pytestmark = pytest.mark.parametrize("listener", LISTENERS, indirect=True)
 
 
 @pytest.mark.parametrize("path", ["/api/v1/stream", "/ws"])
@@ -37,6 +35,7 @@ async def test_a_meeting_from_first_frame_to_summary(edge: Edge, worker: Bus, pa
         assert await meeting.until("transcript_segment", 2) == {
             "type": "transcript_segment",
             "index": 0,
+            "segment_number": 1,
             "start": 0.0,
             "end": 0.5,
             "text": "Hello.",

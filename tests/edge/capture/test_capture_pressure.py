@@ -12,10 +12,8 @@ import pytest
 from bus import Bus
 from compose.servers import Server
 from tests.edge.capturing import FRAME, assembled, closed, final, stored
-from tests.edge.conftest import LISTENERS, Edge, client, running_edge
+from tests.edge.conftest import Edge, client, running_edge
 from tests.support import wait_until
-
-pytestmark = pytest.mark.parametrize("listener", LISTENERS, indirect=True)
 
 
 async def test_a_stream_that_refuses_audio_makes_the_client_wait_and_loses_nothing(edge: Edge, worker: Bus) -> None:
@@ -73,12 +71,12 @@ async def test_while_audio_cannot_be_stored_lag_grows_and_new_meetings_are_refus
 
 
 async def test_a_crash_of_the_bus_in_mid_meeting_loses_nothing(
-    nats_server: Server, redis_url: str, listener: str, monkeypatch: pytest.MonkeyPatch
+    nats_server: Server, redis_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("STORE_URL", redis_url)
     noise = random.Random(2)  # noqa: S311
     frames = [noise.randbytes(960) for _ in range(200)]
-    async with running_edge(nats_server.url, listener) as edge:
+    async with running_edge(nats_server.url) as edge:
         job = await edge.create()
         async with client(edge, job) as meeting:
             for frame in frames[:100]:

@@ -10,10 +10,8 @@ from websockets.frames import Opcode
 
 from bus import Bus
 from tests.edge.capturing import FRAME, closed, play_processors
-from tests.edge.conftest import LISTENERS, Edge, StartEdge, client
+from tests.edge.conftest import Edge, StartEdge, client
 from tests.edge.raw import frame, raw
-
-pytestmark = pytest.mark.parametrize("listener", LISTENERS, indirect=True)
 
 
 @pytest.mark.parametrize(

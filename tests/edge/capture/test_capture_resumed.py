@@ -7,16 +7,12 @@ import random
 import re
 import signal
 
-import pytest
-
 from bus import Bus
 from compose.servers import Server
 from contract import Closed
 from tests.edge.capturing import FRAME, assembled, closed, final, stored
-from tests.edge.conftest import LISTENERS, Client, Edge, StartEdge, client
+from tests.edge.conftest import Client, Edge, StartEdge, client
 from tests.support import wait_until
-
-pytestmark = pytest.mark.parametrize("listener", LISTENERS, indirect=True)
 
 
 async def test_a_newer_connection_takes_over_from_an_older_one(edge: Edge, worker: Bus) -> None:

@@ -14,7 +14,7 @@ from edge.capture.coalescing import LONGEST, Coalescing, together
 from edge.capture.session import Session
 from tests.edge.capture.test_connection import Line
 from tests.edge.capturing import FRAME, closed, stored
-from tests.edge.conftest import LISTENERS, StartEdge
+from tests.edge.conftest import StartEdge
 from tests.support import wait_until
 
 
@@ -94,7 +94,6 @@ async def test_packets_that_do_not_tell_how_long_they_are_come_one_by_one() -> N
     assert opus.awaited == [1]
 
 
-@pytest.mark.parametrize("listener", LISTENERS, indirect=True)
 async def test_what_is_read_together_is_stored_together_and_an_odd_frame_is_not_kept(
     start_edge: StartEdge, worker: Bus
 ) -> None:

@@ -1,4 +1,4 @@
-"""The port of the capture socket alone: what RFC 6455 asks of it, and clients that send and read as they like."""
+"""The capture socket as a listener: what RFC 6455 asks of it, and clients that send and read as they like."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import json
 import struct
 from collections.abc import AsyncIterator
 
-import httpx
 import psutil
 import pytest
 import websockets
@@ -17,12 +16,10 @@ from bus import Bus
 from contract import Closed, Transcript
 from contract.audio import decode_audio
 from tests.edge.capturing import FRAME, assembled, closed, stored
-from tests.edge.conftest import Edge, StartEdge
+from tests.edge.conftest import Edge
 from tests.edge.process import EdgeProcess, edge_process, serves, spawn
 from tests.edge.raw import Raw, closing, frame, raw
 from tests.support import wait_until
-
-own_port = pytest.mark.parametrize("listener", ["picows"], indirect=True)
 
 STOP = json.dumps({"command": "stop"}).encode()
 FINALIZE = json.dumps({"command": "finalize"}).encode()
@@ -38,7 +35,6 @@ def binary(data: bytes) -> bytes:
     return frame(Opcode.BINARY, data)
 
 
-@own_port
 async def test_messages_may_come_in_pieces_with_pings_between(edge: Edge, worker: Bus) -> None:
     job = await edge.create()
     url = f"{edge.sockets}/ws/{job}"
@@ -58,7 +54,6 @@ async def test_messages_may_come_in_pieces_with_pings_between(edge: Edge, worker
         assert await stored(worker, job) == FRAME * 2
 
 
-@own_port
 @pytest.mark.parametrize(
     ("frames", "code"),
     [
@@ -89,10 +84,11 @@ async def test_what_breaks_the_protocol_ends_the_connection_and_keeps_what_came_
     assert (await closed(worker, job)).samples == 480
 
 
-async def test_frames_that_come_with_the_request_wait_for_the_job(served: EdgeProcess, worker: Bus) -> None:
+async def test_frames_that_come_at_once_wait_for_the_job(served: EdgeProcess, worker: Bus) -> None:
     job, url = await served.create()
     at_once = binary(FRAME) * 40 + frame(Opcode.TEXT, FINALIZE) + binary(FRAME) * 40 + frame(Opcode.TEXT, STOP)
-    async with raw(url, at_once=at_once) as client:
+    async with raw(url) as client:
+        client.send(at_once)
         assert (await client.until_told("connection_success"))["next_sample"] == 0
         end = await closed(worker, job)
         assert (end.samples, end.reason) == (80 * 480, "stop")
@@ -122,14 +118,13 @@ async def test_what_was_read_before_the_window_was_full_stays_in_order(served: E
     assert {found.start for found in frames if found.cut} == {250 * 480}
 
 
-@own_port
 @pytest.mark.parametrize(
     ("code", "answered", "reason"),
     [
         (1000, 1000, "disconnect"),
         (1001, 1001, "disconnect"),
         (4321, 4321, None),
-        (None, 1000, None),
+        (None, 1005, None),
         (1006, 1002, None),
         (999, 1002, None),
     ],
@@ -151,42 +146,13 @@ async def test_the_closing_handshake_of_a_client_is_answered(
             assert await worker.last_raw(Closed.pattern(job)) is None
 
 
-@own_port
 async def test_a_client_whose_connection_the_server_ends_sees_why_and_the_end(edge: Edge) -> None:
-    async with raw(f"{edge.sockets}/ws/nobody", at_once=binary(FRAME) * 20) as client:
+    async with raw(f"{edge.sockets}/ws/nobody") as client:
+        client.send(binary(FRAME) * 20)
         assert await client.closed() == 4004
         assert client.told == [{"type": "error", "code": "unknown_job", "message": "no job 'nobody': create one first"}]
 
 
-@own_port
-async def test_what_is_no_capture_socket_is_told_so(edge: Edge) -> None:
-    upgrade = {"Upgrade": "websocket", "Connection": "Upgrade"}
-    async with httpx.AsyncClient(base_url=edge.sockets.replace("ws", "http")) as http:
-        for path, headers in (("/", {}), ("/healthz", {}), ("/api/v1/stream/a/b", upgrade), ("/ws/a%2Fb", upgrade)):
-            response = await http.get(path, headers=headers)
-            assert (response.status_code, response.text) == (
-                404,
-                "this port has the capture socket /api/v1/stream/{job_id} and nothing else\n",
-            )
-        response = await http.get("/ws/a")
-        assert (response.status_code, response.text) == (400, "this is the address of a WebSocket\n")
-        response = await http.get("/ws/a", headers=upgrade)
-        assert response.status_code == 400
-        assert "version" in response.text
-        response = await http.post("/api/v1/stream/create", json={})
-        assert response.status_code == 400
-        assert "POST" in response.text
-
-
-@own_port
-@pytest.mark.parametrize("connection", ["keep-alive, Upgrade", "upgrade", "Upgrade , close"])
-async def test_a_request_may_say_more_of_its_connection(edge: Edge, connection: str) -> None:
-    url = f"{edge.sockets}/ws/{await edge.create()}"
-    async with raw(url, connection=connection) as client:
-        await client.until_told("connection_success")
-
-
-@own_port
 async def test_compression_is_not_agreed_on(edge: Edge, worker: Bus) -> None:
     job = await edge.create()
     url = f"{edge.sockets}/ws/{job}"
@@ -203,98 +169,6 @@ def deafen(client: Raw) -> None:
     client.reader._transport.pause_reading()  # type: ignore[attr-defined]
 
 
-def hearing(client: Raw) -> None:
-    client.reader._transport.resume_reading()  # type: ignore[attr-defined]
-
-
-async def test_a_client_that_does_not_read_is_told_all_of_it_later_but_only_its_last_ping_is_answered(
-    served: EdgeProcess, worker: Bus
-) -> None:
-    job, url = await served.create()
-    async with raw(url) as client:
-        await client.until_told("connection_success")
-        deafen(client)
-        for index in range(800):  # long ones that do not fill the buffer alone, with short ones behind them
-            text = f"{index} " + "x" * (100 if index % 2 else 20_000)
-            await worker.create(Transcript(job=job, index=index, start=0, end=1, text=text))
-        memory = psutil.Process(served.process.pid)
-        for number in range(20_000):
-            client.send(frame(Opcode.PING, b"%d" % number))
-        client.send(binary(FRAME), frame(Opcode.TEXT, STOP))
-        assert (await closed(worker, job)).samples == 480, "it is heard all the same"
-        assert memory.memory_info().rss < 400_000_000
-        hearing(client)
-        finals: list[int] = []
-        pings: list[int] = []
-        while len(finals) < 800 or pings[-1:] != [19_999]:
-            kind, data = await client.receive()
-            if kind == Opcode.PONG:
-                pings.append(int(data))
-            elif kind == Opcode.TEXT and (told := json.loads(data))["type"] == "transcript_segment":
-                finals.append(told["index"])
-                assert told["text"].startswith(f"{told['index']} x")
-        assert finals == list(range(800))
-        assert pings == sorted(set(pings))
-        assert len(pings) < 20_000
-
-
-@own_port
-async def test_a_client_that_does_not_read_why_its_connection_ends_is_left(
-    start_edge: StartEdge, worker: Bus, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("edge.capture.capture._LAST_WORDS", 0.2)
-    monkeypatch.setattr("edge.capture.listener._CLOSE_WITHIN", 0.2)
-    async with start_edge() as edge:
-        job = await edge.create()
-        url = f"{edge.sockets}/ws/{job}"
-        async with raw(url) as deaf:
-            await deaf.until_told("connection_success")
-            deafen(deaf)
-            for index in range(100):
-                await worker.create(Transcript(job=job, index=index, start=0, end=1, text="x" * 100_000))
-            async with raw(url) as other:
-                await other.until_told("connection_success")
-                deaf_port = deaf.writer.get_extra_info("sockname")[1]
-                await wait_until(lambda: deaf_port not in peers(edge), description="the server has let go")
-                other.send(binary(FRAME), frame(Opcode.TEXT, STOP))
-                assert (await closed(worker, job)).samples == 480
-
-
-@own_port
-async def test_a_client_that_breaks_the_protocol_and_does_not_read_is_left(
-    start_edge: StartEdge, worker: Bus, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("edge.capture.listener.PING_EVERY", 0.3)
-    async with start_edge(resume_window=0) as edge:
-        job = await edge.create()
-        async with raw(f"{edge.sockets}/ws/{job}") as deaf:
-            await deaf.until_told("connection_success")
-            deafen(deaf)
-            for index in range(100):
-                await worker.create(Transcript(job=job, index=index, start=0, end=1, text="x" * 100_000))
-            deaf.send(binary(FRAME), frame(Opcode.BINARY, FRAME, mask=False))
-            deaf_port = deaf.writer.get_extra_info("sockname")[1]
-            await wait_until(lambda: deaf_port not in peers(edge), description="the server has let go")
-            assert (await closed(worker, job)).samples == 480
-
-
-def peers(edge: Edge) -> set[int]:
-    """The ports of the clients that this process has connections of, at the capture port."""
-    port = int(edge.sockets.rsplit(":", 1)[1])
-    found = psutil.Process().net_connections("tcp")
-    return {one.raddr.port for one in found if one.laddr.port == port and one.raddr}
-
-
-@own_port
-async def test_quiet_connections_are_pinged(start_edge: StartEdge, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("edge.capture.listener.PING_EVERY", 0.05)
-    async with start_edge() as edge, raw(f"{edge.sockets}/ws/{await edge.create()}") as client:
-        for _ in range(3):
-            await client.until(Opcode.PING)
-        client.send(closing(1000))
-        assert await client.closed(answer=False) == 1000
-
-
 async def test_a_process_that_stops_says_so_to_its_clients_and_ends_in_time(served: EdgeProcess, worker: Bus) -> None:
     urls = [(await served.create())[1] for _ in range(3)]
     async with raw(urls[0]) as polite, raw(urls[1]) as mute, raw(urls[2]) as deaf:
@@ -305,29 +179,30 @@ async def test_a_process_that_stops_says_so_to_its_clients_and_ends_in_time(serv
             job = urls[2].rsplit("/", 1)[1]
             await worker.create(Transcript(job=job, index=index, start=0, end=1, text="x" * 100_000))
         served.process.terminate()
-        assert await polite.closed() == 1012
+        assert int.from_bytes((await polite.until(Opcode.CLOSE))[:2]) == 1012
         async with asyncio.timeout(5):
             assert await served.process.wait() == 0
 
 
-async def test_two_processes_share_the_ports_and_both_get_connections(
+async def test_two_processes_share_the_port_and_both_get_connections(
     nats_url: str, redis_url: str, worker: Bus
 ) -> None:
     async with edge_process(nats_url, redis_url, EDGE_REUSE_PORT="1") as first:
-        ports = {"EDGE_PORT": first.url.rsplit(":", 1)[1], "EDGE_CAPTURE_PORT": first.sockets.rsplit(":", 1)[1]}
-        async with edge_process(nats_url, redis_url, EDGE_REUSE_PORT="1", **ports) as second:
+        port = first.url.rsplit(":", 1)[1]
+        async with edge_process(nats_url, redis_url, EDGE_REUSE_PORT="1", EDGE_PORT=port) as second:
 
             def connections(edge: EdgeProcess) -> int:
                 found = psutil.Process(edge.process.pid).net_connections("tcp")
-                port = int(ports["EDGE_CAPTURE_PORT"])
-                return sum(one.laddr.port == port and one.status == psutil.CONN_ESTABLISHED for one in found)
+                return sum(one.laddr.port == int(port) and one.status == psutil.CONN_ESTABLISHED for one in found)
 
-            await wait_until(lambda: listening(second, ports), description="the second one listens, too")
+            await wait_until(lambda: listening(second, int(port)), description="the second one listens, too")
             await wait_until(lambda: all_serve(first.url), description="both have what a capture needs")
             jobs = [await first.create() for _ in range(30)]
-            clients = [raw(url, at_once=binary(FRAME) + frame(Opcode.TEXT, STOP)) for _, url in jobs]
+            clients = [raw(url) for _, url in jobs]
             for client in clients:
-                await (await client.__aenter__()).until_told("connection_success")
+                connected = await client.__aenter__()
+                connected.send(binary(FRAME), frame(Opcode.TEXT, STOP))
+                await connected.until_told("connection_success")
             counts = connections(first), connections(second)
             assert sum(counts) == 30
             assert min(counts) > 0
@@ -335,16 +210,16 @@ async def test_two_processes_share_the_ports_and_both_get_connections(
                 assert (await closed(worker, job)).samples == 480
             for client in clients:
                 await client.__aexit__(None, None, None)
-        alone = await spawn(nats_url, redis_url, LOG_LEVEL="ERROR", **ports)
+        alone = await spawn(nats_url, redis_url, LOG_LEVEL="ERROR", EDGE_PORT=port)
         _, err = await alone.communicate()
         assert alone.returncode == 2, "a port is only shared by those who say so"
         assert b"Address already in use" in err
         assert await serves(first.url)
 
 
-def listening(edge: EdgeProcess, ports: dict[str, str]) -> bool:
+def listening(edge: EdgeProcess, port: int) -> bool:
     found = psutil.Process(edge.process.pid).net_connections("tcp")
-    return {one.laddr.port for one in found if one.status == psutil.CONN_LISTEN} >= set(map(int, ports.values()))
+    return any(one.laddr.port == port and one.status == psutil.CONN_LISTEN for one in found)
 
 
 async def all_serve(url: str) -> bool:
