@@ -9,6 +9,7 @@ from typing import Self
 
 import structlog
 
+from bus.backoff import delay_after
 from bus.claim import Claim, end_audio
 from bus.fast_client import FastClient
 from bus.stream import ACK_TIMEOUT, Bus
@@ -222,8 +223,8 @@ class AudioTrack(Window):
         if self.empty:
             return 0
         quiet = self._clock() - self._quiet_since
-        backoff = min(_TICK * 2**self._refusals, ACK_TIMEOUT)
-        if quiet < (backoff if self.refused else ACK_TIMEOUT) or not self._client.ready:
+        patience = delay_after(1 + self._refusals, _TICK, ACK_TIMEOUT) if self.refused else ACK_TIMEOUT
+        if quiet < patience or not self._client.ready:
             return 0
         self._quiet_since = self._clock()
         again = self.resend()

@@ -16,6 +16,7 @@ own, counted anew.
 from __future__ import annotations
 
 import asyncio
+import random
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -26,6 +27,7 @@ import structlog
 from nats.aio.msg import Msg
 from nats.js.api import AckPolicy, ConsumerConfig
 
+from bus.backoff import delay_after
 from bus.dead import Redriver, replace
 from bus.pull import Gone, Pull
 from bus.stream import Bus
@@ -35,7 +37,7 @@ log = structlog.get_logger()
 M = TypeVar("M", bound=Message)
 
 _MAX_BATCH = 64
-_MAX_BACKOFF = 30.0
+_FIRST_BACKOFF, _LONGEST_BACKOFF = 0.4, 30.0
 _DELIVERIES_PER_ATTEMPT = 3
 """How many times `attempts` deliveries may end without an outcome."""
 
@@ -267,7 +269,7 @@ class _Worker(Generic[M]):
         except Exception as exc:  # one message's failure, whatever it is, is not another's
             tries = msg.metadata.num_delivered
             log.warning("attempt failed", subject=msg.subject, attempt=tries, error=repr(exc), exc_info=True)
-            delay = min(0.2 * 2 ** min(tries, 20), _MAX_BACKOFF)
+            delay = delay_after(tries, _FIRST_BACKOFF, _LONGEST_BACKOFF, random.random())  # noqa: S311
             await delivery.answer(lambda msg: msg.nak(delay))
         finally:
             del self._in_flight[seq]

@@ -22,6 +22,7 @@ from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy, RawStreamMsg
 from nats.micro import add_service
 from nats.micro.service import ServiceConfig
 
+from bus.backoff import delays
 from bus.pull import HEARTBEAT, SLOW_HEARTBEAT, Gone, Pull
 from bus.topology import StreamSettings, set_up
 from contract import ContractError, Message
@@ -139,7 +140,7 @@ class Bus:
 
     async def until_done(self, action: Callable[[], Awaitable[T]], what: str) -> T:
         """Repeat while the bus is away or slow. What cannot get better by waiting is raised."""
-        delay, warned = 0.1, False
+        retry_in, warned = delays(0.1, 2.0), False
         while True:
             try:
                 if self.nc.is_connected:
@@ -152,8 +153,7 @@ class Bus:
                 if not warned:
                     log.warning("bus: " + what + ", trying again", reason=str(exc) or type(exc).__name__)
                     warned = True
-            await asyncio.sleep(delay)
-            delay = min(delay * 2, 2.0)
+            await asyncio.sleep(next(retry_in))
 
     async def publish(self, message: Message) -> int:
         """Store a message and return its sequence; not before it is stored. 0 for a message that no stream keeps."""

@@ -13,6 +13,7 @@ import httpx
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, WebSocketException
 
+from bus.backoff import delay_after
 from chaos.evidence import Ack, Told, clock
 from contract import RATE, WIDTH
 
@@ -78,7 +79,7 @@ class Caller:
         try:
             self.job = await self._persist(self._create)
             self._began = asyncio.get_running_loop().time()
-            pause = _FIRST_PAUSE
+            failures = 0
             while not self.told.finished and not self.told.problems:
                 acked = self._acked
                 code = await self._connect()
@@ -90,8 +91,8 @@ class Caller:
                     await self._persist(self._look)
                 elif code in FINAL:
                     self.told.problems.append(f"was turned away with {code}, {FINAL[code]}: {self._last_error}")
-                pause = _FIRST_PAUSE if self._acked > acked else min(pause * 2, _LONGEST_PAUSE)
-                await asyncio.sleep(pause * self._random.uniform(0.5, 1.5))
+                failures = 1 if self._acked > acked else failures + 1
+                await asyncio.sleep(delay_after(failures, _FIRST_PAUSE, _LONGEST_PAUSE, self._random.random()))
         finally:
             self.sound_over.set()
             for task in self._left:

@@ -12,6 +12,7 @@ from pydantic import Field, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from bus import AudioPublisher, Bus
+from bus.backoff import delays
 from contract import State
 from edge.capture.coalescing import Coalescing
 from edge.capture.holdings import Holdings
@@ -117,7 +118,7 @@ class Services:
         task.add_done_callback(self._background.discard)
 
     async def _advance(self, job: str, state: State) -> None:
-        delay = 0.2
+        retry_in = delays(0.2, 10)
         while True:
             try:
                 await self.store.advance(job, state)
@@ -126,8 +127,7 @@ class Services:
                 return  # its record is written anew when the job is finished
             except StoreError as exc:
                 log.warning("state not noted, trying again", job=job, state=state, reason=str(exc))
-            await asyncio.sleep(delay)
-            delay = min(delay * 2, 10)
+            await asyncio.sleep(next(retry_in))
 
     async def publish_audio(self) -> None:
         """Keep a publisher and the holdings open, from when the bus is connected until this is cancelled."""

@@ -16,6 +16,7 @@ from typing import TypeVar
 import structlog
 
 from bus import Bus, run, serve
+from bus.backoff import delays
 from bus.run import load
 from contract import (
     Closed,
@@ -148,14 +149,13 @@ async def _write(store: JobStore, job: str, meeting: Meeting, samples: int, summ
 
 
 async def _until_stored(action: Callable[[], Awaitable[T]]) -> T:
-    delay = 0.2
+    retry_in = delays(0.2, 5.0)
     while True:
         try:
             return await action()
         except StoreError as exc:
             log.warning("waiting for the store", reason=str(exc))
-        await asyncio.sleep(delay)
-        delay = min(delay * 2, 5.0)
+        await asyncio.sleep(next(retry_in))
 
 
 if __name__ == "__main__":

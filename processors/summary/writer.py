@@ -11,6 +11,7 @@ import structlog
 from pydantic import AfterValidator, AliasChoices, Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from bus.backoff import delays
 from contract import JobOptions, Summary, Transcript, language_of, transcript_text
 from processors.summary import core, extractive, meeting
 from processors.summary.engine import Busy, CutOff, Engine, EngineError, Unreachable, check_host
@@ -93,7 +94,7 @@ class Writer:
         """Ask until there is an answer, with backoff between attempts; raises EngineError when the time is up."""
         settings, clock = self._settings, asyncio.get_running_loop().time
         trouble = f"{self._engine.name} was not done within {settings.deadline:g} s"
-        delay, away_since = _FIRST_DELAY, None
+        retry_in, away_since = delays(_FIRST_DELAY, _LONGEST_DELAY), None
         try:
             async with asyncio.timeout_at(until):
                 while True:
@@ -101,13 +102,13 @@ class Writer:
                         async with self._turn:
                             return await self._engine.ask(messages, core.schema(), temperature)
                     except Unreachable:
-                        away_since = away_since or clock()
+                        delay, away_since = next(retry_in), away_since or clock()
                         if clock() + delay > away_since + settings.connect_deadline:
                             raise
                     except Busy as exc:
-                        trouble, away_since = f"{exc}, for {settings.deadline:g} s", None
+                        delay, away_since = next(retry_in), None
+                        trouble = f"{exc}, for {settings.deadline:g} s"
                     await asyncio.sleep(delay)
-                    delay = min(delay * 2, _LONGEST_DELAY)
         except TimeoutError:
             raise EngineError(trouble) from None
 
