@@ -53,6 +53,7 @@ ONE_FILE = ({"faster_whisper", "ctranslate2"}, {"ollama"}, {"sounddevice"}, {"we
 ONLY_STDLIB = {"compose"}
 
 PURE = {
+    "bus/backoff.py",
     "bus/window.py",
     "edge/capture/session.py",
     "edge/capture/frames.py",
