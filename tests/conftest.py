@@ -1,4 +1,4 @@
-"""Real servers for every test that wants one: on a free port, in the test's own folder, gone when the test is."""
+"""Real servers for every test: one nats-server and one redis-server for each pytest worker, emptied between tests."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import structlog
 
 from bus import Bus, connect
 from compose import servers
+from tests.shared_servers import SharedServer, empty_nats, empty_redis
 
 # Through the standard library, so that pytest shows it with the test it belongs to; the default would write to the
 # stdout of whichever test is running.
@@ -44,9 +45,23 @@ def _logging() -> Iterator[None]:
     structlog.configure(**ours)
 
 
+@pytest.fixture(scope="session")
+def shared_nats(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SharedServer]:
+    """The nats-server of this pytest worker; tests use it through `nats_url`."""
+    with SharedServer(servers.nats_server, tmp_path_factory) as shared:
+        yield shared
+
+
+@pytest.fixture(scope="session")
+def shared_redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SharedServer]:
+    """The redis-server of this pytest worker; tests use it through `redis_url`."""
+    with SharedServer(servers.redis_server, tmp_path_factory) as shared:
+        yield shared
+
+
 @pytest.fixture
 async def nats_server(tmp_path: Path) -> AsyncIterator[servers.Server]:
-    """A running nats-server; `await` its `kill()` (a crash), `stop()` (in order), `start()` (same port, same data)."""
+    """A nats-server for this test alone, which may `kill()` (a crash), `stop()` and `start()` it; see `nats_url`."""
     server = servers.nats_server(tmp_path / "nats")
     await server.start()
     yield server
@@ -55,7 +70,7 @@ async def nats_server(tmp_path: Path) -> AsyncIterator[servers.Server]:
 
 @pytest.fixture
 async def redis_server(tmp_path: Path) -> AsyncIterator[servers.Server]:
-    """A running redis-server; `await` its `kill()` (a crash), `stop()` (in order), `start()` (same port, same data)."""
+    """A redis-server for this test alone, which may `kill()` (a crash), `stop()` and `start()` it; see `redis_url`."""
     server = servers.redis_server(tmp_path / "redis")
     await server.start()
     yield server
@@ -63,17 +78,35 @@ async def redis_server(tmp_path: Path) -> AsyncIterator[servers.Server]:
 
 
 @pytest.fixture
-def nats_url(nats_server: servers.Server) -> str:
-    return nats_server.url
+async def shared_nats_url(shared_nats: SharedServer) -> str:
+    return await empty_nats(shared_nats)
 
 
 @pytest.fixture
-def redis_url(redis_server: servers.Server) -> str:
-    return redis_server.url
+async def shared_redis_url(shared_redis: SharedServer) -> str:
+    return await empty_redis(shared_redis)
+
+
+@pytest.fixture
+def nats_url(request: pytest.FixtureRequest) -> str:
+    """The URL of an empty nats-server: the test's own if the test asks for `nats_server`, else the worker's."""
+    if "nats_server" in request.fixturenames:
+        own: servers.Server = request.getfixturevalue("nats_server")
+        return own.url
+    return str(request.getfixturevalue("shared_nats_url"))
+
+
+@pytest.fixture
+def redis_url(request: pytest.FixtureRequest) -> str:
+    """The URL of an empty redis-server: the test's own if the test asks for `redis_server`, else the worker's."""
+    if "redis_server" in request.fixturenames:
+        own: servers.Server = request.getfixturevalue("redis_server")
+        return own.url
+    return str(request.getfixturevalue("shared_redis_url"))
 
 
 @pytest.fixture
 async def bus(nats_url: str) -> AsyncIterator[Bus]:
-    """A connected bus on a fresh nats-server."""
+    """A connected bus on an empty nats-server."""
     async with connect(nats_url) as connected:
         yield connected
