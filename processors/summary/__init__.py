@@ -1,1 +1,1 @@
-"""From a closed job to a finished one."""
+"""Finishes closed jobs: waits for their transcripts, writes the summary and stores the result."""

@@ -1,17 +1,16 @@
-"""Takes each closed job, waits for its transcripts, and leaves a finished job in the store.
+"""Takes each closed job, waits for its transcripts, and leaves the finished job in the store.
 
 The order makes a crash at any point harmless: the summary is created on the bus, once; then the store is written from
-what the bus holds; then `completed` is created; and only then is `closed` acked.
+what the bus has; then `completed` is created; only then is `closed` acked.
 
-Where a failed transcript is replaced later, the finished job in the store is written anew; its summary stays.
+When a failed transcript is replaced later, the finished job is written to the store again. Its summary stays.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Coroutine, Sequence
 from contextlib import aclosing
-from typing import TypeVar
 
 import structlog
 
@@ -27,49 +26,49 @@ from contract import (
     Segmented,
     State,
     Summary,
+    Transcript,
     Utterance,
-    parse_event,
+    read_event,
 )
-from processors.summary.meeting import Meeting, unreadable
+from processors.summary.core import Meeting
 from processors.summary.writer import Settings, Writer, open_writer
 from store.jobs import JobNotFound, JobStore, StoreError, StoreSettings, connect
 
 log = structlog.get_logger()
-T = TypeVar("T")
 
 JOBS_AT_ONCE = 256
-"""Most of them only wait for transcripts; how many ask the language model at once is another setting."""
+"""Most jobs only wait for transcripts. `Settings.at_once` limits the requests to the language model."""
 
 
 def main(bus: Bus, settings: Settings) -> Coroutine[None, None, None]:
     """Finish jobs until the bus is stopping.
 
-    Not itself a coroutine, so that a bad setting of the store stops the start also while the bus is away.
+    Not a coroutine itself, so that a bad setting of the store stops the start even while the bus is away.
     """
     return work(bus, settings, load(StoreSettings))
 
 
-async def work(bus: Bus, settings: Settings, kept: StoreSettings) -> None:
+async def work(bus: Bus, settings: Settings, store_settings: StoreSettings) -> None:
     """Finish jobs until the bus is stopping."""
-    async with connect(kept.url, kept.retention) as store, open_writer(settings) as writer:
+    async with connect(store_settings.url, store_settings.retention) as store, open_writer(settings) as writer:
 
-        async def handle(closed: Closed) -> Sequence[Message]:
+        async def on_closed(closed: Closed) -> Sequence[Message]:
             return await finish(bus, store, writer, closed)
 
-        async def mend(redriven: Redriven) -> Sequence[Message]:
+        async def on_redriven(redriven: Redriven) -> Sequence[Message]:
             if redriven.stream == Utterance.STREAM:
                 await correct(bus, store, redriven.job)
             return []
 
         await bus.announce("summary")
-        async with asyncio.TaskGroup() as serving:
-            serving.create_task(serve(bus, Closed, handle, durable="summary", at_once=JOBS_AT_ONCE))
-            serving.create_task(serve(bus, Redriven, mend, durable="corrections", at_once=JOBS_AT_ONCE))
+        async with asyncio.TaskGroup() as consumers:
+            consumers.create_task(serve(bus, Closed, on_closed, durable="summary", at_once=JOBS_AT_ONCE))
+            consumers.create_task(serve(bus, Redriven, on_redriven, durable="corrections", at_once=JOBS_AT_ONCE))
 
 
 async def finish(bus: Bus, store: JobStore, writer: Writer, closed: Closed) -> Sequence[Message]:
-    """From a closed job to a finished one."""
-    meeting = await gather(bus, closed.job)
+    """Summarise and store a closed job."""
+    meeting = await read_meeting(bus, closed.job)
     await _show_progress(store, closed.job)
     summary = await _summarize(bus, writer, closed.job, meeting)
 
@@ -80,16 +79,17 @@ async def finish(bus: Bus, store: JobStore, writer: Writer, closed: Closed) -> S
 
 
 async def correct(bus: Bus, store: JobStore, job: str) -> None:
-    """Write a finished job anew from what the bus holds; of one that is not finished yet, wait for the end."""
+    """Store a finished job again, from what is on the bus; waits for the end of a job that is not finished yet."""
     completed = await _completed(bus, job)
     summary = await bus.last(Summary, Summary.pattern(job))
     if summary is None:
         return  # erased
-    meeting, written = await gather(bus, job), None
+    meeting, written = await read_meeting(bus, job), None
     while meeting != written:
-        # Another transcript of the job may be replaced meanwhile, and another worker have stored it: look once more.
+        # Another transcript may have been replaced while this one was written, and another worker may have stored an
+        # older state over this one: go on until nothing has changed.
         await _write(store, job, meeting, completed.samples, summary.value)
-        meeting, written = await gather(bus, job), meeting
+        meeting, written = await read_meeting(bus, job), meeting
     log.info("job corrected", job=job)
 
 
@@ -97,28 +97,29 @@ async def _completed(bus: Bus, job: str) -> Completed:
     async with aclosing(bus.read("EVENTS", Completed.pattern(job))) as stored:
         async for raw in stored:
             return Completed.read(raw.subject, raw.data)
-    raise AssertionError("a read of what is still to come does not end")
+    raise AssertionError("a live read does not end")
 
 
-async def gather(bus: Bus, job: str) -> Meeting:
-    """Read the events of a job until all its utterances have their transcripts; however long that takes."""
+async def read_meeting(bus: Bus, job: str) -> Meeting:
+    """Read the events of a job until each of its utterances has its transcript, however long that takes."""
+
+    def on_error(subject: str, error: ContractError) -> Message | None:
+        if subject == Segmented.pattern(job):
+            raise error  # without the number of utterances nobody can tell when the job is complete
+        log.warning("event cannot be read", subject=subject, reason=str(error))
+        return Transcript.unreadable(subject, str(error))
+
     meeting = Meeting()
     async with aclosing(bus.read("EVENTS", f"events.{job}.>")) as events:
         async for raw in events:
-            try:
-                meeting.take(parse_event(raw.subject, raw.data))
-            except ContractError as exc:
-                if raw.subject == Segmented.pattern(job):
-                    raise  # without the count nobody can tell when the job is complete
-                log.warning("event cannot be read", subject=raw.subject, seq=raw.seq, reason=str(exc))
-                meeting.take(unreadable(raw.subject, str(exc)))
+            meeting.add(read_event(raw.subject, raw.data, on_error))
             if meeting.complete:
                 break
     return meeting
 
 
 async def _summarize(bus: Bus, writer: Writer, job: str, meeting: Meeting) -> Summary:
-    """The one summary of a job: what is on the bus already, or else a new one, unless another worker was quicker."""
+    """The one summary of a job: the one on the bus, else a new one, unless another worker publishes its own first."""
     subject = Summary.pattern(job)
     stored = await bus.last(Summary, subject)
     if stored is None:
@@ -127,12 +128,12 @@ async def _summarize(bus: Bus, writer: Writer, job: str, meeting: Meeting) -> Su
             return summary
         stored = await bus.last(Summary, subject)
     if stored is None:
-        raise RuntimeError(f"{subject} was taken and is empty")  # erased in between: try again from the start
+        raise RuntimeError(f"{subject} was written and is gone")  # erased meanwhile: start again
     return stored.value
 
 
 async def _show_progress(store: JobStore, job: str) -> None:
-    """Tell watchers what is going on. Nothing depends on it: `finish` writes the whole record anyway."""
+    """Show clients the state `summarizing`. Nothing depends on it: the finished record replaces it."""
     try:
         await store.advance(job, "summarizing")
     except (JobNotFound, StoreError) as exc:
@@ -140,19 +141,13 @@ async def _show_progress(store: JobStore, job: str) -> None:
 
 
 async def _write(store: JobStore, job: str, meeting: Meeting, samples: int, summary: Summary) -> State:
-    async def write() -> State:
-        return await store.finish(
-            job, options=meeting.options, samples=samples, transcripts=meeting.transcripts, summary=summary
-        )
-
-    return await _until_stored(write)
-
-
-async def _until_stored(action: Callable[[], Awaitable[T]]) -> T:
+    """Write the finished job, as soon as the store is there; returns the state that it is in."""
     retry_in = delays(0.2, 5.0)
     while True:
         try:
-            return await action()
+            return await store.finish(
+                job, options=meeting.options, samples=samples, transcripts=meeting.transcripts, summary=summary
+            )
         except StoreError as exc:
             log.warning("waiting for the store", reason=str(exc))
         await asyncio.sleep(next(retry_in))

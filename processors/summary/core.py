@@ -1,26 +1,27 @@
-"""What goes into a summary and what comes out of a language model. Pure: no I/O in this file."""
+"""From the events of a job to a prompt, and from a language model's answer to a summary. Pure: no I/O in this file."""
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from dataclasses import dataclass, field
 from typing import Annotated, Any
 
 import pycountry
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, ValidationError
 
-from contract import ActionItem, Summary
+from contract import ActionItem, JobOptions, Message, Opened, Segmented, Summary, Transcript
 
 ANSWER_SHARE = 4
-"""One part in so many of the context is kept for the answer."""
+"""A quarter of the context is kept for the answer."""
 
 INSTRUCTIONS_TOKENS = 512
 """Room for the instructions, the longest title that a job may have, and the chat template."""
 
 MIN_CONTEXT = 4_096
-"""Tokens. In a smaller context the summaries of the parts of a long meeting would hardly be shorter than the parts."""
+"""Tokens. In a smaller context, summaries of the parts of a long meeting would hardly be shorter than the parts."""
 
 SYSTEM = """\
 You write the minutes of a meeting from its transcript. Speech recognition made the transcript, so single words may be \
@@ -36,12 +37,59 @@ Answer with one JSON object:
 Write every text in {language}."""
 
 
+@dataclass
+class Meeting:
+    """What the events of one job say, in whatever order they come."""
+
+    options: JobOptions = field(default_factory=JobOptions)
+    segmented: Segmented | None = None
+    _transcripts: dict[int, Transcript] = field(default_factory=dict)
+
+    def add(self, event: Message | None) -> None:
+        """Note an event. Other kinds, and transcripts of replays, do not count."""
+        match event:
+            case Opened():
+                self.options = event.options
+            case Segmented():
+                self.segmented = event
+            case Transcript(generation=1):
+                self._transcripts[event.index] = event
+
+    @property
+    def transcripts(self) -> list[Transcript]:
+        """In order of index."""
+        return [self._transcripts[index] for index in sorted(self._transcripts)]
+
+    @property
+    def complete(self) -> bool:
+        """Whether the number of utterances is known and each has its transcript."""
+        if self.segmented is None:
+            return False
+        return all(index in self._transcripts for index in range(self.segmented.segments))
+
+
+def nothing_said(job: str, transcripts: Sequence[Transcript], title: str | None) -> Summary:
+    """The summary of a job without any text; says why there is none."""
+    failed = sum(transcript.error is not None for transcript in transcripts)
+    text = "Nothing was said that could be transcribed."
+    if failed:
+        text = f"None of what was said could be transcribed: {failed} of {len(transcripts)} segments failed."
+    title = title or "Empty meeting"
+    return Summary(job=job, title=title, summary=text, engine="none", reason="there is no transcript")
+
+
+def not_wanted(job: str, language: str | None, title: str | None) -> Summary:
+    """The summary of a job whose client asked for none."""
+    reason = "summary was not asked for"
+    return Summary(job=job, title=title or "", summary="", language=language, engine="none", reason=reason)
+
+
 class BadAnswer(ValueError):
     """A language model's answer that is not the summary it was asked for."""
 
 
 def _tidy(value: Any) -> Any:
-    """Lists as models mean them: null is no list, a lone value is a list of one, blanks do not count."""
+    """Accept lists as models write them: null is an empty list, a single value a list of one, blanks are dropped."""
     items = value if isinstance(value, list) else [value]
     return [item for item in items if item not in (None, "", {}) and not (isinstance(item, str) and not item.strip())]
 
@@ -51,7 +99,7 @@ def _item(value: Any) -> Any:
 
 
 class Item(BaseModel):
-    """See contract.ActionItem."""
+    """An action item as the model writes it; `contract.ActionItem` in the summary."""
 
     model_config = ConfigDict(str_strip_whitespace=True, json_schema_serialization_defaults_required=True)
 
@@ -60,8 +108,8 @@ class Item(BaseModel):
     due: str | None = None
 
 
-def _said(items: list[Item]) -> list[Item]:
-    """Without those that say nothing: how a model held to a schema may put that there is nothing to do."""
+def _without_blank(items: list[Item]) -> list[Item]:
+    """Drop blank items: a model that is bound to a schema may write one to say that there is nothing to do."""
     return [item for item in items if item.what]
 
 
@@ -75,17 +123,17 @@ class Answer(BaseModel):
     key_points: Annotated[list[str], BeforeValidator(_tidy)] = []
     decisions: Annotated[list[str], BeforeValidator(_tidy)] = []
     action_items: Annotated[
-        list[Annotated[Item, BeforeValidator(_item)]], BeforeValidator(_tidy), AfterValidator(_said)
+        list[Annotated[Item, BeforeValidator(_item)]], BeforeValidator(_tidy), AfterValidator(_without_blank)
     ] = []
 
     def to_summary(self, job: str, language: str | None, model: str) -> Summary:
-        """As a message."""
+        """The message that is published."""
         items = [ActionItem(**item.model_dump()) for item in self.action_items]
         values = self.model_dump(exclude={"action_items"})
         return Summary(job=job, **values, action_items=items, language=language, engine="ollama", model=model)
 
     def to_text(self) -> str:
-        """As notes that can be summarised in their turn."""
+        """Notes that can be summarised again."""
         actions = (" ".join(filter(None, [item.who, item.what, item.due])) for item in self.action_items)
         sections = [("Key points", self.key_points), ("Decisions", self.decisions), ("Action items", [*actions])]
         lists = [f"{name}:\n" + "\n".join(f"- {line}" for line in lines) for name, lines in sections if lines]
@@ -93,12 +141,12 @@ class Answer(BaseModel):
 
 
 def schema() -> dict[str, Any]:
-    """JSON schema of Answer, in which every field is required: what is optional, small models leave out."""
+    """JSON schema of Answer, in which every field is required: small models leave optional fields out."""
     return Answer.model_json_schema(mode="serialization")
 
 
 def language_name(code: str | None) -> str:
-    """What to call a language in an instruction: the English name of an ISO 639 code."""
+    """The name of a language in an instruction: the English name of an ISO 639 code."""
     if code is None:
         return "the language of the transcript"
     found = pycountry.languages.get(**{"alpha_2" if len(code) == 2 else "alpha_3": code})
@@ -106,7 +154,7 @@ def language_name(code: str | None) -> str:
 
 
 def prompt(material: str, language: str | None, title: str | None, about: str = "") -> list[dict[str, str]]:
-    """Chat messages that ask for an Answer; `about` says what the material is where it is not the whole transcript."""
+    """Chat messages that ask for an Answer; `about` describes material that is not the whole transcript."""
     heading = "\n".join(filter(None, [title and f"The meeting is called: {title}", about]))
     return [
         {"role": "system", "content": SYSTEM.format(language=language_name(language))},
@@ -115,9 +163,9 @@ def prompt(material: str, language: str | None, title: str | None, about: str = 
 
 
 def parse(text: str) -> Answer:
-    """The first JSON object in a model's words that is an Answer; raises BadAnswer that says what is wrong with it.
+    """The first JSON object in a model's text that is an Answer; raises BadAnswer that says what is wrong.
 
-    Models put fences, thoughts and greetings around their JSON, also when they are told not to.
+    Models put fences, thoughts and greetings around their JSON, even when they are told not to.
     """
     reason = "no JSON object in it"
     for value in _objects(text):
@@ -135,7 +183,7 @@ def parse(text: str) -> Answer:
 
 def _objects(text: str) -> Iterator[dict[str, Any]]:
     """The JSON objects in a text, outermost ones only."""
-    decoder = json.JSONDecoder(strict=False)  # a line break inside a string is a slip, not a reason to ask again
+    decoder = json.JSONDecoder(strict=False)  # accept a line break inside a string
     brace = text.find("{")
     while brace >= 0:
         end = brace + 1
@@ -146,9 +194,9 @@ def _objects(text: str) -> Iterator[dict[str, Any]]:
 
 
 def tokens(text: str) -> int:
-    """A careful estimate of the tokens of a text, without the model's tokenizer: three UTF-8 bytes each.
+    """An upper estimate of the tokens of a text, without the model's tokenizer: one for every three UTF-8 bytes.
 
-    That is one for each character of Korean, Chinese or Japanese, and two for an English word; tokenizers do better.
+    That is one for each Korean, Chinese or Japanese character and two for an English word; tokenizers need fewer.
     """
     return _tokens(len(text.encode()))
 
@@ -157,12 +205,12 @@ def _tokens(size: int) -> int:
     return size // 3 + 1
 
 
-def room(context: int) -> int:
+def transcript_tokens(context: int) -> int:
     """Tokens of transcript that fit into a context beside the instructions and the answer."""
-    return context - answer_room(context) - INSTRUCTIONS_TOKENS
+    return context - answer_tokens(context) - INSTRUCTIONS_TOKENS
 
 
-def answer_room(context: int) -> int:
+def answer_tokens(context: int) -> int:
     """Tokens of a context that are kept for the answer."""
     return context // ANSWER_SHARE
 
@@ -182,7 +230,7 @@ def parts(text: str, limit: int) -> list[str]:
 
 
 def _lines(text: str, limit: int) -> Iterator[str]:
-    longest = max(1, 3 * (limit - 1) // 4)  # characters that fit, whatever the script: none takes over four bytes
+    longest = max(1, 3 * (limit - 1) // 4)  # characters that fit in any script: none has more than four bytes
     for line in text.splitlines():
         rest = line.strip()
         while tokens(rest) > limit:

@@ -1,9 +1,12 @@
+from __future__ import annotations
+
 import json
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from contract import Closed, JobOptions, Message, Opened, Segmented, Transcript
 from processors.summary import core
 from processors.summary.core import Answer, BadAnswer, Item
 
@@ -14,6 +17,79 @@ GOOD = {
     "decisions": ["Release on Friday."],
     "action_items": [{"who": "Mina", "what": "tell the customers", "due": None}],
 }
+
+
+def transcript(index: int, text: str = "text", **fields: object) -> Transcript:
+    place = {"job": "m1", "index": index, "start": index * 16_000, "end": (index + 1) * 16_000}
+    return Transcript.model_validate(place | {"text": text} | fields)
+
+
+def count(segments: int) -> Segmented:
+    return Segmented(job="m1", segments=segments, samples=segments * 16_000)
+
+
+def test_a_meeting_is_complete_with_its_count() -> None:
+    meeting = core.Meeting()
+    meeting.add(transcript(0))
+    assert not meeting.complete
+    meeting.add(count(1))
+    assert meeting.complete
+
+
+def test_a_meeting_without_speech_is_complete_with_its_count() -> None:
+    meeting = core.Meeting()
+    meeting.add(count(0))
+    assert meeting.complete
+    assert meeting.transcripts == []
+
+
+OPTIONS = JobOptions(title="Weekly")
+EVENTS: list[Message] = [
+    Opened(job="m1", options=OPTIONS),
+    count(9),
+    *map(transcript, range(8)),
+    *map(transcript, range(8)),
+]
+
+
+@given(st.permutations(EVENTS))
+def test_order_and_repeats_do_not_matter(events: list[Message]) -> None:
+    meeting = core.Meeting()
+    for event in events:
+        meeting.add(event)
+        assert not meeting.complete
+    meeting.add(transcript(8))
+    assert meeting.complete
+    assert meeting.transcripts == [transcript(index) for index in range(9)]
+    assert meeting.options == OPTIONS
+
+
+def test_other_events_and_replays_do_not_count() -> None:
+    meeting = core.Meeting()
+    for event in (count(1), None, Closed(job="m1", samples=1, reason="stop"), transcript(0, "again", generation=2)):
+        meeting.add(event)
+    assert not meeting.complete
+    meeting.add(transcript(0, "first"))
+    meeting.add(transcript(0, "again", generation=2))
+    assert [found.text for found in meeting.transcripts] == ["first"]
+
+
+def test_an_empty_meeting_says_so() -> None:
+    summary = core.nothing_said("m1", [], None)
+    assert (summary.engine, summary.title, summary.reason) == ("none", "Empty meeting", "there is no transcript")
+    assert summary.summary == "Nothing was said that could be transcribed."
+    assert core.nothing_said("m1", [transcript(0, "")], "Weekly").title == "Weekly"
+
+
+def test_a_meeting_that_failed_says_so() -> None:
+    summary = core.nothing_said("m1", [transcript(0, "", error="out of memory"), transcript(1, "")], None)
+    assert summary.summary == "None of what was said could be transcribed: 1 of 2 segments failed."
+
+
+def test_a_summary_that_was_not_wanted_says_so() -> None:
+    summary = core.not_wanted("m1", "ko", "주간 회의")
+    assert (summary.engine, summary.title, summary.summary) == ("none", "주간 회의", "")
+    assert summary.reason == "summary was not asked for"
 
 
 def test_the_schema_asks_for_every_field() -> None:
@@ -39,7 +115,7 @@ def test_the_prompt_names_the_language(code: str | None, name: str) -> None:
     assert user == {"role": "user", "content": "<transcript>\n그래서 금요일에 합시다.\n</transcript>"}
 
 
-def test_the_prompt_tells_title_and_part() -> None:
+def test_the_prompt_has_title_and_part() -> None:
     _, user = core.prompt("Hello.", "en", "Weekly", "This is part 1 of 2.")
     assert user["content"].startswith("The meeting is called: Weekly\nThis is part 1 of 2.\n<transcript>\nHello.\n")
 
@@ -137,8 +213,8 @@ def test_parts_fit_and_nothing_is_lost(text: str, limit: int) -> None:
 
 @pytest.mark.parametrize("context", [core.MIN_CONTEXT, 16_384, 131_072])
 def test_prompt_and_answer_fit_the_context(context: int) -> None:
-    material = core.parts("가나다라\n" * context, core.room(context))[0]
+    material = core.parts("가나다라\n" * context, core.transcript_tokens(context))[0]
     messages = core.prompt(material, "ko", "제" * 200, "This is part 10 of 20 of the transcript.")
     asked = sum(core.tokens(message["content"]) for message in messages)
-    assert asked + core.answer_room(context) <= context
+    assert asked + core.answer_tokens(context) <= context
     assert asked > context // 2

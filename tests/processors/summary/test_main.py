@@ -1,3 +1,5 @@
+from __future__ import annotations
+
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
@@ -5,9 +7,22 @@ from typing import Any
 import pytest
 
 from bus import Bus, StartError, connect
+from bus.dead import replace
 from compose.ports import free_port
 from compose.servers import Server
-from contract import Closed, Completed, Dead, JobOptions, Message, Opened, Segmented, Summary, Transcript, parse_event
+from contract import (
+    Closed,
+    Completed,
+    Dead,
+    JobOptions,
+    Message,
+    Opened,
+    Redriven,
+    Segmented,
+    Summary,
+    Transcript,
+    parse_event,
+)
 from processors.summary.__main__ import main
 from processors.summary.writer import Settings
 from store import jobs
@@ -107,13 +122,15 @@ async def test_a_closed_job_is_finished(bus: Bus, store: JobStore, start: Start,
     assert len(ollama.requests) == 1
 
 
-async def test_transcripts_late_and_out_of_order(bus: Bus, store: JobStore, start: Start, ollama: OllamaServer) -> None:
+async def test_transcripts_may_be_late_and_out_of_order(
+    bus: Bus, store: JobStore, start: Start, ollama: OllamaServer
+) -> None:
     await store.create("m1", JobOptions())
     await start()
     opened, closed, segmented, *transcripts = meeting("m1", [f"Sentence {number}." for number in range(30)])
     await publish(bus, [opened, *transcripts[20:], closed, *reversed(transcripts[3:20]), segmented, transcripts[1]])
     await publish(bus, meeting("m2"))
-    await completed(bus, "m2")  # m1 is in hand for as long, and holds nobody up
+    await completed(bus, "m2")  # m1 waits meanwhile and blocks nobody
     assert await events(bus, "m1", Summary) == []
     await publish(bus, [transcripts[2], transcripts[0]])
     job = await finished(bus, store, "m1")
@@ -121,7 +138,9 @@ async def test_transcripts_late_and_out_of_order(bus: Bus, store: JobStore, star
     assert "\n".join(f"Sentence {number}." for number in range(30)) in ollama.requests[-1]["messages"][1]["content"]
 
 
-async def test_progress_is_shown(bus: Bus, store: JobStore, start: Start, ollama: OllamaServer) -> None:
+async def test_the_state_is_shown_while_the_model_writes(
+    bus: Bus, store: JobStore, start: Start, ollama: OllamaServer
+) -> None:
     gate = asyncio.Event()
     ollama.plan.append(waits_for(gate))
     await store.create("m1", JobOptions())
@@ -135,7 +154,7 @@ async def test_progress_is_shown(bus: Bus, store: JobStore, start: Start, ollama
     await finished(bus, store, "m1")
 
 
-async def test_an_empty_meeting(bus: Bus, store: JobStore, start: Start, ollama: OllamaServer) -> None:
+async def test_an_empty_meeting_is_finished(bus: Bus, store: JobStore, start: Start, ollama: OllamaServer) -> None:
     await start()
     await publish(bus, meeting("m1", []))
     job = await finished(bus, store, "m1")
@@ -144,7 +163,7 @@ async def test_an_empty_meeting(bus: Bus, store: JobStore, start: Start, ollama:
     assert (job.segments, job.transcript, ollama.requests) == ([], "", [])
 
 
-async def test_no_summary_wanted(bus: Bus, store: JobStore, start: Start, ollama: OllamaServer) -> None:
+async def test_a_job_without_summary_is_finished(bus: Bus, store: JobStore, start: Start, ollama: OllamaServer) -> None:
     await start()
     await publish(bus, meeting("m1", summary=False))
     job = await finished(bus, store, "m1")
@@ -153,7 +172,7 @@ async def test_no_summary_wanted(bus: Bus, store: JobStore, start: Start, ollama
     assert (len(job.segments), ollama.requests) == (3, [])
 
 
-async def test_a_failed_transcript_in_the_middle(bus: Bus, store: JobStore, start: Start) -> None:
+async def test_a_failed_transcript_keeps_its_place(bus: Bus, store: JobStore, start: Start) -> None:
     await start()
     events = meeting("m1")
     events[4] = said("m1", 1, "", error="out of memory")
@@ -163,7 +182,7 @@ async def test_a_failed_transcript_in_the_middle(bus: Bus, store: JobStore, star
     assert job.segments[1].error == "out of memory"
 
 
-async def test_garbage_among_the_events(bus: Bus, store: JobStore, start: Start) -> None:
+async def test_unreadable_events_do_not_stop_a_job(bus: Bus, store: JobStore, start: Start) -> None:
     await start()
     opened, *rest = meeting("m1")
     await bus.js.publish("events.m1.transcript.1.1", b"\xc1 garbage")
@@ -177,7 +196,7 @@ async def test_garbage_among_the_events(bus: Bus, store: JobStore, start: Start)
     assert opened.subject == "events.m1.opened"
 
 
-async def test_a_count_that_cannot_be_read(bus: Bus, store: JobStore, start: Start) -> None:
+async def test_an_unreadable_count_is_a_dead_letter(bus: Bus, store: JobStore, start: Start) -> None:
     await start()
     await bus.js.publish("events.m1.segmented", b"many")
     await publish(bus, [Closed(job="m1", samples=1, reason="stop")])
@@ -207,11 +226,11 @@ async def test_a_repeat_changes_nothing(bus: Bus, store: JobStore, start: Start,
     first = await finished(bus, store, "m1")
     await publish(bus, [Closed(job="m1", samples=48_000, reason="stop")])
 
-    async def again() -> bool:
+    async def written_again() -> bool:
         job = await store.get("m1")
         return job is not None and job.updated_at > first.updated_at
 
-    await wait_until(again, description="the repeat has been dealt with")
+    await wait_until(written_again, description="the repeat is done")
     second = await finished(bus, store, "m1")
     assert second.model_copy(update={"updated_at": first.updated_at}) == first
     assert len(await events(bus, "m1", Completed)) == 1
@@ -295,6 +314,91 @@ async def test_an_erased_job_is_left_alone(bus: Bus, store: JobStore, start: Sta
     assert await events(bus, "m1", Completed) == []
     assert await store.get("m1") is None
     assert await store.erasures.get("m1") is not None
+
+
+async def fail(bus: Bus, job: str, *failed: int) -> None:
+    """Publish a meeting of which some transcripts have failed."""
+    events = meeting(job)
+    for index in failed:
+        events[3 + index] = said(job, index, "", error="out of memory")
+    await publish(bus, events)
+
+
+async def mend(bus: Bus, job: str, index: int) -> None:
+    """Replace a failed transcript as a speech worker does."""
+    await replace(bus, said(job, index, SENTENCES[index]))
+    await bus.create(Redriven(job=job, worker="stt", stream="SPEECH", seq=index + 1))
+
+
+async def corrected(store: JobStore, job: str) -> None:
+    async def done() -> bool:
+        found = await store.get(job)
+        return found is not None and found.transcript == "\n".join(SENTENCES)
+
+    await wait_until(done, description=f"{job} is corrected in the store")
+
+
+async def test_a_finished_job_is_corrected_and_keeps_its_summary(bus: Bus, store: JobStore, start: Start) -> None:
+    await store.create("m1", JobOptions(title="Weekly"))
+    await start()
+    await fail(bus, "m1", 1)
+    before = await finished(bus, store, "m1")
+    assert before.segments[1].error == "out of memory"
+    await mend(bus, "m1", 1)
+    await corrected(store, "m1")
+    after = await finished(bus, store, "m1")
+    assert after.segments[1].error is None
+    same = {"segments", "updated_at"}
+    assert after.model_dump(exclude=same) == before.model_dump(exclude=same)
+
+
+async def test_concurrent_corrections_all_reach_the_store(
+    bus: Bus, store: JobStore, start: Start, ollama: OllamaServer
+) -> None:
+    await start()
+    await start()
+    await fail(bus, "m1", 0, 1, 2)
+    await finished(bus, store, "m1")
+    await asyncio.gather(*(mend(bus, "m1", index) for index in range(3)))
+    await corrected(store, "m1")
+
+
+async def test_a_correction_while_the_job_is_finished_is_not_lost(
+    bus: Bus, store: JobStore, start: Start, ollama: OllamaServer
+) -> None:
+    gate = asyncio.Event()
+    ollama.plan.append(waits_for(gate))
+    await start()
+    await fail(bus, "m1", 1)
+    await wait_until(lambda: ollama.in_hand == 1, description="the transcripts have been read")
+    await mend(bus, "m1", 1)
+    gate.set()
+    await completed(bus, "m1")
+    await corrected(store, "m1")
+
+
+async def test_a_correction_waits_for_the_store(bus: Bus, store: JobStore, start: Start, redis_server: Server) -> None:
+    await start()
+    await fail(bus, "m1", 1)
+    await finished(bus, store, "m1")
+    await redis_server.kill()
+    await mend(bus, "m1", 1)
+    await redis_server.start()
+    await corrected(store, "m1")
+
+
+async def test_other_redriven_messages_are_no_corrections(bus: Bus, store: JobStore, start: Start) -> None:
+    await start()
+    await fail(bus, "m1", 1)
+    before = await finished(bus, store, "m1")
+    await bus.create(Redriven(job="m1", worker="webhook", stream="EVENTS", seq=9))
+
+    async def settled() -> bool:
+        info = await bus.js.consumer_info("EVENTS", "corrections")
+        return not info.num_pending and not info.num_ack_pending
+
+    await wait_until(settled, description="it is acked")
+    assert await store.get("m1") == before
 
 
 def test_a_bad_store_url_stops_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
