@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from bus import Bus, Raw
 from chaos.caller import Caller
 from chaos.evidence import Evidence, Piece, Segment, assemble, witnesses
-from contract import Closed, ContractError, Message, Transcript, Utterance, parse_event
+from contract import Closed, ContractError, Message, Transcript, Utterance, read_event
 from contract.audio import AudioFrame, audio_subject, decode_audio
 from store.jobs import JobStore
 
@@ -61,11 +61,8 @@ def _utterances(raws: Iterable[Raw]) -> Iterable[Utterance]:
 
 def _events(raws: Iterable[Raw]) -> Iterable[Message]:
     for raw in raws:
-        try:
-            if event := parse_event(raw.subject, raw.data):
-                yield event
-        except ContractError:
-            continue
+        if event := read_event(raw.subject, raw.data, lambda _subject, _error: None):
+            yield event
 
 
 async def _times(bus: Bus, pieces: Iterable[Piece]) -> dict[int, float]:

@@ -5,7 +5,7 @@ capture socket says, `contract.view` what clients see of a job.
 """
 
 from contract.deadletter import Dead, Redrive, Redriven, dead_letter
-from contract.event import ALL, EVENTS, KINDS, LIVE, kind_of, parse_event, read_event
+from contract.event import ALL, EVENT_KINDS, EVENTS, KINDS, LIVE, kind_of, parse_event, read_event
 from contract.job import (
     LANGUAGES,
     Closed,
@@ -43,6 +43,7 @@ from contract.transcript import Transcript, Word, language_of, read_transcripts,
 __all__ = [
     "ALL",
     "EVENTS",
+    "EVENT_KINDS",
     "JOB_ID",
     "KINDS",
     "LANGUAGES",

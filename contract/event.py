@@ -35,13 +35,13 @@ def kind_of(message: type[Message] | str) -> str:
     return [*subject.split(".", 3), "", ""][2]
 
 
-KINDS: Mapping[str, type[Message]] = {kind_of(cls): cls for cls in (*EVENTS, *LIVE)}
+EVENT_KINDS: Mapping[str, type[Message]] = {kind_of(cls): cls for cls in EVENTS}
+
+KINDS: Mapping[str, type[Message]] = {**EVENT_KINDS, **{kind_of(cls): cls for cls in LIVE}}
 """What can be followed, by its kind."""
 
-_STORED = {kind_of(cls): cls for cls in EVENTS}
 
-
-def parse_event(subject: str, data: bytes, kinds: Mapping[str, type[Message]] = _STORED) -> Message | None:
+def parse_event(subject: str, data: bytes, kinds: Mapping[str, type[Message]] = EVENT_KINDS) -> Message | None:
     """Read an event as the class of its kind; None for a kind that is not in `kinds`. Raises ContractError."""
     cls = kinds.get(kind_of(subject))
     return None if cls is None else cls.read(subject, data)
@@ -51,7 +51,7 @@ def read_event(
     subject: str,
     data: bytes,
     on_error: Callable[[str, ContractError], Message | None],
-    kinds: Mapping[str, type[Message]] = _STORED,
+    kinds: Mapping[str, type[Message]] = EVENT_KINDS,
 ) -> Message | None:
     """Read an event as `parse_event` does; one that breaks the contract becomes what `on_error` returns for it."""
     try:

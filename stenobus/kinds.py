@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from pydantic import ConfigDict, Field
 
-from contract import EVENTS, KINDS, LIVE, ContractError, Message, Snapshot, kind_of
+from contract import EVENTS, KINDS, LIVE, ContractError, Message, Snapshot, kind_of, read_event
 
 STREAM = "EVENTS"
 
@@ -56,10 +56,11 @@ class Selection:
             return next(iter(self.stored.values())).pattern(job)
         return f"events.{job}.>"
 
-    def read(self, subject: str, data: bytes) -> Message | None:
-        """Read a stored message; None for a kind that was not asked for. Raises ContractError."""
-        cls = self.stored.get(kind_of(subject)) or (Other if self.others else None)
-        return None if cls is None else cls.read(subject, data)
+    def read(self, subject: str, data: bytes, on_error: Callable[[str, ContractError], None]) -> Message | None:
+        """Read a stored message as `contract.read_event` does; None for a kind that was not asked for."""
+        kind = kind_of(subject)
+        kinds = {kind: Other} if self.others and kind not in self.stored else self.stored
+        return read_event(subject, data, on_error, kinds)
 
 
 def select(kinds: Iterable[str | type[Message]]) -> Selection:

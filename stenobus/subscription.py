@@ -129,6 +129,10 @@ async def _events(
             await asyncio.gather(pump, return_exceptions=True)
 
 
+def _log_unreadable(subject: str, error: ContractError) -> None:
+    log.warning("event cannot be read", subject=subject, reason=str(error))
+
+
 async def _pump(
     bus: Bus,
     selection: Selection,
@@ -143,13 +147,9 @@ async def _pump(
     try:
         async with aclosing(bus.read(STREAM, selection.pattern(job), after=after, live=follow)) as stored:
             async for raw in stored:
-                try:
-                    message = selection.read(raw.subject, raw.data)
-                except ContractError as exc:
-                    log.warning("event cannot be read", subject=raw.subject, seq=raw.seq, reason=str(exc))
-                    continue
+                message = selection.read(raw.subject, raw.data, _log_unreadable)
                 if message is not None:
-                    await queue.put(Event(raw.subject.split(".")[2], message, raw.seq, raw.time))
+                    await queue.put(Event(kind_of(raw.subject), message, raw.seq, raw.time))
         await queue.put(None)
     except Exception as exc:  # noqa: BLE001 - raised again where the events are taken
         await queue.put(exc)

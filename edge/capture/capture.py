@@ -12,7 +12,7 @@ from pydantic_core import to_json
 
 from audio import AudioError, Converter
 from bus.claim import AudioEnded, Claim, Superseded, check_claim
-from contract import Closed, Completed, ContractError, Progress, parse_event
+from contract import Closed, Completed, ContractError, Progress, read_event
 from edge.capture.admission import Left, Refusal, admit
 from edge.capture.connection import Connection, Inlet, Said, Step
 from edge.capture.holdings import Holder, Live
@@ -266,11 +266,7 @@ class Capture:
         await self._send(welcome)
         async with aclosing(self._bus.read("EVENTS", f"events.{self._job}.>")) as stored:
             async for raw in stored:
-                try:
-                    message = parse_event(raw.subject, raw.data)
-                except ContractError as exc:
-                    log.warning("event not understood", subject=raw.subject, reason=str(exc))
-                    continue
+                message = read_event(raw.subject, raw.data, _log_unreadable)
                 if isinstance(message, Completed):
                     await self._tell_all_is_stored()
                 for reply in self._session.on_event(message) if message else ():
@@ -359,3 +355,7 @@ async def _last_words(connection: Connection, reply: Reply, close: int) -> None:
         async with asyncio.timeout(_LAST_WORDS):
             await connection.send(_text(reply))
             await connection.close(close, reply["code"])
+
+
+def _log_unreadable(subject: str, error: ContractError) -> None:
+    log.warning("event cannot be read", subject=subject, reason=str(error))

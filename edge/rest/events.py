@@ -12,7 +12,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from bus import Bus, Raw
-from contract import Completed, ContractError, parse_event
+from contract import Completed, ContractError, read_event
 from contract.view import event_view
 from edge.rest.lookup import Query, answering, find, read_query
 from edge.rest.problem import Problem
@@ -99,13 +99,13 @@ async def _stored(bus: Bus, job: str, after: int) -> AsyncGenerator[Raw | None, 
     yield Raw(max([raw.seq, *(correction.seq for correction in later)]), raw.subject, raw.data, raw.time)
 
 
+def _log_unreadable(subject: str, error: ContractError) -> None:
+    log.warning("event cannot be read", subject=subject, reason=str(error))
+
+
 def _encode(raw: Raw) -> bytes:
     """One event, or nothing for what is not told: kinds of a newer writer, and garbage."""
-    try:
-        message = parse_event(raw.subject, raw.data)
-    except ContractError as exc:
-        log.warning("event not understood", subject=raw.subject, reason=str(exc))
-        return b""
+    message = read_event(raw.subject, raw.data, _log_unreadable)
     view = None if message is None else event_view(message)
     if view is None:
         return b""

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, field
 
 import structlog
 
-from contract import ContractError, Message, Segmented, parse_event
+from contract import ContractError, Message, Segmented, read_event
 from processors.insights.core import Rules, figures
 from processors.insights.messages import Insights, Spoken
 
 log = structlog.get_logger()
+
+_KINDS: dict[str, type[Message]] = {"transcript": Spoken, "segmented": Segmented}
 
 
 @dataclass
@@ -26,27 +27,22 @@ class Meeting:
 
     def take(self, subject: str, data: bytes) -> Spoken | None:
         """Note an event; returns it if it is a transcript. Raises ContractError where the count cannot be read."""
-        found = re.fullmatch(r"events\.[^.]+\.transcript\.1\.(\d{1,9})", subject)
-        if found:
-            return self._hear(int(found[1]), subject, data)
-        event: Message | None = None
-        if subject == Segmented.pattern(self.job):
-            event = parse_event(subject, data)
-        if isinstance(event, Segmented):
-            self._segmented = event
+        event = read_event(subject, data, self._on_error, _KINDS)
+        match event:
+            case Segmented():
+                self._segmented = event
+            case Spoken(generation=1):
+                self._transcripts[event.index] = event
+                while self._count in self._transcripts:
+                    self._count += 1
+                return event
         return None
 
-    def _hear(self, index: int, subject: str, data: bytes) -> Spoken:
-        try:
-            spoken = Spoken.read(subject, data)
-        except ContractError as exc:
-            # Its index is taken: nothing better will come, and its place in the sound is unknown.
-            log.warning("transcript cannot be read", subject=subject, reason=str(exc))
-            spoken = Spoken(job=self.job, index=index, start=0, end=0, text="", error=str(exc))
-        self._transcripts[index] = spoken
-        while self._count in self._transcripts:
-            self._count += 1
-        return spoken
+    def _on_error(self, subject: str, error: ContractError) -> Message | None:
+        if subject == Segmented.pattern(self.job):
+            raise error  # without the number of utterances nobody can tell when the job is complete
+        log.warning("event cannot be read", subject=subject, reason=str(error))
+        return Spoken.unreadable(subject, str(error))
 
     @property
     def complete(self) -> bool:

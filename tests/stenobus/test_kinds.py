@@ -29,6 +29,10 @@ class Elsewhere(Message):
     SUBJECT, STREAM = "speech.{job}", "SPEECH"
 
 
+def refuse(subject: str, error: ContractError) -> None:
+    raise error
+
+
 def test_every_event_has_a_name_and_a_snapshot_none() -> None:
     assert set(ACCEPTED) == {"events", "live", *(kind_of(cls) for cls in (*EVENTS, *LIVE))}
     assert Snapshot not in LIVE
@@ -71,26 +75,26 @@ def test_unknown_kinds_are_refused_and_the_others_named(kind: str | type[Message
 
 def test_only_what_was_asked_for_is_read() -> None:
     opened = Opened(job="j")
-    assert select(["opened"]).read(opened.subject, opened.encode()) == opened
-    assert select(["closed"]).read(opened.subject, opened.encode()) is None
+    assert select(["opened"]).read(opened.subject, opened.encode(), refuse) == opened
+    assert select(["closed"]).read(opened.subject, opened.encode(), refuse) is None
     with pytest.raises(ContractError, match=r"addressed to events\.j\.opened"):
-        select(["opened"]).read("events.k.opened", opened.encode())
+        select(["opened"]).read("events.k.opened", opened.encode(), refuse)
 
 
 def test_a_kind_of_ones_own() -> None:
     insights = Insights(job="j", talk_time=0.5)
     assert select([Insights]).pattern("*") == "events.*.insights"
-    assert select([Insights]).read(insights.subject, insights.encode()) == insights
-    assert select(["events", Insights]).read(insights.subject, insights.encode()) == insights
+    assert select([Insights]).read(insights.subject, insights.encode(), refuse) == insights
+    assert select(["events", Insights]).read(insights.subject, insights.encode(), refuse) == insights
 
 
 def test_a_kind_that_is_not_known() -> None:
-    found = select(["events"]).read("events.j.insights.1", Insights(job="j", talk_time=0.5).encode())
+    found = select(["events"]).read("events.j.insights.1", Insights(job="j", talk_time=0.5).encode(), refuse)
     assert isinstance(found, Other)
     assert (found.job, found.rest, found.subject) == ("j", "insights.1", "events.j.insights.1")
     assert found.model_extra == {"talk_time": 0.5}
     with pytest.raises(ContractError, match=r"of job j but published on events\.k\.insights"):
-        select(["events"]).read("events.k.insights", Insights(job="j", talk_time=0.5).encode())
+        select(["events"]).read("events.k.insights", Insights(job="j", talk_time=0.5).encode(), refuse)
     with pytest.raises(ContractError, match="not a Other: job: Field required"):
-        select(["events"]).read("events.k.insights", b"\x80")
-    assert select(["events"]).read("events.k", Opened(job="k").encode()) is not None
+        select(["events"]).read("events.k.insights", b"\x80", refuse)
+    assert select(["events"]).read("events.k", Opened(job="k").encode(), refuse) is not None
