@@ -1,69 +1,87 @@
-"""Audio to speech segments: one worker owns a job at a time."""
+"""Audio to speech segments: live jobs and replays, each leased by one worker at a time."""
 
 from __future__ import annotations
 
 import asyncio
-from contextlib import AsyncExitStack
+import ctypes
+from contextlib import AsyncExitStack, suppress
 
 from bus import Bus, lease, run
 from bus.feed import Feed
 from contract import Message, Opened, Partial, Replay, Snapshot
-from processors.vad.heap import keep_freed_memory
-from processors.vad.replay import Replaying
-from processors.vad.segmentation import Segmentation
+from processors.vad.live import LiveJob
+from processors.vad.replay import ReplayJob
 from processors.vad.settings import Settings
 
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # malloc.h
+_KEPT_FREE = 64 << 20
+"""Bytes of free memory at the top of the heap that stay with the process."""
+_FROM_HEAP = 4 << 20
+"""Bytes; smaller blocks are allocated from the heap."""
 
-class Owner:
-    """The jobs that this worker owns."""
+
+class Worker:
+    """The jobs whose leases this process has."""
 
     def __init__(self, bus: Bus, feed: Feed, settings: Settings) -> None:
         self._bus = bus
         self._feed = feed
         self._settings = settings
-        self._jobs: dict[str, Segmentation] = {}
+        self._jobs: dict[str, LiveJob] = {}
 
-    async def own(self, opened: Opened, epoch: int) -> list[Message]:
-        """Segment one job from where it stands to its end."""
-        job = self._jobs[opened.job] = Segmentation(self._bus, self._feed, self._settings, opened, epoch)
+    async def segment(self, opened: Opened, epoch: int) -> list[Message]:
+        """Segment a live job from its checkpoint to its end."""
+        job = self._jobs[opened.job] = LiveJob(self._bus, self._feed, self._settings, opened, epoch)
         try:
             return await job.run()
         finally:
             if self._jobs.get(opened.job) is job:
                 del self._jobs[opened.job]
 
-    async def repeat(self, replay: Replay, epoch: int) -> list[Message]:
-        """Segment the stored audio of a job once more, from where that stands."""
-        return await Replaying(self._bus, self._settings, replay, epoch).run()
+    async def replay(self, replay: Replay, epoch: int) -> list[Message]:
+        """Segment the stored audio of a job again, from the checkpoint of this replay."""
+        return await ReplayJob(self._bus, self._settings, replay, epoch).run()
 
     def snapshot(self, job: str) -> bytes | None:
-        """What is open of a job, as a `Snapshot`."""
-        owned = self._jobs.get(job)
-        return None if owned is None else owned.snapshot()
+        """The open segment of a job as a `Snapshot`; None if this worker has none."""
+        found = self._jobs.get(job)
+        return None if found is None else found.snapshot()
 
-    def understood(self, partial: Partial) -> None:
-        """Somebody has understood something of a job."""
-        owned = self._jobs.get(partial.job)
-        if owned is not None:
-            owned.understood(partial)
+    def on_partial(self, partial: Partial) -> None:
+        """Take a hypothesis about the open segment of a job."""
+        found = self._jobs.get(partial.job)
+        if found is not None:
+            found.on_partial(partial)
+
+
+def keep_freed_memory() -> None:
+    """Keep freed memory in the process; does nothing where the C library is not glibc.
+
+    An utterance is some hundred kilobytes, copied several times on its way to the bus. By default glibc returns as
+    much to the system each time, which then zeroes every page again: a twentieth of a segmenter's CPU.
+    """
+    with suppress(AttributeError, OSError, TypeError):
+        mallopt = ctypes.CDLL(None).mallopt
+        mallopt(_M_TRIM_THRESHOLD, _KEPT_FREE)
+        mallopt(_M_MMAP_THRESHOLD, _FROM_HEAP)
 
 
 async def main(bus: Bus, settings: Settings) -> None:
-    """Own jobs as they are opened."""
+    """Lease jobs as they are opened, and replays as they are requested."""
     keep_freed_memory()
     async with AsyncExitStack() as stack:
-        owner = Owner(bus, await stack.enter_async_context(Feed(bus, settings.coalesce)), settings)
-        await stack.enter_async_context(bus.answering(Snapshot.pattern(), owner.snapshot))
-        await stack.enter_async_context(bus.listening(Partial, "*", owner.understood))
+        worker = Worker(bus, await stack.enter_async_context(Feed(bus, settings.coalesce)), settings)
+        await stack.enter_async_context(bus.answering(Snapshot.pattern(), worker.snapshot))
+        await stack.enter_async_context(bus.listening(Partial, "*", worker.on_partial))
         await bus.announce("vad")
         async with asyncio.TaskGroup() as leases:
-            leases.create_task(lease(bus, Opened, owner.own, durable="vad", ack_wait=settings.ack_wait))
-            # Few at a time, so that workers share a backlog of them, and what is live is not kept waiting.
+            leases.create_task(lease(bus, Opened, worker.segment, durable="vad", ack_wait=settings.ack_wait))
+            # Few at a time: workers then share a backlog of replays, and live jobs are not delayed.
             leases.create_task(
                 lease(
                     bus,
                     Replay,
-                    owner.repeat,
+                    worker.replay,
                     durable="vad-replay",
                     at_once=settings.replays,
                     ack_wait=settings.ack_wait,

@@ -1,6 +1,7 @@
-"""Where speech starts and stops: samples in, segments out.
+"""Where speech starts and stops: stored audio messages in, segments out.
 
-Rules, each of which has a test:
+`Segmentation` reassembles the messages of one job and applies the cut requests among them; `Segmenter` decides where
+speech starts and stops. Rules, each of which has a test:
 
 1. Time is a sample index and decisions are made per frame, so the size of the chunks cannot change the result.
 2. After each segment all state but the classifier's starts anew at the segment's end, and which frames are voiced is
@@ -16,13 +17,19 @@ Rules, each of which has a test:
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
+import structlog
 
-from contract import WIDTH
+from bus.reassembly import Gap, Reassembler
+from contract import RATE, WIDTH, ContractError, Dead, dead_letter
+from contract.audio import audio_subject, decode_audio
 from processors.vad.classifier import FRAME, FRAME_MS, DetectorFactory, FrameClassifier, first_frame, warm_up_start
+
+log = structlog.get_logger()
 
 SEARCH_MS = 5_000
 """How much of the end of a segment that became too long is searched for the quietest place."""
@@ -319,3 +326,135 @@ def _whole(pcm: bytes) -> bytes:
     if len(pcm) % WIDTH:
         raise ValueError(f"{len(pcm)} bytes of audio: whole samples of {WIDTH} bytes are accepted")
     return pcm
+
+
+class Output(NamedTuple):
+    """What has to be stored before the next step."""
+
+    segments: list[tuple[Segment, int]]
+    """Segments that ended, each with the sequence of the audio message that a successor reads on from."""
+    dead: list[Dead]
+    """Dead letters about messages that are no audio frames."""
+    done: bool
+    """Whether this read is over: see `Segmentation.end_read`."""
+
+
+class Segmentation:
+    """Segments one generation of a job's audio.
+
+    It starts behind the last utterance, which ended before sample `start` and has `continues`; `index` is the number of
+    the next one. Audio from before `start` is read first, and only warms the classifier up.
+    """
+
+    def __init__(
+        self,
+        job: str,
+        new_detector: DetectorFactory,
+        parameters: Parameters,
+        *,
+        start: int = 0,
+        continues: bool = False,
+        index: int = 0,
+    ) -> None:
+        self.index = index
+        """Number of the open segment, or of the next one."""
+        self.segmenter: Segmenter | None = None
+        """None while audio from before `start` is read."""
+        self._job = job
+        self._new_detector = new_detector
+        self._parameters = parameters
+        self._start, self._continues = start, continues
+        self._before = bytearray()
+        self._reassembler = Reassembler(start)
+        self._forget_at = start + RATE
+
+    @property
+    def position(self) -> int:
+        """The next sample that is expected."""
+        return self._reassembler.expected
+
+    @property
+    def open_segment(self) -> OpenSegment | None:
+        """The open segment, once there is speech in it."""
+        return None if self.segmenter is None else self.segmenter.open_segment
+
+    def step(self, stored: Sequence[tuple[int, bytes]]) -> Output | None:
+        """Take the next stored messages, each with its sequence; None: there is nothing to store."""
+        pcm: list[bytes] = []
+        segments: list[Segment] = []
+        dead: list[Dead] = []
+        done = False
+        for seq, data in stored:
+            try:
+                frame = decode_audio(data)
+                pcm.append(self._reassembler.take(seq, frame))
+            except ContractError as exc:
+                dead.append(dead_letter("AUDIO", seq, audio_subject(self._job), str(exc)))
+                continue
+            except Gap:
+                done = True
+                break
+            if frame.cut and self._reassembler.cuts(frame):
+                segments += self._feed(b"".join(pcm))
+                segments += [] if self.segmenter is None else self.segmenter.cut(frame.start)
+                pcm.clear()
+            if frame.last:
+                done = True
+                break
+        segments += self._feed(b"".join(pcm))
+        output = self._output(segments, dead, done=done) if segments or dead or done else None
+        if self._reassembler.expected >= self._forget_at:
+            self._forget()
+        return output
+
+    def end_read(self) -> tuple[Output, int | None]:
+        """End a read, because a step was done or nothing more is stored.
+
+        Returns the segments that ended, and the sequence behind which to read on: some audio is missing, and has been
+        skipped. None: the audio is over.
+        """
+        gap = self._reassembler.gap
+        if gap is None:
+            return self._output([] if self.segmenter is None else self.segmenter.finish()), None
+        log.error("audio is missing", job=self._job, expected=self.position, goes_on_at=gap.sample)
+        self._reassembler.skip(gap)
+        return self._output(self._skip(gap.sample)), gap.seq - 1
+
+    def _output(self, segments: list[Segment], dead: Sequence[Dead] = (), *, done: bool = True) -> Output:
+        self.index += len(segments)
+        return Output([(segment, self._resume_seq(segment.end)) for segment in segments], list(dead), done)
+
+    def _resume_seq(self, end: int) -> int:
+        return self._reassembler.sequence_of(self._parameters.resume_from(end))
+
+    def _forget(self) -> None:
+        """Drop the sequences of audio that no successor has to read."""
+        self._forget_at = self._reassembler.expected + RATE
+        if self.segmenter is not None:
+            self._reassembler.forget(self._parameters.resume_from(self.segmenter.floor))
+
+    def _feed(self, pcm: bytes) -> list[Segment]:
+        if self.segmenter is None:
+            self._before += pcm
+            over = (self._reassembler.expected - self._start) * WIDTH
+            if over < 0:
+                return []
+            split = len(self._before) - over
+            before, pcm = bytes(self._before[:split]), bytes(self._before[split:])
+            self.segmenter = self._new_segmenter(before)
+            self._before.clear()
+        return self.segmenter.feed(pcm)
+
+    def _skip(self, to: int) -> list[Segment]:
+        if self.segmenter is not None:
+            return self.segmenter.skip(to)
+        self._before.clear()
+        if to >= self._start:
+            self._start, self._continues = to, False
+            self.segmenter = self._new_segmenter(b"")
+        return []
+
+    def _new_segmenter(self, before: bytes) -> Segmenter:
+        return Segmenter(
+            self._new_detector, self._parameters, start=self._start, continues=self._continues, before=before
+        )

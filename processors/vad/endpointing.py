@@ -1,15 +1,30 @@
-"""When a pause is the end of what was said, judged by what was understood of it so far. Pure.
+"""What is decided about an open segment: when it is announced, and when a pause ends it. Pure.
 
-A hypothesis counts only if it is of all that was voiced: what it ends with is then what was said last.
+An announcement tells clients that somebody speaks, and makes a speech worker transcribe the segment so far. The
+hypothesis that comes back tells whether a sentence is over. It counts only if it covers all voiced audio: it then ends
+with what was said last.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from unicodedata import category
 
-from contract import Partial
+from contract import RATE, Partial
 from processors.vad.core import OpenSegment
+
+FIRST_HYPOTHESIS = RATE * 400 // 1000
+"""Audio from the first voiced frame on that is worth a first hypothesis."""
+
+MIN_INTERVAL = RATE * 500 // 1000
+"""Least audio between two hypotheses."""
+
+INTERVAL_SHARE = 5
+"""A fifth of the open segment, if that is more: a hypothesis costs as much as the segment is long."""
+
+PAUSE = RATE * 180 // 1000
+"""Silence that is worth a hypothesis, so that it is there before it has to be known whether the pause is the end."""
 
 _ENDS = frozenset(".!?。！？…")  # noqa: RUF001 - these are meant
 _QUOTES = frozenset("\"'")
@@ -17,13 +32,43 @@ _CLOSING = ("Pe", "Pf", "Pi")
 """Unicode categories of closing brackets and of quotes, of which many languages close with what others open with."""
 
 
+class Announcements:
+    """When to announce the open segments of one job; `growth`: also as they grow; `pauses`: also when they pause."""
+
+    def __init__(self, *, growth: bool, pauses: bool) -> None:
+        self._growth = growth
+        self._pauses = pauses
+        self._index = -1
+        self._next = 0  # the sample at which the next announcement is due
+        self._pause = -1  # start of the pause that was announced last
+
+    def due(self, index: int, segment: OpenSegment) -> Sequence[bool]:
+        """The announcements of open segment `index` that are due now: whether each is the segment's first.
+
+        All others ask for a hypothesis.
+        """
+        due = []
+        if index > self._index:
+            self._index, self._next, self._pause = index, segment.voiced_start + FIRST_HYPOTHESIS, -1
+            due.append(True)
+        pausing = self._pauses and segment.end - segment.voiced_end >= PAUSE and segment.voiced_end != self._pause
+        if self._growth and (pausing or segment.end >= self._next):
+            self._next = segment.end + max(MIN_INTERVAL, (segment.end - segment.start) // INTERVAL_SHARE)
+            self._pause = segment.voiced_end if pausing else self._pause
+            due.append(False)
+        return due
+
+
 @dataclass(frozen=True, slots=True)
 class Hangover:
-    """How much silence ends a segment, in samples: behind a sentence, where nothing is known, and in a sentence."""
+    """How much silence ends a segment, in samples."""
 
     least: int
+    """After a sentence."""
     usual: int
+    """Without a hypothesis."""
     most: int
+    """In the middle of a sentence."""
 
 
 def ends_sentence(text: str) -> bool:
@@ -37,30 +82,30 @@ def ends_sentence(text: str) -> bool:
 
 
 class Endpointing:
-    """Decides, at most once in each pause, that what is open should end."""
+    """Decides, at most once in each pause, that it ends the open segment."""
 
     def __init__(self, hangover: Hangover) -> None:
         self._hangover = hangover
         self._partial: Partial | None = None
-        self._decided: tuple[int, int] | None = None  # the pause that has been ended: its utterance, where it begins
+        self._ended: tuple[int, int] | None = None  # the pause that ended a segment: its index, the start of the pause
 
-    def understood(self, partial: Partial) -> None:
-        """Take a hypothesis; an older one than that already known says nothing."""
+    def on_partial(self, partial: Partial) -> None:
+        """Take a hypothesis; one that is older than the known one is ignored."""
         known = self._partial
         if known is None or (partial.index, partial.end) >= (known.index, known.end):
             self._partial = partial
 
-    def ends(self, index: int, speech: OpenSegment) -> bool:
-        """Whether utterance `index`, which is open, should end now; says so once for each pause."""
-        pause = index, speech.voiced_end
-        if pause == self._decided or speech.end - speech.voiced_end < self._enough(index, speech):
+    def ends(self, index: int, segment: OpenSegment) -> bool:
+        """Whether open segment `index` should end now; True once for each pause."""
+        pause = index, segment.voiced_end
+        if pause == self._ended or segment.end - segment.voiced_end < self._sufficient(index, segment):
             return False
-        self._decided = pause
+        self._ended = pause
         return True
 
-    def _enough(self, index: int, speech: OpenSegment) -> int:
-        """Samples of silence that suffice."""
+    def _sufficient(self, index: int, segment: OpenSegment) -> int:
+        """Samples of silence that end the segment."""
         known = self._partial
-        if known is None or known.index != index or known.end < speech.voiced_end:
+        if known is None or known.index != index or known.end < segment.voiced_end:
             return self._hangover.usual
         return self._hangover.least if ends_sentence(known.text) else self._hangover.most

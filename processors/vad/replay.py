@@ -1,4 +1,4 @@
-"""A job's stored audio, segmented once more: another generation of what was made of it."""
+"""A job's stored audio, segmented once more: another generation of its utterances."""
 
 from __future__ import annotations
 
@@ -6,54 +6,81 @@ import asyncio
 from contextlib import aclosing
 
 from bus import Bus
-from contract import RATE, Message, Replay, Replayed, Utterance
+from contract import RATE, Message, Replay, Replayed
 from contract.audio import audio_subject
-from processors.vad.checkpointed import Checkpointed
+from processors.vad.checkpoint import Checkpoint
+from processors.vad.core import Output, Segmentation
 from processors.vad.settings import Settings
 
 
-class Replaying(Checkpointed):
-    """One generation of a stored job in the hands of its owner; the cuts among the audio are made as they were."""
+class ReplayJob:
+    """One replay; the cut requests among the audio are applied as they were when the job was live."""
 
     def __init__(self, bus: Bus, settings: Settings, replay: Replay, epoch: int) -> None:
-        plan = settings.plan(replay.options, replay=True)
-        super().__init__(bus, replay.job, "replay", replay.generation, replay.options, plan, epoch)
-        self._speed = replay.speed
-        self._origin: tuple[float, int] | None = None  # when this owner had heard so far
-        self._paused_at = 0
+        self._bus = bus
+        self._replay = replay
+        self._plan = settings.plan(replay.options, replay=True)
+        self._checkpoint = Checkpoint(
+            bus, replay.job, source="replay", generation=replay.generation, options=replay.options, epoch=epoch
+        )
 
     async def run(self) -> list[Message]:
-        """Segment what is stored to its end; returns the event that says how many utterances that made."""
-        counted = await self.segment()
-        return [
-            Replayed(job=self._job, generation=self._generation, segments=counted.segments, samples=counted.samples)
-        ]
+        """Segment what is stored to its end; returns the event that says how many utterances there are."""
+        checkpoint, replay = self._checkpoint, self._replay
+        await checkpoint.load()
+        if not checkpoint.finished:
+            await self._segment()
+        done = Replayed(
+            job=replay.job, generation=replay.generation, segments=checkpoint.segments, samples=checkpoint.end
+        )
+        return [done]
 
-    async def _read(self, after: int) -> None:
-        async with aclosing(self._bus.read("AUDIO", audio_subject(self._job), after=after, live=False)) as stored:
+    async def _segment(self) -> None:
+        audio = self._checkpoint.resume(self._plan)
+        pace = _Pace(self._replay.speed, audio.position)
+        after: int | None = self._checkpoint.read_after
+        while after is not None:
+            await self._read(after, audio, pace)
+            output, after = audio.end_read()
+            await self._store(output)
+        await self._checkpoint.finish(audio.position)
+
+    async def _read(self, after: int, audio: Segmentation, pace: _Pace) -> None:
+        """Read the audio behind a sequence, to its end or to the end of what is stored."""
+        subject = audio_subject(self._replay.job)
+        async with aclosing(self._bus.read("AUDIO", subject, after=after, live=False)) as stored:
             async for raw in stored:
-                work = self._take([(raw.seq, raw.data)])
-                if work is not None and await work:
-                    return
-                await self._pause()
+                output = audio.step([(raw.seq, raw.data)])
+                if output is not None:
+                    await self._store(output)
+                    if output.done:
+                        return
+                await pace.keep(audio.position)
 
-    def _begin(self, done: Utterance | None) -> None:
-        super()._begin(done)
-        self._paused_at = self._start
+    async def _store(self, output: Output) -> None:
+        for letter in output.dead:
+            await self._bus.create(letter)
+        for segment, audio_seq in output.segments:
+            await self._checkpoint.append(segment, audio_seq)
 
-    async def _pause(self) -> None:
-        heard = self._reassembler.expected
+
+class _Pace:
+    """How quickly a replay is read; `speed`: 1 as fast as it was spoken, None as fast as possible."""
+
+    def __init__(self, speed: float | None, start: int) -> None:
+        self._speed = speed
+        self._start = start
+        self._yielded_at = start
+        self._origin: tuple[float, int] | None = None  # time and sample at which this worker started
+
+    async def keep(self, position: int) -> None:
+        """Wait until the audio up to here would have been spoken."""
         if self._speed is not None:
-            await self._keep_pace(heard, self._speed)
-        if heard - self._paused_at >= RATE:
-            self._paused_at = heard
-            self._forget()
-            await asyncio.sleep(0)  # what is stored comes without a pause, and jobs that are live want their turn
-
-    async def _keep_pace(self, heard: int, speed: float) -> None:
-        """Wait until the sound up to here would have been said; behind a take-over the clock begins anew."""
-        now = asyncio.get_running_loop().time()
-        began, at = self._origin = self._origin or (now, max(heard, self._start))
-        ahead = began + (heard - at) / (RATE * speed) - now
-        if ahead > 0:
-            await asyncio.sleep(ahead)
+            now = asyncio.get_running_loop().time()
+            began, at = self._origin = self._origin or (now, max(position, self._start))
+            ahead = began + (position - at) / (RATE * self._speed) - now
+            if ahead > 0:
+                await asyncio.sleep(ahead)
+        if position - self._yielded_at >= RATE:
+            self._yielded_at = position
+            await asyncio.sleep(0)  # stored audio arrives without pause, and live jobs must have their turn

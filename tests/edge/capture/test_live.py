@@ -18,7 +18,7 @@ from bus.feed import Feed
 from contract import JobOptions, Opened, Partial, Snapshot, Speaking, Transcript, Utterance
 from contract.audio import decode_audio
 from processors.vad.__main__ import main
-from processors.vad.segmentation import Segmentation
+from processors.vad.live import LiveJob
 from processors.vad.settings import Settings
 from tests.edge.conftest import Client, Edge, client
 from tests.support import wait_until
@@ -86,7 +86,7 @@ async def test_finalize_ends_the_open_segment_at_once_and_the_meeting_goes_on(
     assert [frame.start for frame in frames if frame.cut] == [4 * SECOND // 2, 7 * SECOND // 2]
     await worker.js.purge_stream("SPEECH", subject=Utterance.pattern(job))
     async with Feed(worker) as feed:
-        await Segmentation(worker, feed, Settings(), Opened(job=job), found[0].epoch).run()
+        await LiveJob(worker, feed, Settings(), Opened(job=job), found[0].epoch).run()
     assert await utterances(worker, job, 4) == found
 
 

@@ -12,7 +12,7 @@ from contract import Closed, Opened, Utterance
 from contract.audio import AudioFrame, encode_audio
 from processors.vad.classifier import webrtc_detector
 from processors.vad.core import Parameters, Segmenter
-from processors.vad.segmentation import Segmentation
+from processors.vad.live import LiveJob
 from processors.vad.settings import Settings
 from tests.processors.vad.stretches import CutRequests, Stretch, feed_all
 
@@ -38,7 +38,7 @@ async def store(bus: Bus, pcm: bytes, asked: Asked) -> None:
 async def segmented(bus: Bus) -> list[Utterance]:
     """What an owner makes of the job from where it stands."""
     async with Feed(bus) as feed:
-        await Segmentation(bus, feed, Settings(max_ms=5_000), Opened(job="a"), 1).run()
+        await LiveJob(bus, feed, Settings(max_ms=5_000), Opened(job="a"), 1).run()
     return [Utterance.decode(raw.data) for raw in await bus.history("SPEECH", Utterance.pattern("a"))]
 
 

@@ -52,7 +52,7 @@ def enough(*partials: Partial) -> int:
     for silence in range(0, 1_500, 50):
         endpointing = Endpointing(HANGOVER)
         for one in partials:
-            endpointing.understood(one)
+            endpointing.on_partial(one)
         if endpointing.ends(3, speech(silence)):
             return silence
     raise AssertionError("no silence is enough")
@@ -82,7 +82,7 @@ def test_a_pause_ends_once_and_the_next_one_again() -> None:
     endpointing = Endpointing(HANGOVER)
     assert endpointing.ends(3, speech(600))
     assert not endpointing.ends(3, speech(700))
-    endpointing.understood(partial("Done."))
+    endpointing.on_partial(partial("Done."))
     assert not endpointing.ends(3, speech(800))
     assert not endpointing.ends(3, speech(500, voiced_end=12_000))
     assert endpointing.ends(3, speech(600, voiced_end=12_000))

@@ -9,7 +9,7 @@ import pytest
 
 PROGRAM = """
 import resource
-from processors.vad.heap import keep_freed_memory
+from processors.vad.__main__ import keep_freed_memory
 if {keep}: keep_freed_memory()
 faults = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_minflt
 sounds = [bytes([at]) * 200_000 for at in range(20)]

@@ -13,7 +13,7 @@ from bus.feed import Feed
 from contract import Closed, JobOptions, Opened, Partial, Segmented, Snapshot, Speaking, Utterance, VadOptions
 from contract.audio import AudioFrame, decode_audio
 from processors.vad.__main__ import main
-from processors.vad.segmentation import Segmentation
+from processors.vad.live import LiveJob
 from processors.vad.settings import Settings
 from tests.support import wait_until
 
@@ -221,7 +221,7 @@ async def test_what_is_stored_is_cut_in_the_same_places_again(bus: Bus, segmente
             last = await bus.append(utterance, last)
         # Nobody understands anything this time, and it is read as quickly as can be.
         async with Feed(bus) as feed:
-            await Segmentation(bus, feed, Settings(), Opened(job="a", options=ADAPTIVE), found[0].epoch).run()
+            await LiveJob(bus, feed, Settings(), Opened(job="a", options=ADAPTIVE), found[0].epoch).run()
         assert await one.utterances() == found
 
 

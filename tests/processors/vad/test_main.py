@@ -21,7 +21,7 @@ from contract.audio import decode_audio
 from processors.vad.__main__ import main
 from processors.vad.classifier import FRAME, SPAN, webrtc_detector
 from processors.vad.core import Parameters, Segmenter
-from processors.vad.segmentation import Segmentation
+from processors.vad.live import LiveJob
 from processors.vad.settings import Settings
 from tests.support import wait_until
 
@@ -52,7 +52,7 @@ async def send(bus: Bus, job: str, chunks: Sequence[bytes], *, finish: bool = Tr
 
 async def own(bus: Bus, settings: Settings, opened: Opened, epoch: int) -> list[Message]:
     async with Feed(bus) as feed:
-        return await Segmentation(bus, feed, settings, opened, epoch).run()
+        return await LiveJob(bus, feed, settings, opened, epoch).run()
 
 
 async def utterances(bus: Bus, job: str) -> list[Utterance]:

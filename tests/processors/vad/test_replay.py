@@ -14,7 +14,7 @@ import pytest
 from bus import Bus, connect
 from contract import Closed, JobOptions, Opened, Progress, Replay, Replayed, Speaking, Utterance, VadOptions
 from processors.vad.__main__ import main
-from processors.vad.replay import Replaying
+from processors.vad.replay import ReplayJob
 from processors.vad.settings import Settings
 from tests.processors.vad.test_live import ADAPTIVE, VOICE_END, call
 from tests.processors.vad.test_main import assert_as_calm, calm, frames, send
@@ -49,7 +49,7 @@ async def replayed(bus: Bus, number: int = 2, job: str = "a") -> Replayed:
 
 
 async def replay(bus: Bus, settings: Settings, asked: Replay, epoch: int = 1) -> Replayed:
-    (found,) = await Replaying(bus, settings, asked, epoch).run()
+    (found,) = await ReplayJob(bus, settings, asked, epoch).run()
     assert isinstance(found, Replayed)
     return found
 
@@ -191,8 +191,8 @@ async def test_a_pace_is_kept_and_none_is_as_fast_as_it_is_taken(
         def time(self) -> float:
             return now
 
-    fast = Replaying(bus, Settings(), Replay(job="a", generation=2), 1)
-    slow = Replaying(bus, Settings(), Replay(job="a", generation=3, speed=2), 1)
+    fast = ReplayJob(bus, Settings(), Replay(job="a", generation=2), 1)
+    slow = ReplayJob(bus, Settings(), Replay(job="a", generation=3, speed=2), 1)
     monkeypatch.setattr("processors.vad.replay.asyncio", _Asyncio(skip, Clock))
     await fast.run()
     assert set(waited) == {0}

@@ -5,7 +5,7 @@ from itertools import pairwise
 import pytest
 
 from processors.vad.core import OpenSegment
-from processors.vad.telling import FIRST, LEAST, PAUSE, Telling
+from processors.vad.endpointing import FIRST_HYPOTHESIS, MIN_INTERVAL, PAUSE, Announcements
 
 FRAME = 480
 
@@ -13,9 +13,9 @@ FRAME = 480
 def told(
     speeches: list[OpenSegment | None], *, again: bool = True, pauses: bool = False, index: int = 0
 ) -> list[tuple[int, bool]]:
-    """When what is told: the end of what was heard then, and whether it is the first."""
-    telling = Telling(again=again, pauses=pauses)
-    return [(speech.end, first) for speech in speeches for first in telling.due(index, speech) if speech]
+    """Which announcements are made: the end of the segment then, and whether it is the first."""
+    announcements = Announcements(growth=again, pauses=pauses)
+    return [(speech.end, first) for speech in speeches if speech for first in announcements.due(index, speech)]
 
 
 def talking(frames: int, spoken: int = 4_800, start: int = 0) -> list[OpenSegment | None]:
@@ -28,11 +28,11 @@ def test_speech_is_told_when_it_opens_and_then_ever_more_seldom() -> None:
     found = told(talking(900))
     assert found[0] == (4_800 + 3 * FRAME, True)
     ends = [end for end, first in found if not first]
-    assert ends[0] == 4_800 + 14 * FRAME >= 4_800 + FIRST > 4_800 + 13 * FRAME
+    assert ends[0] == 4_800 + 14 * FRAME >= 4_800 + FIRST_HYPOTHESIS > 4_800 + 13 * FRAME
     gaps = [after - before for before, after in pairwise(ends)]
     assert gaps == sorted(gaps)
-    assert gaps[0] == 17 * FRAME >= LEAST > 16 * FRAME
-    assert all(gap - FRAME < max(LEAST, end / 5) <= gap for gap, end in zip(gaps, ends, strict=False))
+    assert gaps[0] == 17 * FRAME >= MIN_INTERVAL > 16 * FRAME
+    assert all(gap - FRAME < max(MIN_INTERVAL, end / 5) <= gap for gap, end in zip(gaps, ends, strict=False))
     assert 10 < len(found) < 20
 
 
@@ -67,6 +67,6 @@ def test_each_pause_is_told_again() -> None:
 
 
 def test_each_utterance_has_a_first() -> None:
-    telling = Telling(again=True, pauses=False)
+    telling = Announcements(growth=True, pauses=False)
     speech = OpenSegment(0, 4_800, 6_240, 6_240)
     assert [telling.due(index, speech) for index in (0, 0, 1, 1, 2)] == [[True], [], [True], [], [True]]
