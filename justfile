@@ -18,10 +18,14 @@ demo *args: install
 up *args: install
     python -m compose {{ args }}
 
-# every test, against real servers
+# all tests but the slow ones, against real servers and in a real browser
 test *args: install
     @python -m tools.get_browser
-    python -m pytest -n 3 --dist loadfile --no-loadscope-reorder {{ args }}
+    python -m pytest -m "not slow" -n 3 --dist loadfile --no-loadscope-reorder {{ args }}
+
+# the slow tests: whole benchmarks, a minute of chaos, long meetings through the whole system
+slow *args: install
+    python -m pytest -m slow -n 1 {{ args }}
 
 # lint, formatting and types
 check: install

@@ -21,6 +21,8 @@ from contract import RATE, WIDTH
 from tests.support import wait_until
 from tools.system import MODEL, ROOT
 
+pytestmark = pytest.mark.slow
+
 SILENCE = bytes(RATE * WIDTH)
 
 

@@ -18,6 +18,8 @@ from bus import connect as connect_bus
 from contract import RATE
 from contract.audio import audio_subject, decode_audio
 
+pytestmark = pytest.mark.slow
+
 FRAME = bytes(range(240)) * 4
 
 

@@ -11,6 +11,8 @@ from contract import SpeechOptions
 from processors.stt.engine import Engine
 from tools.system import ROOT
 
+pytestmark = pytest.mark.slow
+
 SMALL = replace(SHAPES["tiny"], width=64, heads=4, encoder_layers=1, decoder_layers=1, alignment=((0, 0), (0, 1)))
 
 

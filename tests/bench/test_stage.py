@@ -13,6 +13,8 @@ from bench.stage import Cost, Part, Stage, StageFailed, Usage, cpu_seconds, edge
 from bus import connect
 from tests.support import wait_until
 
+pytestmark = pytest.mark.slow
+
 SERVING = """
 import http.server, sys
 class Handler(http.server.BaseHTTPRequestHandler):

@@ -14,6 +14,7 @@ from tools.system import ROOT
 
 
 @pytest.mark.timeout(400)
+@pytest.mark.slow
 async def test_a_minute_of_chaos_loses_no_word(tmp_path: Path) -> None:
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "chaos", "--seconds", "60", "--meetings", "4", "--every", "2", "--seed", "1"),

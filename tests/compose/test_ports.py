@@ -16,9 +16,7 @@ ASK = "from compose.ports import free_port; print(*(free_port() for _ in range(1
 def test_no_port_is_given_twice_while_who_asked_still_runs() -> None:
     env = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     asking = [
-        subprocess.Popen(
-            [sys.executable, "-c", ASK], stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=env, text=True
-        )
+        subprocess.Popen([sys.executable, "-c", ASK], stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=env, text=True)
         for _ in range(2)
     ]
     given = [free_port() for _ in range(150)]

@@ -19,7 +19,7 @@ from client.session.source import in_thread
 from tests.system.test_system import SAMPLES, segments, stenobus, stream
 from tools.system import MODEL, System, running_system
 
-pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(300), pytest.mark.slow]
 
 OTHER = "whisper-other"
 

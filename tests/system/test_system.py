@@ -88,6 +88,7 @@ def decode_alone(sample: str) -> list[str]:
     return texts
 
 
+@pytest.mark.slow
 async def test_a_meeting_in_two_languages_is_transcribed_as_well_as_sentence_by_sentence(system: System) -> None:
     sentences = spoken("meeting.flac")
     assert len(sentences) >= 20
@@ -106,6 +107,7 @@ async def test_a_meeting_in_two_languages_is_transcribed_as_well_as_sentence_by_
         assert at, sentence
 
 
+@pytest.mark.slow
 async def test_the_same_recording_gives_the_same_segments_however_it_is_sent(system: System) -> None:
     in_real_time, *fast = await asyncio.gather(
         stream(system, "korean.flac"),
@@ -154,6 +156,7 @@ async def test_a_meeting_without_speech_completes_and_says_so(system: System, sa
     assert final["summary"]["summary"].startswith("Nothing was said")
 
 
+@pytest.mark.slow
 async def test_speech_without_a_pause_is_cut_and_no_word_is_lost_or_doubled(system: System) -> None:
     found = segments(await stream(system, "monologue.flac", "--fast"))
     assert len(found) > 1
@@ -178,6 +181,7 @@ async def test_garbage_on_every_subject_is_dead_lettered_and_meetings_go_on(syst
     assert segments(await stream(system, "quiet.flac", "--fast"))
 
 
+@pytest.mark.slow
 async def test_jobs_survive_a_restart_of_everything(tmp_path: Path, ollama: OllamaServer) -> None:
     data = tmp_path / "data with spaces"
     async with running_system(data, OLLAMA_HOST=ollama.url) as first:

@@ -9,6 +9,7 @@ import pytest
 from tools import nonspeech
 
 
+@pytest.mark.slow
 def test_it_tells_both_kinds_of_mistake(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setattr(sys, "argv", ["nonspeech", "--variants", "2"])
     monkeypatch.setattr(nonspeech, "names", lambda: ["digital silence", "door slam"])

@@ -22,6 +22,7 @@ def test_what_cannot_be_measured_is_said(words: list[str], complaint: str, capsy
     assert complaint in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_short_run_has_figures_of_all(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     picture = tmp_path / "edge.png"
     assert main(["--streams", "5", "--rounds", "1", "--seconds", "2", "--plot", str(picture)]) == 0

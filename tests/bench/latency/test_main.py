@@ -14,6 +14,7 @@ from tools.system import ROOT
 
 @pytest.mark.timeout(240)
 @pytest.mark.parametrize("options", [[], ["--no-partials", "--whole-windows"]])
+@pytest.mark.slow
 def test_ours_is_measured_beside_a_server_without_a_bus(
     options: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

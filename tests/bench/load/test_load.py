@@ -19,6 +19,8 @@ from contract import RATE, WIDTH
 from contract.audio import audio_subject, decode_audio
 from tools.system import ROOT
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 async def stage(tmp_path: Path) -> AsyncIterator[Stage]:

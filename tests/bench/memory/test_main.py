@@ -9,6 +9,7 @@ from bench.memory.__main__ import main
 
 
 @pytest.mark.timeout(240)
+@pytest.mark.slow
 def test_all_contenders_are_measured(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     png = tmp_path / "memory.png"
     assert main(["--connections", "20", "--settle", "0.3", "--full", "1", "--plot", str(png)]) == 0

@@ -16,6 +16,7 @@ def last_line(capsys: pytest.CaptureFixture[str]) -> tuple[list[str], dict[str, 
     return lines, json.loads(last)
 
 
+@pytest.mark.slow
 def test_the_live_path_is_measured_at_each_level(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     png = tmp_path / "scale.png"
     small = ["--levels", "2,4", "--rounds", "1", "--ramp", "0", "--window", "4"]
@@ -35,6 +36,7 @@ def test_the_live_path_is_measured_at_each_level(tmp_path: Path, capsys: pytest.
     assert png.read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
 
 
+@pytest.mark.slow
 def test_the_whole_system_is_measured_beside_a_server_without_a_bus(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

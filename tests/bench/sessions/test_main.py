@@ -14,6 +14,7 @@ def test_what_cannot_be_measured_is_said(capsys: pytest.CaptureFixture[str]) -> 
     assert "'0' is not a number from 1 to 5000" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_short_run_has_figures_of_all(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     picture = tmp_path / "plots" / "sessions.png"
     assert main(["--concurrency", "3", "--rounds", "1", "--seconds", "2", "--plot", str(picture)]) == 0

@@ -10,6 +10,7 @@ from bench.soak.__main__ import SoakFailed, SoakPlan, check_room, main
 pytestmark = pytest.mark.timeout(180)
 
 
+@pytest.mark.slow
 def test_meetings_come_and_go_and_not_a_sample_is_lost(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--streams", "10", "--minutes", "0.15", "--meeting", "1", "3", "--every", "0.5"]) == 0
     *lines, last = capsys.readouterr().out.splitlines()

@@ -49,6 +49,7 @@ def test_each_setting_changes_one_thing() -> None:
         assert differing <= {"workers", "threads", "processes"} or len(differing) <= 1, setting
 
 
+@pytest.mark.slow
 def test_a_lever_is_measured_with_its_accuracy() -> None:
     found = [setting for setting in settings(CPU, 2) if setting.lever == "encoder window"]
     gains = measure(found, load_sentences(ROOT / "samples")[:4], rounds=1, singles=1)

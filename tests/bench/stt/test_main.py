@@ -18,6 +18,7 @@ def last_line(capsys: pytest.CaptureFixture[str]) -> tuple[list[str], dict[str, 
     return lines, json.loads(last)
 
 
+@pytest.mark.slow
 def test_the_comparison_tells_what_others_compare(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     png = tmp_path / "plots" / "stt.png"
     assert main(["--quick", "--device", "cpu", "--plot", str(png)]) == 0
@@ -35,6 +36,7 @@ def test_the_comparison_tells_what_others_compare(tmp_path: Path, capsys: pytest
     assert struct.unpack(">II", png.read_bytes()[16:24]) == (1200, 750)
 
 
+@pytest.mark.slow
 def test_the_whole_system_is_measured_from_the_end_of_speech(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--quick", "--system", "--device", "cpu"]) == 0
     _, found = last_line(capsys)

@@ -10,6 +10,8 @@ from bench.stt.worker import Lane
 from bus import StartError
 from tools.system import MODEL, ROOT
 
+pytestmark = pytest.mark.slow
+
 KINDS: tuple[Kind, ...] = ("ours", "one_at_a_time", "batched_pipeline")
 SENTENCES = load_sentences(ROOT / "samples")[:6]
 
