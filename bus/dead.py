@@ -1,8 +1,8 @@
-"""Dead letters: listed, asked to be tried again, and tried again by the worker that had given the message up.
+"""Dead letters: listing them, asking for a retry, and the retry by the worker that had given the message up.
 
-Asking stores a `Redrive`, which the worker takes from a shared durable consumer as it takes its other messages. Its
-order makes a crash at any point harmless: the outputs are stored, then `Redriven`, then the dead letter is removed, and
-only then is the `Redrive` acked.
+A request for a retry is a stored `Redrive`, which the worker takes from a shared durable consumer like its other
+messages. The order of its steps makes a crash at any point harmless: store the outputs, store `Redriven`, remove the
+dead letter, ack the `Redrive`.
 """
 
 from __future__ import annotations
@@ -28,16 +28,16 @@ class UnknownLetter(LookupError):
 
 
 class NotRetryable(Exception):
-    """No attempt can help; the text says why."""
+    """No further attempt can help; the text says why."""
 
 
 class Expired(Exception):
-    """The stream no longer has the message."""
+    """The stream does not have the message any more."""
 
 
 @dataclass(frozen=True, slots=True)
 class Letter:
-    """A dead letter and when it was stored, UTC: when the last attempt failed."""
+    """A dead letter, and when it was stored (UTC), which is when the last attempt failed."""
 
     dead: Dead
     at: datetime
@@ -56,7 +56,7 @@ async def letters(bus: Bus, job: str = "*", *, limit: int) -> list[Letter]:
 
 
 async def redrive(bus: Bus, job: str, stream: str, seq: int) -> Redrive:
-    """Ask that a dead message be tried again; returns what was stored. Raises UnknownLetter, NotRetryable, Expired."""
+    """Ask for a retry of a dead message; returns the request. Raises UnknownLetter, NotRetryable or Expired."""
     name = f"no dead letter of job {job!r} for message {seq} of {stream!r}"
     if not (is_job_id(job) and is_job_id(stream)):
         raise UnknownLetter(name)
@@ -74,7 +74,7 @@ async def redrive(bus: Bus, job: str, stream: str, seq: int) -> Redrive:
 
 
 async def replace(bus: Bus, message: Message) -> None:
-    """Put a message in the place of all that its subject has in EVENTS, in one step: a reader finds the old or the new.
+    """Replace all messages on a subject of EVENTS by this one, atomically: a reader finds either the old or the new.
 
     Source: the header Nats-Rollup, with which the key-value store of NATS purges a key (ADR-8).
     """
@@ -88,18 +88,18 @@ async def replace(bus: Bus, message: Message) -> None:
 
 @dataclass(frozen=True)
 class Redriver(Generic[M]):
-    """Takes dead messages of one class again, for the worker that handles this class."""
+    """Retries dead messages of one class, for the worker that handles this class."""
 
     bus: Bus
     cls: type[M]
     handle: Callable[[M], Awaitable[Sequence[Message]]]
     failed: Callable[[M, str], Sequence[Message]] | None
 
-    async def take(self, asked: Redrive, _tries: int) -> list[Dead]:
-        """Try once; returns the dead letter anew where that was the last attempt too. Raises what `handle` raises."""
+    async def retry(self, asked: Redrive, _delivery: int) -> list[Dead]:
+        """Try once more; returns a new dead letter if the message is refused again. Raises what `handle` raises."""
         letter = await _letter(self.bus, asked.job, asked.stream, asked.seq)
         if letter is None:
-            return []  # asked for twice, and done
+            return []  # requested twice, and done already
         done = Redriven(**asked.model_dump())
         if await self.bus.last_raw(done.subject) is None:
             raw = await self.bus.stored(asked.stream, asked.seq)
@@ -107,25 +107,25 @@ class Redriver(Generic[M]):
                 log.warning("dead message has aged out", stream=asked.stream, seq=asked.seq)
                 return []
             try:
-                await self._do(self.cls.read(raw.subject, raw.data), letter.value.reason)
+                await self._handle(self.cls.read(raw.subject, raw.data), letter.value.reason)
             except ContractError as exc:
                 return await self.give_up(asked, str(exc))
             await self.bus.create(done)
-            log.info("dead message has been dealt with", subject=raw.subject, seq=raw.seq)
+            log.info("dead message has been handled", subject=raw.subject, seq=raw.seq)
         await self._remove(letter.value)
         return []
 
     async def give_up(self, asked: Redrive, reason: str) -> list[Dead]:
-        """What the dead letter is to say now."""
+        """The dead letter with the new reason."""
         letter = await _letter(self.bus, asked.job, asked.stream, asked.seq)
         return [] if letter is None else [letter.value.model_copy(update={"reason": reason})]
 
-    async def _do(self, message: M, reason: str) -> None:
+    async def _handle(self, message: M, reason: str) -> None:
         outputs = await self.handle(message)
-        # Readers that waited on a hole were given a value that says it failed: its place is taken now.
-        stand_ins = {output.subject for output in self.failed(message, reason)} if self.failed else set()
+        # Readers have been given a value that says this message failed: the output replaces it.
+        failures = {output.subject for output in self.failed(message, reason)} if self.failed else set()
         for output in outputs:
-            if output.subject in stand_ins:
+            if output.subject in failures:
                 await replace(self.bus, output)
             else:
                 await self.bus.create(output)

@@ -1,8 +1,8 @@
-"""A second connection to the server, for what there is a message of every 30 ms of every job: NATS lines by hand.
+"""A second connection to the server, for audio, of which each job has a message every 30 ms.
 
-nats-py makes a task switch and several objects for each message, about 22 us for a publish with its ack; here it is 4.
-So only publishing with a reply subject and plain subscriptions are here, and everything else stays with nats-py. Lines
-are written at most once in `FLUSH` seconds, which makes one system call of many at the server, too.
+nats-py makes a task switch and several objects for each message, about 22 us for a publish with its ack; writing the
+protocol by hand takes 4. So this client only publishes and subscribes, and everything else stays with nats-py. It
+writes at most once every `FLUSH` seconds, which turns many system calls into one, at the server as well.
 Source for the protocol: "Client Protocol" of the NATS documentation.
 """
 
@@ -19,17 +19,18 @@ from urllib.parse import urlsplit
 import structlog
 
 from bus.stream import Bus
+from bus.supervisor import Supervisor
 
 log = structlog.get_logger()
 
 FLUSH = 0.005
-"""Least seconds between two writes: what comes after a quiet time is written at once."""
+"""Seconds between two writes, at least. After a quiet time a message is written at once."""
 
 FULL_READ = 200_000
-"""Bytes; where as much is read at once, more is waiting. What the event loops read at most is a little more."""
+"""Bytes. A read as large as this means that more is waiting: event loops read little more than that at a time."""
 
-_OPEN_WITHIN = 5.0
-_AGAIN_AFTER = 0.25
+_OPEN_TIMEOUT = 5.0
+_RETRY_AFTER = 0.25
 _PING_EVERY = 5.0
 
 _WITH_HEADERS = ord("H")
@@ -40,19 +41,20 @@ Handler = Callable[[bytes, bytes, bytes], None]
 
 
 class FastClientError(Exception):
-    """The server does not let us in, or does not speak NATS."""
+    """The server refuses the connection, or does not speak NATS."""
 
 
 class FastClient:
-    """An async context manager: connected for as long as it is open, and again whenever the line broke.
+    """Publishes and subscribes over a connection that is opened again whenever it breaks; an async context manager.
 
-    What is published while the line is away is dropped, and what was under way may be lost: `reconnected` is called
-    when it is back, and subscriptions are made again before that.
+    Messages published while there is no connection are dropped, and those under way when it breaks may be lost. After
+    each reconnection the client renews its subscriptions, then calls everything in `reconnected`.
     """
 
     def __init__(self, bus: Bus) -> None:
         self.reconnected: set[Callable[[], None]] = set()
         self._bus = bus
+        self._tasks = Supervisor()
         self._read_delay = 0.0
         self._connection: _Connection | None = None
         self._subjects: dict[bytes, str] = {}
@@ -64,25 +66,27 @@ class FastClient:
     async def __aenter__(self) -> Self:
         self._loop = asyncio.get_running_loop()
         self._connection = await self._open()
-        self._keeping = asyncio.create_task(self._keep_open(self._connection))
+        await self._tasks.__aenter__()
+        self._tasks.start(self._keep_open(self._connection), name="fast client")
         return self
 
-    async def __aexit__(self, *_: object) -> None:
-        self._keeping.cancel()
-        await asyncio.gather(self._keeping, return_exceptions=True)
-        if self._connection is not None:
-            self._flush()
-            self._connection.close()
-            self._connection = None
+    async def __aexit__(self, kind: object, exc: BaseException | None, traceback: object) -> None:
+        try:
+            await self._tasks.__aexit__(kind, exc, traceback)
+        finally:
+            if self._connection is not None:
+                self._flush()
+                self._connection.close()
+                self._connection = None
 
     @property
     def ready(self) -> bool:
-        """Whether there is a line to the server, and it handlers what is written."""
+        """Whether there is a connection, and it is not congested."""
         return self._connection is not None and not self._connection.congested
 
     @property
     def read_delay(self) -> float:
-        """Seconds for which nothing is read after what had come was read: much at a time is cheaper than often."""
+        """Seconds to leave data in the kernel after each read: reading much at a time is cheaper than reading often."""
         return self._read_delay
 
     @read_delay.setter
@@ -92,25 +96,25 @@ class FastClient:
             self._connection.read_delay = seconds
 
     def new_inbox(self) -> str:
-        """A subject prefix for replies to this program alone."""
+        """A subject prefix for replies to this process alone."""
         return self._bus.nc.new_inbox()
 
     def send(self, message: bytes) -> None:
-        """Send a whole `PUB` with its payload."""
-        # Whether a flush is due shows in the list, so that a message costs little more than its place there.
+        """Send a complete `PUB` line with its payload."""
+        # Only the first message in the list schedules a flush, so that the others cost little more than their place.
         self._outgoing.append(message)
         if len(self._outgoing) == 1:
-            self._schedule()
+            self._schedule_flush()
 
     def publish(self, subject: str, payload: bytes) -> None:
-        """Send a message that nobody answers."""
+        """Publish a message without a reply subject."""
         self.send(b"PUB %b %d\r\n%b\r\n" % (subject.encode(), len(payload), payload))
 
-    def subscribe(self, subject: str, take: Handler) -> bytes:
-        """Call `take` with what is published on a subject from now on; returns the subscription's id."""
+    def subscribe(self, subject: str, handler: Handler) -> bytes:
+        """Call `handler` with each message published on a subject from now on; returns the subscription's id."""
         self._count += 1
         sid = b"%d" % self._count
-        self._subjects[sid], self._handlers[sid] = subject, take
+        self._subjects[sid], self._handlers[sid] = subject, handler
         if self._connection is not None:
             self._connection.write(b"SUB %b %b\r\n" % (subject.encode(), sid))
         return sid
@@ -122,13 +126,13 @@ class FastClient:
             self._connection.write(b"UNSUB %b\r\n" % sid)
 
     async def flushed(self) -> None:
-        """Return once the server has dealt with all that was sent; at once where the line is away."""
+        """Return once the server has processed all that was sent; at once if there is no connection."""
         if self._connection is not None:
             self._flush()
             with suppress(ConnectionError):
                 await self._connection.ping()
 
-    def _schedule(self) -> None:
+    def _schedule_flush(self) -> None:
         wait = self._flushed_at + FLUSH - self._loop.time()
         if wait > 0:
             self._loop.call_later(wait, self._flush)
@@ -141,34 +145,34 @@ class FastClient:
         if outgoing and self._connection is not None:
             self._connection.write(b"".join(outgoing))
 
-    async def _keep_open(self, line: _Connection) -> None:
+    async def _keep_open(self, connection: _Connection) -> None:
         while True:
-            await line.broken()
-            log.warning("audio line lost", url=self._bus.url)
+            await connection.broken()
+            log.warning("audio connection lost", url=self._bus.url)
             self._connection = None
-            self._flush()  # to nowhere
-            line = await self._open()
+            self._flush()  # drops what is waiting to be sent
+            connection = await self._open()
             for sid, subject in self._subjects.items():
-                line.write(b"SUB %b %b\r\n" % (subject.encode(), sid))
-            self._connection = line
-            line.read_delay = self._read_delay
+                connection.write(b"SUB %b %b\r\n" % (subject.encode(), sid))
+            self._connection = connection
+            connection.read_delay = self._read_delay
             for wake in list(self.reconnected):
                 wake()
 
     async def _open(self) -> _Connection:
-        """A line to the server that nats-py has found; waits for it for as long as it handlers."""
+        """A connection to the server that nats-py is connected to; waits as long as it takes."""
         while True:
             if (address := self._bus.nc.connected_url) is not None:
-                line = _Connection(self._handlers)
+                connection = _Connection(self._handlers)
                 try:
-                    async with asyncio.timeout(_OPEN_WITHIN):
+                    async with asyncio.timeout(_OPEN_TIMEOUT):
                         assert address.hostname  # noqa: S101 - narrows the type: nats-py is connected there
-                        await line.open(address.hostname, address.port or 4222, self._bus.url, self._bus.name)
-                    return line
+                        await connection.open(address.hostname, address.port or 4222, self._bus.url, self._bus.name)
+                    return connection
                 except (OSError, TimeoutError, ValueError, FastClientError) as exc:
-                    line.close()
-                    log.warning("audio line cannot be opened, trying again", reason=str(exc) or type(exc).__name__)
-            await asyncio.sleep(_AGAIN_AFTER)
+                    connection.close()
+                    log.warning("audio connection failed, trying again", reason=str(exc) or type(exc).__name__)
+            await asyncio.sleep(_RETRY_AFTER)
 
 
 class _Connection(asyncio.Protocol):
@@ -182,29 +186,29 @@ class _Connection(asyncio.Protocol):
         self._info: asyncio.Future[dict[str, Any]] = self._loop.create_future()
         self._lost: asyncio.Future[None] = self._loop.create_future()
         self._pongs: list[asyncio.Future[None]] = []
-        self._heard = False
+        self._active = False
         self._paused = False
         self._refusal = ""
         self.congested = False
-        """Whether more is waiting to be written than should."""
+        """Whether too much is waiting to be written."""
         self.read_delay = 0.0
-        """As of `FastClient`, once it is open."""
+        """As in `FastClient`, once the connection is open."""
 
     async def open(self, host: str, port: int, url: str, name: str) -> None:
-        """Connect and introduce ourselves; raises OSError, ValueError or FastClientError where that fails."""
+        """Connect and authenticate; raises OSError, ValueError or FastClientError."""
         self._transport, _ = await self._loop.create_connection(lambda: self, host, port)
         info = await self._info
         if info.get("tls_required") or urlsplit(url).scheme == "tls":
             context = ssl.create_default_context()
             self._transport = await self._loop.start_tls(self._transport, self, context, server_hostname=host)
-        self.write(b"CONNECT %b\r\n" % json.dumps(_introduction(url, name)).encode())
+        self.write(b"CONNECT %b\r\n" % json.dumps(_connect_options(url, name)).encode())
         try:
             await self.ping()
         except ConnectionError as exc:
             raise FastClientError(str(exc)) from exc
 
     def close(self) -> None:
-        """Send what is buffered, and end."""
+        """Send what is buffered, then disconnect."""
         if self._transport is not None:
             self._transport.close()
 
@@ -214,26 +218,26 @@ class _Connection(asyncio.Protocol):
             self._transport.write(data)
 
     async def ping(self) -> None:
-        """Return when the server has dealt with all before; raises ConnectionError where the line breaks."""
+        """Return once the server has processed all that was written before; raises ConnectionError."""
         if self._lost.done():
-            raise ConnectionError("the line is lost")
+            raise ConnectionError("the connection is lost")
         pong = self._loop.create_future()
         self._pongs.append(pong)
         self.write(b"PING\r\n")
         await pong
 
     async def broken(self) -> None:
-        """Return once the line is lost, or the server has been silent for too long."""
+        """Return once the connection is lost, or the server has been silent for too long."""
         while True:
-            self._heard = False
-            self.write(b"PING\r\n")  # also so that a server that stands still is noticed
+            self._active = False
+            self.write(b"PING\r\n")  # detects a server that hangs without closing the connection
             self._pongs.append(self._loop.create_future())
             with suppress(TimeoutError):
                 async with asyncio.timeout(_PING_EVERY):
                     await asyncio.shield(self._lost)
             if self._lost.done():
                 return
-            if not self._heard and self._transport is not None:
+            if not self._active and self._transport is not None:
                 self._transport.abort()
                 return
 
@@ -253,13 +257,13 @@ class _Connection(asyncio.Protocol):
         for pong in self._pongs:
             if not pong.done():
                 pong.set_exception(reason)
-                pong.exception()  # it may have no reader
+                pong.exception()  # marks it as retrieved: nobody may be waiting for it
         if not self._lost.done():
             self._lost.set_result(None)
 
     def data_received(self, data: bytes) -> None:
-        """As of `asyncio.Protocol`: all whole messages are taken, what is left of one waits for more."""
-        self._heard = True
+        """As of `asyncio.Protocol`: handles all complete messages, and keeps the rest until more comes."""
+        self._active = True
         if self.read_delay and len(data) < FULL_READ:
             self._pause()
         if self._rest:
@@ -278,12 +282,12 @@ class _Connection(asyncio.Protocol):
                 break
             body = begin + int(words[-2]) if kind == _WITH_HEADERS else begin
             at = end + 2
-            take = handlers.get(words[2])
-            if take is not None:  # else it was under way when the subscription ended
+            handler = handlers.get(words[2])
+            if handler is not None:  # None: the subscription ended while the message was under way
                 try:
-                    take(words[1], data[begin:body], data[body:end])
-                except Exception:  # what one subscriber cannot deal with is not to end the line of all
-                    log.exception("message not dealt with", subject=words[1].decode(errors="replace"))
+                    handler(words[1], data[begin:body], data[body:end])
+                except Exception:  # one subscriber's failure must not end the connection that all of them share
+                    log.exception("message handler failed", subject=words[1].decode(errors="replace"))
         self._rest = data[at:]
 
     def _pause(self) -> None:
@@ -291,9 +295,9 @@ class _Connection(asyncio.Protocol):
         if not self._paused and transport is not None and not transport.is_closing():
             self._paused = True
             transport.pause_reading()
-            self._loop.call_later(self.read_delay, self._read_on)
+            self._loop.call_later(self.read_delay, self._resume)
 
-    def _read_on(self) -> None:
+    def _resume(self) -> None:
         self._paused = False
         if self._transport is not None and not self._transport.is_closing():
             self._transport.resume_reading()
@@ -305,22 +309,22 @@ class _Connection(asyncio.Protocol):
             if self._pongs and not (pong := self._pongs.pop(0)).done():
                 pong.set_result(None)
         elif line.startswith(b"INFO "):
-            if not self._info.done():  # further ones tell of other servers, which is nats-py's concern
+            if not self._info.done():  # later ones announce other servers, which is up to nats-py
                 self._info.set_result(json.loads(line[5:]))
         elif line.startswith(b"-ERR"):
             self._refusal = line[5:].decode(errors="replace").strip("'")
-            log.error("audio line: the server refuses", error=self._refusal)
+            log.error("audio connection: the server reports an error", error=self._refusal)
 
 
-def _introduction(url: str, name: str) -> dict[str, Any]:
-    """What CONNECT says; who we are is in the address, as nats-py has it."""
+def _connect_options(url: str, name: str) -> dict[str, Any]:
+    """The options of CONNECT; the credentials are those in the address, as with nats-py."""
     parts = urlsplit(url)
-    who: dict[str, Any] = {}
+    credentials: dict[str, Any] = {}
     if parts.username is not None and parts.password is None:
-        who = {"auth_token": parts.username}
+        credentials = {"auth_token": parts.username}
     elif parts.username is not None:
-        who = {"user": parts.username, "pass": parts.password}
-    return who | {
+        credentials = {"user": parts.username, "pass": parts.password}
+    return credentials | {
         "verbose": False,
         "pedantic": False,
         "headers": True,

@@ -1,4 +1,7 @@
-"""Audio onto the bus: published without waiting for each ack, within a bounded window, and sent again until stored."""
+"""Publishes audio: without waiting for each ack, within a bounded window, and again until it is stored.
+
+`publish_async` of nats-py would not do: it swallows refusals, and its futures never resolve after a disconnect.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +16,7 @@ from bus.backoff import delay_after
 from bus.claim import Claim, end_audio
 from bus.fast_client import FastClient
 from bus.stream import ACK_TIMEOUT, Bus
+from bus.supervisor import Supervisor
 from bus.window import Window
 from contract import WIDTH
 from contract.audio import AudioFrame, audio_subject, encode_audio, encode_header
@@ -21,33 +25,37 @@ log = structlog.get_logger()
 
 _TICK = 0.2
 _PIECE = 262_144
-"""Bytes that are sent again before the server has to have dealt with them."""
+"""Bytes to send again before waiting until the server has processed them."""
 
 
 class AudioPublisher:
-    """The audio of many jobs over one connection, with one inbox for all their acks; an async context manager."""
+    """Publishes the audio of many jobs over one connection, with one inbox for all acks; an async context manager."""
 
     def __init__(self, bus: Bus) -> None:
         self.client = FastClient(bus)
-        """The connection, for others who have much to send or to hear."""
+        """The connection, for others with many messages to publish or to receive."""
         self._bus = bus
         self._tracks: dict[bytes, AudioTrack] = {}
         self._count = 0
+        self._tasks = Supervisor()
 
     async def __aenter__(self) -> Self:
         await self.client.__aenter__()
         self._inbox = self.client.new_inbox()
         self.client.subscribe(f"{self._inbox}.>", self._on_ack)
         self.client.reconnected.add(self._reconnected)
-        self._resending = asyncio.create_task(self._resend())
+        await self._tasks.__aenter__()
+        self._tasks.start(self._resend(), name="resend audio")
         return self
 
-    async def __aexit__(self, *exc: object) -> None:
-        self._resending.cancel()
-        await self.client.__aexit__(*exc)
+    async def __aexit__(self, kind: object, exc: BaseException | None, traceback: object) -> None:
+        try:
+            await self._tasks.__aexit__(kind, exc, traceback)
+        finally:
+            await self.client.__aexit__(kind, exc, traceback)
 
     def track(self, job: str, claim: Claim = Claim(), *, generation: int = 1) -> AudioTrack:  # noqa: B008 - frozen
-        """Begin to publish a job's audio where it was claimed; the track must be forgotten at its end."""
+        """Begin to publish a job's audio where it was claimed; call `forget` at its end."""
         self._count += 1
         key = b"%d" % self._count
         line = b"PUB %b %b.%b." % (audio_subject(job).encode(), self._inbox.encode(), key)
@@ -56,18 +64,21 @@ class AudioPublisher:
         return track
 
     def forget(self, track: AudioTrack) -> None:
-        """End a track; what is not stored by now is not waited for."""
+        """End a track, without waiting for what is not stored yet."""
         self._tracks.pop(track.key, None)
 
     def stalled(self, seconds: float) -> bool:
-        """Whether some audio has been on its way for so long without an answer that is good."""
+        """Whether some job's audio has waited this long without any of it being stored."""
         return any(track.waiting > seconds for track in self._tracks.values())
 
     def _on_ack(self, subject: bytes, _headers: bytes, answer: bytes) -> None:
         _, key, token = subject.rsplit(b".", 2)
         track = self._tracks.get(key)
         if track is not None:
-            track.answered(int(token), answer)
+            try:
+                track.answered(int(token), answer)
+            except Exception as exc:  # noqa: BLE001 - raised by this track, whose capture would wait forever
+                track.fail(exc)
 
     async def _resend(self) -> None:
         while True:
@@ -75,7 +86,7 @@ class AudioPublisher:
             size = 0
             for track in list(self._tracks.values()):
                 size += track.resend_if_due()
-                if size > _PIECE:  # after a restart of the server all have a second of sound to send again
+                if size > _PIECE:  # after a restart of the server each job has a second of audio to send again
                     size = 0
                     await self.client.flushed()
 
@@ -85,20 +96,20 @@ class AudioPublisher:
 
 
 class AudioTrack(Window):
-    """The audio of one job on its way: its window, and what sends from it.
+    """The audio of one job that is being published: its window, and the sending.
 
-    `stored`: all samples below it have been acknowledged by the stream; `sent`: index of the next sample to be sent.
+    `stored`: all samples below this index are acknowledged by the stream; `sent`: index of the next sample to send.
     """
 
     __slots__ = (
         "_advanced",
-        "_awaited",
         "_bus",
         "_claim",
         "_client",
         "_clock",
         "_cut_at",
         "_cutting",
+        "_failure",
         "_generation",
         "_last_ack",
         "_line",
@@ -108,6 +119,7 @@ class AudioTrack(Window):
         "_refusals",
         "_subject",
         "_turn",
+        "_waiters",
         "job",
         "key",
     )
@@ -128,27 +140,28 @@ class AudioTrack(Window):
         self._cut_at = -1
         self._cutting = False
         self._moved = asyncio.Event()
-        self._awaited = 0  # how many wait for that
-        self._advanced = False  # since the clock was last looked at
-        self._turn = asyncio.Lock()  # whose sending, cut or end it is
+        self._failure: Exception | None = None
+        self._waiters = 0  # of `_moved`
+        self._advanced = False  # since `_note_progress` was last called
+        self._turn = asyncio.Lock()  # held while sending, cutting or finishing
         self._clock = asyncio.get_running_loop().time
-        self._quiet_since = 0.0  # since when there was neither progress nor another round
-        self._moved_at = 0.0
+        self._quiet_since = 0.0  # of the last progress or resend
+        self._moved_at = 0.0  # of the last progress
         self._refusals = 0
 
     @property
     def waiting(self) -> float:
-        """Seconds for which nothing of what is under way has been stored."""
-        self._look_at_clock()
+        """Seconds since any of the audio under way was stored."""
+        self._note_progress()
         return self._clock() - self._moved_at if self._cutting or not self.empty else 0.0
 
     async def room(self) -> None:
-        """Wait while it is full."""
+        """Wait while the window is full."""
         while self.full:
             await self._wait()
 
     async def send(self, *sound: bytes) -> None:
-        """Publish the samples that follow, after a cut that is under way; waits while the window is full."""
+        """Publish the next samples, after any cut that is under way; waits while the window is full."""
         async with self._turn:
             rest: Sequence[bytes] = sound
             while rest:
@@ -156,9 +169,9 @@ class AudioTrack(Window):
                 rest = self.publish(rest)
 
     def publish(self, sound: Sequence[bytes]) -> Sequence[bytes]:
-        """Publish the samples that follow; returns what there is no room for. Not while a cut is under way.
+        """Publish the next samples; returns those that there is no room for. Not while a cut is under way.
 
-        sound: mono s16le at 16 kHz; pieces that come together are stored together, as far as that pays.
+        sound: mono s16le at 16 kHz; pieces passed together are stored together, up to a limit.
         """
         if self.empty:
             self._quiet_since = self._moved_at = self._clock()
@@ -170,17 +183,17 @@ class AudioTrack(Window):
     def _send(self, token: int, end: int, pcm: bytes) -> None:
         head = encode_header(end - len(pcm) // WIDTH, pcm, self._generation)
         message = b"%b%d %d\r\n%b%b\r\n" % (self._line, token, len(head) + len(pcm), head, pcm)
-        self._client.send(message)  # dropped while the line is away: it is in the window
+        self._client.send(message)  # dropped without a connection, but it stays in the window
 
     async def cut(self) -> None:
-        """Ask that the open segment end where the audio stands; returns once that is stored, perhaps more than once."""
-        # What has samples may be sent again and overtake others: its index puts it where it belongs. Nothing does that
-        # for a frame without samples, so nothing else may be under way around it.
+        """End the open segment at the current sample; returns once this request is stored, perhaps more than once."""
+        # Frames with samples may be sent again and out of order, because their index says where they belong. The
+        # request has no samples, so nothing else may be under way before or behind it.
         async with self._turn:
             await self.drained()
             at = self.sent
             if at == self._cut_at:
-                return  # no sound came since
+                return  # no audio since the last cut
             self._cutting, self._moved_at = True, self._clock()
             try:
                 await self._bus.store(
@@ -191,22 +204,22 @@ class AudioTrack(Window):
             self._cut_at = at
 
     async def finish(self) -> int:
-        """Wait until everything is stored, then store the mark that no more will come; returns the sample count.
+        """Wait until all audio is stored, then store the end mark; returns the sample count.
 
-        Raises Superseded where another connection has the job by now.
+        Raises Superseded if another connection has taken the job over.
         """
         async with self._turn:
             await self.drained()
-            # Not the sequence of a cut, which may have been stored behind another connection's claim.
+            # The sequence of a cut would not do: it may have been stored behind another connection's claim.
             after = json.loads(self._last_ack)["seq"] if self._last_ack else self._claim.seq
             await end_audio(self._bus, self.job, self.sent, after, self._generation)
             return self.sent
 
     def answered(self, token: int, answer: bytes) -> None:
-        """The stream's answer to one sending."""
-        # One without data is the server's "no responders": no stream listens, or JetStream is starting.
+        """Take the stream's answer to one message."""
+        # An empty answer is the server's "no responders": there is no stream, or JetStream is starting.
         if not answer or answer.find(b'"error"', 0, 12) >= 0:
-            self._look_at_clock()
+            self._note_progress()
             if not self.refused:
                 log.warning("audio refused, will be sent again", job=self.job, answer=answer.decode(errors="replace"))
                 self._refusals += 1
@@ -214,12 +227,12 @@ class AudioTrack(Window):
         elif self.ack(token):
             self._last_ack = answer
             self._advanced = True
-            if self._awaited:
+            if self._waiters:
                 self._moved.set()
 
     def resend_if_due(self) -> int:
-        """Send again from the watermark after a refusal (with backoff) or after silence; returns bytes of sound."""
-        self._look_at_clock()
+        """Send again from the watermark after a refusal (with backoff) or after silence; returns bytes of audio."""
+        self._note_progress()
         if self.empty:
             return 0
         quiet = self._clock() - self._quiet_since
@@ -238,15 +251,24 @@ class AudioTrack(Window):
             await self._wait()
 
     async def _wait(self) -> None:
+        """Wait for the next ack; raises RuntimeError once the track has failed."""
         self._moved.clear()
-        self._awaited += 1
+        self._waiters += 1
         try:
-            await self._moved.wait()
+            if self._failure is None:
+                await self._moved.wait()
         finally:
-            self._awaited -= 1
+            self._waiters -= 1
+        if self._failure is not None:
+            raise RuntimeError(f"the acks of job {self.job} cannot be processed") from self._failure
 
-    def _look_at_clock(self) -> None:
-        """Note progress; with each ack that would be a third of its cost."""
+    def fail(self, exc: Exception) -> None:
+        """Let everyone who waits on this track fail, now and later."""
+        self._failure = exc
+        self._moved.set()
+
+    def _note_progress(self) -> None:
+        """Note when the audio last advanced. Reading the clock at each ack would add a third to its cost."""
         if self._advanced:
             self._advanced = False
             self._refusals = 0

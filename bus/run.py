@@ -1,4 +1,4 @@
-"""How a process on the bus runs: settings in, signals handled, what is in hand given back on the way out."""
+"""Runs a process on the bus: reads its settings, handles signals, and gives back unfinished work when it stops."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import logging
 import signal
 import sys
 from collections.abc import Callable, Coroutine
-from typing import Any, NoReturn, TypeVar
+from typing import NoReturn, TypeVar
 
 import structlog
 import uvloop
@@ -16,13 +16,17 @@ from pydantic import AliasChoices, Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from bus.stream import Bus
+from bus.supervisor import Supervisor
 from bus.topology import StreamSettings
 
 log = structlog.get_logger()
 S = TypeVar("S", bound=BaseSettings)
 
+FAILED = 1
+"""Exit status of a process that ended by an exception; starting it again may help."""
+
 CANNOT_START = 2
-"""Exit status of a process whose settings or surroundings must be mended by a person first."""
+"""Exit status of a process that cannot start before a person changes its settings or its machine."""
 
 _WATCH_SECONDS = 5.0
 
@@ -32,7 +36,7 @@ class StartError(Exception):
 
 
 class ProcessSettings(BaseSettings):
-    """What every process reads."""
+    """Settings of every process."""
 
     model_config = SettingsConfigDict(extra="ignore")
 
@@ -77,18 +81,21 @@ def run(
 ) -> NoReturn:
     """Run `main(bus, settings)` as this process until it returns or SIGINT or SIGTERM sets `bus.stopping`.
 
-    Unless `wait` is False, `main` starts when the bus is connected. Exit status: 0 stopped, 1 failed, 2 cannot start.
+    Unless `wait` is False, `main` starts once the bus is connected. Exit status: 0 stopped, 1 failed, 2 cannot start.
     """
     try:
         process, settings, streams = load(ProcessSettings), load(cls), load(StreamSettings)
         _configure_logging(process.log_level)
         bus = Bus(process.nats_url, name=name, streams=streams)
-        gc.freeze()  # what was imported stays, and need not be looked at again whenever garbage is collected
+        gc.freeze()  # imported modules stay, so the garbage collector need not look at them again
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(_run(bus, main(bus, settings), wait=wait))
     except StartError as exc:
         print(f"{name} cannot start: {exc}", file=sys.stderr)  # noqa: T201 - for a person, not for a log
         sys.exit(CANNOT_START)
+    except Exception:
+        log.exception("process failed", process=name)
+        sys.exit(FAILED)
     sys.exit(0)
 
 
@@ -96,43 +103,32 @@ async def _run(bus: Bus, main: Coroutine[None, None, None], *, wait: bool) -> No
     loop = asyncio.get_running_loop()
     for sig in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(sig, bus.stopping.set)
-    tasks: list[asyncio.Task[Any]] = [asyncio.create_task(_keep_connected(bus))]
     try:
-        if wait:
-            waits = [asyncio.create_task(event.wait()) for event in (bus.connected, bus.stopping)]
-            await _first([*tasks, *waits])
-        if bus.stopping.is_set():
-            main.close()
-        else:
-            work = asyncio.create_task(main)
-            await _first([tasks[0], work])
+        async with Supervisor() as tasks:
+            tasks.start(_keep_connected(bus), name="keep connected")
+            if wait:
+                events = [tasks.start(event.wait()) for event in (bus.connected, bus.stopping)]
+                await asyncio.wait(events, return_when=asyncio.FIRST_COMPLETED)
+            if not bus.stopping.is_set():
+                await main
     finally:
-        for task in asyncio.all_tasks() - {asyncio.current_task()}:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        main.close()  # it may not have begun
         await bus.close()
 
 
-async def _first(tasks: list[asyncio.Task[Any]]) -> None:
-    """Wait for the first to end, and raise what it raised."""
-    done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-    for task in done:
-        task.result()
-
-
 async def _keep_connected(bus: Bus) -> None:
-    """Connect, then watch: nats-py can stop reading and still call itself connected. Ends only by raising."""
+    """Connect, then check the connection: nats-py can stop reading and still report that it is connected."""
     await bus.connect()
     failures = 0
     while True:
         await asyncio.sleep(_WATCH_SECONDS)
         failures = 0 if await bus.alive(_WATCH_SECONDS) else failures + 1
         if failures == 2:
-            raise RuntimeError("the connection to the bus is stuck; this process must start again")
+            raise RuntimeError("the connection to the bus does not respond")
 
 
 def _configure_logging(level: str) -> None:
-    """One line per event on stderr: JSON, or coloured text on a terminal; the libraries' logs included."""
+    """Log one line per event to stderr: JSON, or coloured text on a terminal; the libraries' logs included."""
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.processors.add_log_level,

@@ -1,11 +1,15 @@
-"""A process on the bus for the tests of `bus.run`: says what it reads, works until it is stopped, or ends badly."""
+"""A process on the bus for the tests of `bus.run`: prints its settings, works until it is stopped, or fails."""
 
 from __future__ import annotations
+
+import asyncio
+from typing import Any, cast
 
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from bus import Bus, StartError, run
+from bus.feed import Feed
 
 
 class Settings(BaseSettings):
@@ -20,6 +24,10 @@ async def main(bus: Bus, settings: Settings) -> None:
         raise StartError("the thing is missing: put it there")
     if settings.fail == "later":
         raise RuntimeError("broken")
+    if settings.fail == "background":
+        async with Feed(bus) as feed:
+            feed._followers.add(cast("Any", "broken"))  # the feed's background task cannot deal with it
+            await asyncio.Event().wait()
     print(f"working size={settings.size} connected={bus.connected.is_set()}", flush=True)  # noqa: T201
     await bus.stopping.wait()
     print("stopped", flush=True)  # noqa: T201

@@ -179,3 +179,18 @@ async def test_a_server_that_demands_tls_gets_it(tmp_path: Path, monkeypatch: py
     files = ("--tlscert", str(tmp_path / "server.pem"), "--tlskey", str(tmp_path / "server.pem"))
     async with secured(tmp_path, "tls://localhost:PORT", "--tls", *files) as bus:
         await echoes(bus)
+
+
+async def test_a_failure_while_reconnecting_ends_the_client(bus: Bus) -> None:
+    def fail() -> None:
+        raise ZeroDivisionError
+
+    async def lose_the_connection() -> None:
+        async with FastClient(bus) as client:
+            client.reconnected.add(fail)
+            assert client._connection is not None
+            client._connection.close()
+            await asyncio.Event().wait()
+
+    with pytest.raises(ZeroDivisionError):
+        await lose_the_connection()

@@ -85,7 +85,7 @@ async def test_a_reader_of_many_takes_the_sound_of_a_job_in_strides(bus: Bus, mo
         following = asyncio.create_task(feed.follow("a", handle))
         await wait_until(lambda: feed._client.read_delay, description="it follows")
         (follower,) = feed._followers
-        await wait_until(lambda: follower._awake is not None, description="it has read the stream")
+        await wait_until(lambda: follower._waiting is not None, description="it has read the stream")
         other = asyncio.create_task(feed.follow("b", lambda _: None))
         await wait_until(lambda: follower.stride == 4 * (16 + 960), description="there are two")
         for at in range(11):
@@ -232,7 +232,7 @@ async def test_audio_that_is_removed_does_not_stop_it(bus: Bus) -> None:
         await all_of(heard, 8)
 
 
-def told(seq: int, last: int) -> bytes:
+def headers(seq: int, last: int) -> bytes:
     return b"NATS/1.0\r\nNats-Stream: AUDIO\r\nNats-Sequence: %d\r\nNats-Last-Sequence: %d\r\n\r\n" % (seq, last)
 
 
@@ -246,7 +246,7 @@ async def test_repeats_are_dropped_and_a_hole_stops_what_follows() -> None:
     heard: list[int] = []
     one = follower(heard, 3)
     for seq, last in ((3, 1), (5, 3), (5, 3), (9, 7), (10, 9)):
-        one.on_message(b"", told(seq, last), b"")
+        one.on_message(b"", headers(seq, last), b"")
     assert not await one.work()
     assert (heard, one.missed) == ([5], True)
 
@@ -254,7 +254,7 @@ async def test_repeats_are_dropped_and_a_hole_stops_what_follows() -> None:
 async def test_what_was_before_may_be_gone() -> None:
     heard: list[int] = []
     one = follower(heard, 3)
-    one.on_message(b"", told(8, 0), b"")
+    one.on_message(b"", headers(8, 0), b"")
     assert not await one.work()
     assert (heard, one.missed) == ([8], False)
 
@@ -264,3 +264,13 @@ async def test_a_feed_without_sequences_is_an_error() -> None:
     one.on_message(b"", b"NATS/1.0\r\nOther: 1\r\n\r\n", b"")
     with pytest.raises(ValueError, match="Nats-Sequence"):
         await one.work()
+
+
+async def test_a_failure_of_the_watch_ends_the_feed(bus: Bus, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def follow() -> None:
+        async with Feed(bus) as feed:
+            await feed.follow("a", lambda _: None)
+
+    monkeypatch.setattr(_Follower, "on_tick", lambda _follower, _seconds: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        await follow()

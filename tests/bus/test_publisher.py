@@ -224,3 +224,34 @@ async def test_a_crash_of_the_server_around_a_cut_moves_nothing(nats_server: Ser
         await track.finish()
         assert sorted(set(await cuts(bus, "a"))) == [(96_000 * part,) * 2 for part in (1, 2, 3)]
         assert await heard(bus, "a") == (b"".join(frames), True)
+
+
+async def test_a_failure_of_the_resending_ends_the_publisher(bus: Bus, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def publish() -> None:
+        async with AudioPublisher(bus) as publisher:
+            publisher.track("a")
+            await asyncio.Event().wait()
+
+    monkeypatch.setattr(AudioTrack, "resend_if_due", lambda _track: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        await publish()
+
+
+async def test_an_ack_that_cannot_be_processed_ends_its_job_alone(bus: Bus, monkeypatch: pytest.MonkeyPatch) -> None:
+    answered = AudioTrack.answered
+
+    def fail_for_a(track: AudioTrack, token: int, answer: bytes) -> None:
+        if track.job == "a":
+            raise ZeroDivisionError
+        answered(track, token, answer)
+
+    monkeypatch.setattr(AudioTrack, "answered", fail_for_a)
+    async with AudioPublisher(bus) as publisher:
+        one, other = publisher.track("a"), publisher.track("b")
+        for track in (one, other):
+            await track.send(bytes(960))
+        await other.drained()
+        with pytest.raises(RuntimeError, match="the acks of job a cannot be processed"):
+            await one.drained()
+        with pytest.raises(RuntimeError):
+            await one.finish()  # now and later

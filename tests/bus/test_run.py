@@ -71,10 +71,13 @@ async def test_what_must_be_mended_first_is_told_in_one_sentence(start: Start, n
     assert process.returncode == 2
 
 
-async def test_a_failure_ends_the_process(start: Start, nats_url: str) -> None:
-    process = await start(NATS_URL=nats_url, PART_FAIL="later")
+@pytest.mark.parametrize(("fail", "reason"), [("later", "RuntimeError: broken"), ("background", "AttributeError: ")])
+async def test_a_failure_is_logged_and_ends_the_process(start: Start, nats_url: str, fail: str, reason: str) -> None:
+    process = await start(NATS_URL=nats_url, PART_FAIL=fail)
     _, err = await process.communicate()
-    assert b"RuntimeError: broken" in err
+    logged = json.loads(err.splitlines()[-1])
+    assert logged["event"] == "process failed"
+    assert reason in logged["exception"]
     assert process.returncode == 1
 
 

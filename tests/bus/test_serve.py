@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import pytest
 
 from bus import Bus, Fenced, Retry, connect, lease, serve
+from bus.serve import _Worker
 from compose.servers import Server
 from contract import Closed, Completed, ContractError, Dead, Message, Opened, Segmented, parse_event
 from tests.support import wait_until
@@ -303,3 +304,40 @@ async def test_what_is_not_stored_cannot_be_served(bus: Bus) -> None:
 
     with pytest.raises(TypeError, match="Progress is not stored"):
         await serve(bus, Progress, handle, durable="w")
+
+
+@pytest.mark.parametrize("task", ["_fetch", "_heartbeat"])
+async def test_a_failure_of_a_background_task_ends_the_worker(
+    bus: Bus, monkeypatch: pytest.MonkeyPatch, task: str
+) -> None:
+    async def fail(*_: object) -> None:
+        raise ZeroDivisionError
+
+    async def handle(_message: Opened) -> list[Message]:
+        return []
+
+    monkeypatch.setattr(_Worker, task, fail)
+    with pytest.raises(ZeroDivisionError):
+        await serve(bus, Opened, handle, durable="w")
+
+
+async def test_a_dead_letter_that_is_refused_is_tried_again(bus: Bus, monkeypatch: pytest.MonkeyPatch) -> None:
+    create, refusals = Bus.create, 0
+
+    async def refuse_once(self: Bus, message: Message) -> bool:
+        nonlocal refusals
+        if isinstance(message, Dead) and not refusals:
+            refusals += 1
+            raise ContractError("refused")
+        return await create(self, message)
+
+    async def handle(_message: Opened) -> list[Message]:
+        raise ContractError("no use")
+
+    monkeypatch.setattr(Bus, "create", refuse_once)
+    await bus.publish(Opened(job="a"))
+    async with asyncio.TaskGroup() as group:
+        working = group.create_task(serve(bus, Opened, handle, durable="w"))
+        await wait_until(lambda: bus.last_raw("events.a.dead.EVENTS.1"), description="the dead letter")
+        working.cancel()
+    assert refusals == 1
