@@ -15,7 +15,7 @@ from nats.js import JetStreamContext
 
 
 async def wait_until(
-    predicate: Callable[[], Any] | Callable[[], Awaitable[Any]], *, description: str, timeout: float = 20
+    predicate: Callable[[], Any] | Callable[[], Awaitable[Any]], *, description: str, timeout: float = 60
 ) -> None:
     """Return once `predicate` (sync or async) gives something true; fail with `description` after `timeout` seconds."""
     try:

@@ -41,7 +41,7 @@ async def opened(stage: Stage) -> tuple[str, ClientConnection]:
 
 
 async def told(socket: ClientConnection) -> dict[str, Any]:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         message: dict[str, Any] = json.loads(await socket.recv())
     return message
 

@@ -123,6 +123,6 @@ async def test_a_bus_that_restarts_meanwhile(bus: Bus, nats_server: Server) -> N
     await nats_server.kill()
     erasing = asyncio.create_task(erase(bus, "a", mark=True))
     await nats_server.start()
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         await erasing
     assert len(await left(bus, "a")) == 3

@@ -137,7 +137,7 @@ async def test_after_a_crash_of_the_server_it_comes_back_by_itself(nats_server: 
             client.publish("here", b"into nothing")
             back.clear()
             await nats_server.start()
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(60):
                 await back.wait()
             heard.clear()
             await client.flushed()

@@ -85,7 +85,7 @@ class Composed:
     async def line(self) -> str:
         """Return the next line of its stdout."""
         assert self.process.stdout
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             return (await self.process.stdout.readline()).decode()
 
     async def ready(self) -> str:

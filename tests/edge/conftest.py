@@ -31,13 +31,13 @@ class Edge:
 
     async def create(self, **options: Any) -> str:
         """A new job's id."""
-        async with httpx.AsyncClient(base_url=self.url) as client:
+        async with httpx.AsyncClient(base_url=self.url, timeout=60) as client:
             response = await client.post("/api/v1/stream/create", json=options)
             assert response.status_code == 201, response.text
             return str(response.json()["job_id"])
 
     async def get(self, path: str) -> httpx.Response:
-        async with httpx.AsyncClient(base_url=self.url) as client:
+        async with httpx.AsyncClient(base_url=self.url, timeout=60) as client:
             return await client.get(path)
 
     def socket(self, job: str, path: str = "/api/v1/stream", query: str = "") -> websockets.connect:

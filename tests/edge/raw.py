@@ -39,7 +39,7 @@ class Raw:
 
     async def receive(self) -> tuple[Opcode, bytes]:
         """The next frame of the server; EOFError where the connection has ended."""
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             first, size = await self.reader.readexactly(2)
             assert first & 0x70 == 0, "no extension was agreed on"
             if size == 126:
@@ -68,7 +68,7 @@ class Raw:
         data = await self.until(Opcode.CLOSE)
         if answer:
             self.send(frame(Opcode.CLOSE, data))
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             while await self.reader.read(65_536):
                 pass
         return int(struct.unpack("!H", data[:2])[0]) if data else 1005

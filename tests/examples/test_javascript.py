@@ -60,7 +60,7 @@ class Reader:
 
     async def line(self) -> dict[str, Any]:
         assert self.process.stdout
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             text = await self.process.stdout.readline()
         assert text, (await self.process.communicate())[1].decode()
         found: dict[str, Any] = json.loads(text)
@@ -71,7 +71,7 @@ class Reader:
 
     async def rest(self) -> tuple[list[dict[str, Any]], str, int | None]:
         """What it still prints, what it complains of, and its exit status."""
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             out, err = await self.process.communicate()
         return [json.loads(text) for text in out.splitlines()], err.decode(), self.process.returncode
 

@@ -71,7 +71,7 @@ async def test_all_that_is_said_is_acked_and_on_the_bus(stage: Stage) -> None:
 async def test_meetings_end_and_others_begin(stage: Stage) -> None:
     async with generating(Plan(stage.url, 2, leave=True, ramp=0.0, settle=0.0, meeting=(0.2, 0.4))) as clients:
         await clients.begin()
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while (await clients.window(0.2)).meetings == 0:
                 pass
         report = await clients.finish()

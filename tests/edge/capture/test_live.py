@@ -131,7 +131,7 @@ async def test_a_client_sees_its_words_come_and_then_stay(
     asked: set[asyncio.Task[None]] = set()
 
     async def understand(job: str) -> None:
-        answer = await worker.nc.request(f"live.{job}.snapshot", b"", timeout=5)
+        answer = await worker.nc.request(f"live.{job}.snapshot", b"", timeout=60)
         open_ = Snapshot.decode(answer.data)
         seconds = (open_.end - open_.start) // 16_000
         partial = Partial(job=job, index=open_.index, start=open_.start, end=open_.end, text=f"{seconds} seconds")
@@ -208,7 +208,7 @@ async def test_a_client_that_does_not_read_is_told_the_newest_partial_and_every_
         def of(kind: str) -> list[dict[str, Any]]:
             return [message for message in told if message["type"] == kind]
 
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             while len(of("transcript_segment")) < 100 or "499" not in [message["text"] for message in of("partial")]:
                 told.append(json.loads(await quiet.recv()))
     assert [message["index"] for message in of("transcript_segment")] == list(range(100))

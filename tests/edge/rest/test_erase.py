@@ -27,7 +27,7 @@ SUBRESOURCES = ("", "/transcript.txt", "/audio.wav", "/peaks", "/events")
 
 
 async def delete(edge: Edge, job: str) -> httpx.Response:
-    async with httpx.AsyncClient(base_url=edge.url, timeout=20) as http:
+    async with httpx.AsyncClient(base_url=edge.url, timeout=60) as http:
         return await http.delete(f"/api/v1/jobs/{job}")
 
 

@@ -65,7 +65,7 @@ async def listening(edge: Edge, job: str, last: int | None = None) -> AsyncItera
     headers = {} if last is None else {"Last-Event-ID": str(last)}
     feed = Feed()
     async with (
-        httpx.AsyncClient(base_url=edge.url, timeout=20) as http,
+        httpx.AsyncClient(base_url=edge.url, timeout=60) as http,
         http.stream("GET", f"/api/v1/jobs/{job}/events", headers=headers) as response,
     ):
         assert response.status_code == 200
@@ -189,7 +189,7 @@ async def test_an_edge_that_stops_ends_its_feeds(
         async with listening(edge, job) as feed:
             await wait_until(lambda: feed.retry, description="the feed")
             edge.bus.stopping.set()
-            await wait_until(lambda: feed.ended, description="the end of the feed", timeout=2)
+            await wait_until(lambda: feed.ended, description="the end of the feed")
 
 
 async def test_an_id_that_no_event_had_is_refused(edge: Edge) -> None:

@@ -18,7 +18,7 @@ PROBLEM = "application/problem+json"
 
 
 async def ask(edge: Edge, job: str, body: Any = None) -> httpx.Response:
-    async with httpx.AsyncClient(base_url=edge.url, timeout=20) as http:
+    async with httpx.AsyncClient(base_url=edge.url, timeout=60) as http:
         return await http.post(f"/api/v1/jobs/{job}/replay", json=body)
 
 

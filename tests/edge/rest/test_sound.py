@@ -20,7 +20,7 @@ PROBLEM = "application/problem+json"
 
 
 async def fetch(edge: Edge, path: str, method: str = "GET", **headers: str) -> httpx.Response:
-    async with httpx.AsyncClient(base_url=edge.url, timeout=20) as http:
+    async with httpx.AsyncClient(base_url=edge.url, timeout=60) as http:
         return await http.request(method, f"/api/v1/jobs/{path}", headers=headers)
 
 

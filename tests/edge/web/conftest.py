@@ -8,10 +8,12 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
-from playwright.async_api import Browser
+from playwright.async_api import Browser, expect
 
 from tests.edge.web.site import Site, serving
 from tools.browser import browser
+
+expect.set_options(timeout=60_000)
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")

@@ -132,7 +132,7 @@ async def test_a_line_that_breaks_loses_nothing_and_doubles_nothing(
         await heard(page, 1)
         proxy.cut()
         await expect(page.locator(".trouble")).to_contain_text("No connection: the connection broke.")
-        await expect(page.locator(".saved")).to_contain_text("only in this browser", timeout=15_000)
+        await expect(page.locator(".saved")).to_contain_text("only in this browser", timeout=60_000)
         await page.screenshot(path=screenshots / "offline-phone.png")
         await mend(proxy, page)
         await expect(page.locator(".trouble")).to_be_hidden(timeout=15_000)
@@ -193,7 +193,7 @@ async def test_sound_that_comes_too_late_for_its_job_goes_on_in_another(
                 jobs = (await http.get("/api/v1/jobs", params={"q": "Long away"})).json()["jobs"]
                 return bool(jobs[0]["state"] == "completed")
 
-            await wait_until(closed, description="the server has closed the job", timeout=40)
+            await wait_until(closed, description="the server has closed the job", timeout=60)
         proxy.mend()
         await heard(page, SHORT)
         assert wrong(spoken("standup", SHORT), await shown(page)) <= CLOSE_TO_NOTHING

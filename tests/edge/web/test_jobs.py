@@ -291,7 +291,7 @@ async def test_a_recording_that_goes_on_is_followed(system: System, chromium: Br
     (job,) = await listed(system, q="Followed")
     async with window(chromium, system.url, path=f"/jobs/{job['job_id']}") as page:
         await expect(page.locator(".job .badge")).to_have_text("Live")
-        await expect(page.locator(".lines li")).to_have_count(1, timeout=20_000)
+        await expect(page.locator(".lines li")).to_have_count(1, timeout=60_000)
         await expect(page.locator(".player")).to_have_count(0)
         await streaming
         await expect(page.locator(".player")).to_be_visible(timeout=20_000)

@@ -139,7 +139,7 @@ class Together(Length):
 
     def __init__(self) -> None:
         super().__init__(workers=2)
-        self._barrier = threading.Barrier(2, timeout=5)
+        self._barrier = threading.Barrier(2, timeout=60)
 
     def decode(self, sounds: Sequence[Sound]) -> list[Heard]:
         self._barrier.wait()
