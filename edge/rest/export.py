@@ -1,20 +1,25 @@
-"""What was said, as files that people use elsewhere. Pure.
+"""Transcripts as files: plain text, subtitles, JSON and minutes, and the names of these files. Pure.
 
-`FORMATS` has for each extension its media type and what writes it.
+`FORMATS` has the media type and the writer of each extension.
 """
 
 from __future__ import annotations
 
 import json
 import re
+import unicodedata
 from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
+from urllib.parse import quote
 
 from contract import RATE, Summary, Transcript, language_of, seconds
 from contract.view import ExportedSegmentView, ExportView, SegmentView
-from edge.rest.breaking import one_line
-from edge.rest.cues import cues, speaker_of
+from edge.rest.subtitles import cues, one_line, speaker_of
 from store.job import Job
+
+_MAX_NAME = 100
+_FORBIDDEN = re.compile(r'[\x00-\x1f\x7f<>:"/\\|?*%]+')
+"""Characters that some file system or header does not accept."""
 
 
 class Format(NamedTuple):
@@ -25,12 +30,12 @@ class Format(NamedTuple):
 
 
 def title_of(job: Job) -> str | None:
-    """What the client called the job, else what its summary does."""
+    """As the client named the job, else as its summary does."""
     return job.options.title or (job.summary.title if job.summary else None) or None
 
 
 def text(_job: Job, segments: Sequence[Transcript]) -> str:
-    """Plain text, a line for each segment that has any; a speaker is named where another one begins."""
+    """Plain text, a line for each segment that has any, beginning with the speaker's name where that changes."""
     lines = []
     speaker: str | None = None
     for segment in _with_text(segments):
@@ -61,7 +66,7 @@ def vtt(_job: Job, segments: Sequence[Transcript]) -> str:
 
 
 def as_json(job: Job, segments: Sequence[Transcript]) -> str:
-    """The segments with their words, as `GET /api/v1/jobs/{id}` has them."""
+    """The segments with their words, as in `GET /api/v1/jobs/{id}`."""
     view = ExportView(
         job_id=job.job,
         state=job.state,
@@ -83,20 +88,20 @@ def markdown(job: Job, segments: Sequence[Transcript]) -> str:
     if job.state == "completed":
         facts.append(clock(job.samples))
     else:
-        facts.append(f"{job.state}: what there is so far")
+        facts.append(f"{job.state}: not complete yet")
     parts = [f"# {_md_escaped(one_line(title_of(job) or 'Transcript'))}", f"*{' · '.join(facts)}*"]
     if job.summary is not None:
         parts += _summary_parts(job.summary)
     parts.append("## Transcript")
     speaker: str | None = None
     for segment in sorted(segments, key=lambda segment: segment.index):
-        said = _md_escaped(one_line(segment.text))
-        if segment.error and not said:
-            said = "*could not be transcribed*"
-        if said:
+        line = _md_escaped(one_line(segment.text))
+        if segment.error and not line:
+            line = "*could not be transcribed*"
+        if line:
             name = speaker_of(segment)
             who = f"**{_md_escaped(name)}:** " if name and name != speaker else ""
-            parts.append(f"`{clock(segment.start)}` {who}{said}")
+            parts.append(f"`{clock(segment.start)}` {who}{line}")
             speaker = name
     return "\n\n".join(parts) + "\n"
 
@@ -115,13 +120,13 @@ def _summary_parts(summary: Summary) -> list[str]:
         if entries := [f"- {line}" for line in lines if line]:
             parts += [f"## {name}", "\n".join(entries)]
     if parts and summary.engine == "extractive":
-        parts.append("*These are sentences of the speakers: no language model was there to write a summary.*")
+        parts.append("*These are sentences of the speakers: no language model was available to write a summary.*")
     return parts
 
 
 def _who_and_when(who: str | None, due: str | None) -> str:
-    told = [_md_escaped(one_line(text)) for text in (who, due) if text and text.strip()]
-    return f" ({', '.join(told)})" if told else ""
+    given = [_md_escaped(one_line(text)) for text in (who, due) if text and text.strip()]
+    return f" ({', '.join(given)})" if given else ""
 
 
 FORMATS: dict[str, Format] = {
@@ -134,7 +139,7 @@ FORMATS: dict[str, Format] = {
 
 
 def clock(samples: int, point: str = "") -> str:
-    """Hours, minutes and seconds, with milliseconds behind `point` if one is given."""
+    """Hours, minutes and seconds; with `point`, also milliseconds after it."""
     milliseconds = samples * 1000 // RATE
     seconds = milliseconds // 1000
     whole = f"{seconds // 3600:02}:{seconds // 60 % 60:02}:{seconds % 60:02}"
@@ -150,10 +155,25 @@ def _vtt_escaped(text: str) -> str:
 
 
 def _md_escaped(text: str) -> str:
-    """Text that is to be read as it stands, also at the beginning of a line."""
+    """Text that Markdown shows as it is, also at the beginning of a line."""
     escaped = re.sub(r"([\\`*_{}\[\]<>#|~&])", r"\\\1", text)
     return re.sub(r"^([-+=]|\d+(?=[.)]))", lambda found: _safe_start(found[0]), escaped)
 
 
 def _safe_start(start: str) -> str:
     return f"\\{start}" if not start[0].isdigit() else f"{start}\\"
+
+
+def file_name(job: Job, extension: str) -> str:
+    """The name of a job's file: after its title, else after its id."""
+    text = unicodedata.normalize("NFC", " ".join(_FORBIDDEN.sub(" ", title_of(job) or "").split()))
+    printable = "".join(character for character in text if character.isprintable())
+    return f"{printable[:_MAX_NAME].strip(' .') or job.job}.{extension}"
+
+
+def disposition(kind: str, name: str) -> str:
+    """A Content-Disposition header, with the name in ASCII for old clients and in full. Sources: RFC 6266, RFC 8187."""
+    plain = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode()
+    stem, dot, extension = plain.rpartition(".")
+    plain = _FORBIDDEN.sub("_", f"{stem.strip() or 'download'}{dot}{extension}")
+    return f"{kind}; filename=\"{plain}\"; filename*=UTF-8''{quote(name, safe='')}"

@@ -1,80 +1,108 @@
-"""Jobs over REST: create one, look at one."""
+"""Jobs over REST: create one, show one, list them, download a transcript."""
 
 from __future__ import annotations
 
 import uuid
 from contextlib import suppress
-from typing import Any
+from typing import Any, get_args
 
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict, Field, field_validator
 from starlette.datastructures import URL
 from starlette.requests import Request
-from starlette.responses import JSONResponse
+from starlette.responses import JSONResponse, Response
 
-from contract import ContractError, JobOptions, Opened, Segmented, Transcript, seconds, transcript_text
-from contract.view import CreatedView, GenerationView, JobView, ProgressView, SegmentView
-from edge.rest.body import Vad, check_languages, read_body, refused
-from edge.rest.export import title_of
-from edge.rest.extra import extra
-from edge.rest.generations import generation_views, replayed
-from edge.rest.lookup import Query, answer, answering, find, read_query, segments_of
+from contract import ContractError, JobOptions, Opened, Segmented, State, Transcript, seconds, transcript_text
+from contract.view import CreatedView, GenerationView, JobEntryView, JobListView, JobView, ProgressView, SegmentView
+from edge.rest.events import extra_events
+from edge.rest.export import FORMATS, disposition, file_name, title_of
 from edge.rest.problem import Problem
+from edge.rest.replays import generation_views, read_replayed
+from edge.rest.request import (
+    GenerationQuery,
+    Query,
+    VadBody,
+    bad_field,
+    bus_deadline,
+    check_languages,
+    find_job,
+    read_body,
+    read_query,
+    read_segments,
+    respond,
+)
 from edge.services import Services, Settings
+from store.entry import Entry
 from store.job import Job
+from store.listing import BadCursor
+from store.search import Search
+
+_LISTED: tuple[State, ...] = tuple(state for state in get_args(State) if state != "deleted")
 
 
-class CreateJob(JobOptions):
-    """The body of a create request. Unlike a reader of the bus it refuses fields that it does not know."""
+class CreateBody(JobOptions):
+    """What a client may ask for when it creates a job. Unlike in messages on the bus, unknown fields are refused."""
 
     model_config = ConfigDict(extra="forbid")
 
-    vad: Vad = Vad()
+    vad: VadBody = VadBody()
 
 
-async def create(request: Request) -> JSONResponse:
-    """`POST /api/v1/stream/create`: 201 with the job's id and the address of its socket."""
+class ListQuery(Query):
+    """Which jobs are listed."""
+
+    status: tuple[State, ...] = Field((), description="Only jobs in one of these states.")
+    limit: int = Field(50, ge=1, le=200, description="Most jobs in one answer.")
+    cursor: str | None = Field(None, max_length=400, description="`next_cursor` of the answer before.")
+    q: str = Field("", max_length=200, description="Words that must all occur in title, transcript or summary.")
+
+    @field_validator("status", mode="before")
+    @classmethod
+    def _states(cls, value: str) -> tuple[str, ...]:
+        states = tuple(state.strip() for state in value.split(",") if state.strip())
+        if not set(states) <= set(_LISTED):
+            raise ValueError(f"accepted are {', '.join(_LISTED)}, or several of them with commas between")
+        return states
+
+
+async def create_job(request: Request) -> JSONResponse:
+    """`POST /api/v1/stream/create`: 201 with the job's id and the address of its capture socket."""
     services: Services = request.app.state.services
-    options = await read_body(CreateJob, request)
-    _check(options)
+    options = await read_body(CreateBody, request)
+    _check_options(options)
     if trouble := services.trouble():
         raise Problem(503, trouble, retry_after=services.settings.retry_after)
     job_id = uuid.uuid4().hex
     await services.store.create(job_id, JobOptions(**options.model_dump()))
-    ws_url = f"{_origin(request.url, services.settings)}/api/v1/stream/{job_id}"
-    return answer(CreatedView(job_id=job_id, ws_url=ws_url), 201)
+    ws_url = f"{_socket_origin(request.url, services.settings)}/api/v1/stream/{job_id}"
+    return respond(CreatedView(job_id=job_id, ws_url=ws_url), 201)
 
 
-def _origin(url: URL, settings: Settings) -> str:
-    """Where the socket of a job is for who created it at `url`."""
+def _socket_origin(url: URL, settings: Settings) -> str:
+    """Scheme, host and port of the capture socket for a client that used `url`."""
     if settings.capture_url is not None:
         return settings.capture_url
     return f"{'wss' if url.scheme == 'https' else 'ws'}://{url.netloc}"
 
 
-def _check(options: CreateJob) -> None:
-    """Raise Problem 422 for what JSON can say and the contract cannot."""
+def _check_options(options: CreateBody) -> None:
+    """Raise Problem 422 for unknown languages, and for metadata that is JSON but cannot be stored."""
     check_languages(options)
     try:
-        # As the store and the bus will have it: neither takes all that JSON can say.
-        JobOptions.model_validate_json(options.model_dump_json())
-        Opened.decode(Opened(job="j", options=options).encode())
+        JobOptions.model_validate_json(options.model_dump_json())  # as the store does
+        Opened.decode(Opened(job="j", options=options).encode())  # as the bus does
     except (OverflowError, ValueError, RecursionError) as exc:
-        raise refused("metadata", f"cannot be kept: {exc}") from exc
+        raise bad_field("metadata", f"cannot be stored: {exc}") from exc
 
 
-class _Query(Query):
-    generation: int = Field(1, ge=1)
-
-
-async def get(request: Request) -> JSONResponse:
+async def get_job(request: Request) -> JSONResponse:
     """`GET /api/v1/jobs/{id}?generation=`: the job, also while it is live."""
     services: Services = request.app.state.services
-    query = read_query(_Query, request)
-    job = await find(request)
-    segments = await segments_of(services, job, query.generation)
+    query = read_query(GenerationQuery, request)
+    job = await find_job(request)
+    segments = await read_segments(services, job, query.generation)
     progress = await _progress(services, job, segments, query.generation)
-    generations, found = await _from_the_bus(services, job, segments, query.generation)
-    return answer(
+    generations, extra = await _read_from_bus(services, job, segments, query.generation)
+    return respond(
         JobView(
             job_id=job.job,
             state=job.state,
@@ -90,40 +118,91 @@ async def get(request: Request) -> JSONResponse:
             summary=job.summary.view if job.summary else None,
             progress=progress,
             generations=generations,
-            extra=found,
+            extra=extra,
         )
     )
 
 
-async def _from_the_bus(
+async def _read_from_bus(
     services: Services, job: Job, segments: list[Transcript], generation: int
 ) -> tuple[list[GenerationView] | None, dict[str, Any] | None]:
-    """Generations and extra events, which no record has.
+    """Generations and extra events, which the record does not have.
 
     Both are None for a completed job while the bus is away, so that the rest of it can still be read.
     """
     try:
         generations = await generation_views(services, job, generation, segments)
-        async with answering(services):
-            found = await extra(services.bus, job.job)
+        async with bus_deadline(services):
+            extra = await extra_events(services.bus, job.job)
     except Problem:
         if generation > 1 or job.state != "completed":
             raise
         return None, None
-    return generations, found
+    return generations, extra
 
 
 async def _progress(services: Services, job: Job, segments: list[Transcript], generation: int) -> ProgressView:
-    """How many segments have their text, and how many there will be, which is known once all are cut."""
     total: int | None = len(segments) if job.state == "completed" and generation == 1 else None
     if generation > 1:
-        async with answering(services):
-            again = await replayed(services.bus, job.job, generation)
-        total = again.segments if again else None
+        async with bus_deadline(services):
+            replayed = await read_replayed(services.bus, job.job, generation)
+        total = replayed.segments if replayed else None
     elif total is None and job.state not in ("created", "streaming"):
-        async with answering(services):
+        async with bus_deadline(services):
             with suppress(ContractError):
-                counted = await services.bus.last(Segmented, Segmented.pattern(job.job))
-                total = counted.value.segments if counted else None
+                segmented = await services.bus.last(Segmented, Segmented.pattern(job.job))
+                total = segmented.value.segments if segmented else None
     failed = sum(segment.error is not None for segment in segments)
     return ProgressView(transcribed=len(segments), failed=failed, segments=total)
+
+
+async def list_jobs(request: Request) -> JSONResponse:
+    """`GET /api/v1/jobs?status=&limit=&cursor=&q=`: jobs, newest first, with `next_cursor` where there are more.
+
+    With a search or a filter one request looks at a limited number of jobs, `searched`, and `next_cursor` continues
+    behind them even if nothing was found.
+    """
+    services: Services = request.app.state.services
+    query = read_query(ListQuery, request)
+    search = Search.of(query.q)
+    try:
+        page = await services.store.listing.page(
+            query.limit, states=query.status, search=search if search.words else None, cursor=query.cursor
+        )
+    except BadCursor as exc:
+        raise Problem(422, f"cursor: {exc}") from exc
+    jobs = [_entry_view(entry) for entry in page.entries]
+    return respond(JobListView(jobs=jobs, next_cursor=page.cursor, searched=page.searched))
+
+
+def _entry_view(entry: Entry) -> JobEntryView:
+    return JobEntryView(
+        job_id=entry.job,
+        state=entry.state,
+        title=entry.title,
+        created_at=entry.created_at,
+        completed_at=entry.completed_at,
+        duration=None if entry.samples is None else seconds(entry.samples),
+        segments=entry.segments,
+        language=entry.language,
+        source=entry.source,
+        text=entry.text,
+    )
+
+
+async def download_transcript(request: Request) -> Response:
+    """`GET /api/v1/jobs/{id}/transcript.{txt,srt,vtt,json,md}?generation=`: a file, also while the job is live."""
+    extension = request.path_params["format"]
+    if extension not in FORMATS:
+        accepted = ", ".join(f"transcript.{name}" for name in FORMATS)
+        raise Problem(404, f"no transcript format {extension!r}; there are {accepted}")
+    query = read_query(GenerationQuery, request)
+    job = await find_job(request)
+    segments = await read_segments(request.app.state.services, job, query.generation)
+    form = FORMATS[extension]
+    headers = {
+        "Content-Type": form.media_type,
+        "Content-Disposition": disposition("attachment", file_name(job, extension)),
+        "Cache-Control": "private, no-store",
+    }
+    return Response(form.write(job, segments), headers=headers)

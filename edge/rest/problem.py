@@ -13,9 +13,11 @@ from starlette.responses import JSONResponse, Response
 from contract.view import ProblemView
 from store.jobs import StoreError
 
+MEDIA_TYPE = "application/problem+json"
+
 
 class Problem(Exception):
-    """Something to tell the client: a status, one sentence, further members, and headers."""
+    """An error that the client sees: a status, one sentence, further members of the body, and headers."""
 
     def __init__(
         self,
@@ -33,7 +35,7 @@ class Problem(Exception):
         self.members = members
 
     def response(self) -> JSONResponse:
-        """As application/problem+json; `retry_after` is a member and a header."""
+        """As application/problem+json. `retry_after` is both a member and a header."""
         view = ProblemView(
             title=HTTPStatus(self.status).phrase,
             status=self.status,
@@ -44,7 +46,7 @@ class Problem(Exception):
         headers = dict(self.headers)
         if self.retry_after is not None:
             headers["Retry-After"] = str(self.retry_after)
-        return JSONResponse(view.model_dump(mode="json"), self.status, headers, media_type="application/problem+json")
+        return JSONResponse(view.model_dump(mode="json"), self.status, headers, media_type=MEDIA_TYPE)
 
 
 async def on_problem(_request: Request, exc: Exception) -> Response:
@@ -54,12 +56,12 @@ async def on_problem(_request: Request, exc: Exception) -> Response:
 
 
 async def on_store_error(request: Request, exc: Exception) -> Response:
-    """The store is away: that passes."""
+    """Answer 503 while the store is away."""
     return Problem(503, str(exc), retry_after=request.app.state.services.settings.retry_after).response()
 
 
 async def on_http_exception(_request: Request, exc: Exception) -> Response:
-    """What routing itself refuses: unknown paths and methods."""
+    """Answer what routing itself refuses: unknown paths and methods."""
     assert isinstance(exc, HTTPException)  # noqa: S101 - it is registered for that class
     return Problem(exc.status_code, exc.detail, headers=exc.headers).response()
 

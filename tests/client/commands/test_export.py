@@ -6,8 +6,7 @@ import pytest
 import typer
 
 from client.commands.export import Format, file_name, format_of
-from edge.rest.export import FORMATS
-from edge.rest.filename import disposition
+from edge.rest.export import FORMATS, disposition
 
 
 def test_formats_are_those_of_the_server() -> None:

@@ -153,7 +153,7 @@ async def test_all_jobs_since_a_time(bus: Bus, edge: Edge, redis_url: str, finis
         assert sorted(out.splitlines()) == sorted(
             f"generation 2: 1 segment, m, job {job}" for job in (finished, second)
         )
-        assert f"not replayed: the sound of job {gone!r} is not kept any longer" in err
+        assert f"not replayed: the audio of job {gone!r} is no longer stored" in err
         assert "2 of 3 jobs replayed" in err
         assert live not in out + err
         code, out, err = await invoke("replay", "--since", "2999-01-01", "--json")

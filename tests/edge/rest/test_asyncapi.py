@@ -14,7 +14,7 @@ from bus import Bus
 from contract import Completed, Partial, Segmented, Speaking, State, Summary, Transcript, Word
 from contract.asyncapi import specification
 from edge.capture.session import COMMANDS
-from edge.rest.asyncapi import asyncapi
+from edge.rest.about import get_asyncapi
 from tests.edge.conftest import Client, Edge, client
 
 SPECIFICATION = specification()
@@ -27,7 +27,7 @@ TOLD = {
 
 
 async def test_it_is_served_and_need_not_be_fetched_twice() -> None:
-    application = Starlette(routes=[Route("/asyncapi.json", asyncapi)])
+    application = Starlette(routes=[Route("/asyncapi.json", get_asyncapi)])
     transport = httpx.ASGITransport(application)
     async with httpx.AsyncClient(transport=transport, base_url="http://edge") as anyone:
         first = await anyone.get("/asyncapi.json")

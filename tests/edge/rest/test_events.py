@@ -1,3 +1,5 @@
+"""The event feed, and events that processors have added."""
+
 from __future__ import annotations
 
 import asyncio
@@ -8,15 +10,17 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import httpx
+import msgpack
 import pytest
 
 from bus import Bus
 from bus.dead import replace
-from contract import Opened, Segmented, dead_letter
+from contract import Closed, Opened, Segmented, dead_letter
 from edge.rest import events
+from edge.rest.events import extra_events, extra_json
 from tests.edge.conftest import Edge, running_edge
 from tests.edge.meeting import SUMMARY, close, complete, hold, said, transcribe
-from tests.support import wait_until
+from tests.support import connected_client, wait_until
 
 PROBLEM = "application/problem+json"
 
@@ -192,13 +196,29 @@ async def test_an_edge_that_stops_ends_its_feeds(
             await wait_until(lambda: feed.ended, description="the end of the feed")
 
 
+async def test_a_client_that_stops_reading_loses_its_feed(
+    edge: Edge, worker: Bus, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(events, "SEND_TIMEOUT", 0.5)
+    job = await edge.create()
+    for index in range(40):  # more than the buffers of both sides hold
+        await worker.create(said(job, index, "x" * 500_000))
+    reader, writer = await asyncio.open_connection("127.0.0.1", int(edge.url.rpartition(":")[2]), limit=1_024)
+    writer.write(f"GET /api/v1/jobs/{job}/events HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+    assert b"200 OK" in await reader.readline()
+    writer.transport.pause_reading()  # type: ignore[attr-defined]
+    await wait_until(lambda: "event feed ended" in caplog.text, description="the feed ends")
+    assert "Traceback" not in caplog.text
+    writer.close()
+
+
 async def test_an_id_that_no_event_had_is_refused(edge: Edge) -> None:
     job = await edge.create()
     async with httpx.AsyncClient(base_url=edge.url) as http:
         for last in ("x", "-1", "1.5", "9" * 19, "\u0661"):
             response = await http.get(f"/api/v1/jobs/{job}/events", headers={b"Last-Event-ID": last.encode()})
             assert (response.status_code, response.headers["content-type"]) == (400, PROBLEM), last
-            assert "is not an id that an event had" in response.json()["detail"]
+            assert "is not the id of an event" in response.json()["detail"]
 
 
 async def test_events_that_have_aged_out(edge: Edge, worker: Bus, redis_url: str) -> None:
@@ -207,7 +227,7 @@ async def test_events_that_have_aged_out(edge: Edge, worker: Bus, redis_url: str
     await worker.js.purge_stream("EVENTS")
     response = await edge.get(f"/api/v1/jobs/{job}/events")
     assert (response.status_code, response.headers["content-type"]) == (410, PROBLEM)
-    assert f"GET /api/v1/jobs/{job} says what came of it" in response.json()["detail"]
+    assert f"GET /api/v1/jobs/{job} has the result" in response.json()["detail"]
 
 
 async def test_the_headers_alone(edge: Edge) -> None:
@@ -215,3 +235,28 @@ async def test_the_headers_alone(edge: Edge) -> None:
     async with httpx.AsyncClient(base_url=edge.url) as http:
         response = await http.head(f"/api/v1/jobs/{job}/events")
     assert (response.status_code, response.content) == (200, b"")
+
+
+async def test_the_last_event_of_each_unknown_kind_is_shown_with_the_job(edge: Edge, nats_url: str) -> None:
+    job = await edge.create()
+    async with connected_client(nats_url) as (_, js):
+        for mood in ("calm", "lively"):
+            await js.publish(f"events.{job}.mood", msgpack.packb({"job": job, "mood": mood, "share": 0.5}))
+        await js.publish(f"events.{job}.mood.0", msgpack.packb({"job": job, "mood": "of a part"}))
+        await js.publish(f"events.{job}.noise", b"\xc1garbage")
+        await js.publish(f"events.{job}.list", msgpack.packb([1, 2]))
+    answer = await edge.get(f"/api/v1/jobs/{job}")
+    assert answer.status_code == 200
+    assert answer.json()["extra"] == {"mood": {"mood": "lively", "share": 0.5}}
+
+
+async def test_kinds_of_the_contract_and_other_jobs_are_not_among_them(bus: Bus) -> None:
+    await bus.publish(Closed(job="a", samples=1, reason="stop"))
+    await bus.js.publish("events.b.mood", msgpack.packb({"job": "b", "mood": "calm"}))
+    assert await extra_events(bus, "a") == {}
+    assert await extra_events(bus, "b") == {"mood": {"mood": "calm"}}
+
+
+def test_what_json_cannot_say_is_said_otherwise() -> None:
+    data = msgpack.packb({"job": "a", "sound": b"\x00\xff", "level": float("-inf")})
+    assert extra_json(data) == {"sound": "AP8=", "level": None}

@@ -1,17 +1,21 @@
+"""Transcripts as files, and the names of these files."""
+
 from __future__ import annotations
 
 import html
 import json
 import re
 from datetime import UTC, datetime
+from email.message import Message
+from urllib.parse import unquote
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from contract import RATE, ActionItem, JobOptions, State, Summary, Transcript, Word
-from edge.rest.breaking import one_line
-from edge.rest.export import FORMATS, clock, title_of
+from edge.rest.export import FORMATS, clock, disposition, file_name, title_of
+from edge.rest.subtitles import one_line
 from store.job import Job
 
 
@@ -58,6 +62,8 @@ SUMMARY = Summary(
     engine="ollama",
     model="gemma3",
 )
+
+
 TALK: list[Transcript] = [
     said(0, "Hello.", 0.5, 1.5, "Ana"),
     said(1, "  ", 2, 3),
@@ -146,12 +152,12 @@ They spoke of money.
 
 def test_markdown_of_a_live_job_says_that_there_may_be_more() -> None:
     found = write("md", TALK, job("streaming", title=None))
-    assert found.startswith("# Transcript\n\n*2026-11-21 09:30 UTC · streaming: what there is so far*\n\n## Transcript")
+    assert found.startswith("# Transcript\n\n*2026-11-21 09:30 UTC · streaming: not complete yet*\n\n## Transcript")
 
 
 def test_markdown_says_who_did_not_write_the_summary() -> None:
     summary = Summary(job="j1", title="T", summary="A sentence.", engine="extractive")
-    assert "no language model was there" in write("md", [], job(summary=summary))
+    assert "no language model was available" in write("md", [], job(summary=summary))
     unasked = Summary(job="j1", title="", summary="", engine="none")
     assert "## Summary" not in write("md", [], job(summary=unasked))
 
@@ -232,3 +238,56 @@ def test_every_format_takes_any_text(texts: list[str]) -> None:
     segments: list[Transcript] = [said(at, text, at, at + 1) for at, text in enumerate(texts)]
     for form in FORMATS.values():
         form.write(job(summary=summary), segments).encode()
+
+
+def titled(title: str | None) -> Job:
+    at = datetime(2026, 1, 1, tzinfo=UTC)
+    return Job(job="j1", state="created", created_at=at, updated_at=at, options=JobOptions(title=title))
+
+
+@pytest.mark.parametrize(
+    ("title", "name"),
+    [
+        ("Standup", "Standup.srt"),
+        ("주간 회의", "주간 회의.srt"),
+        ("a/b\\c: d?", "a b c d.srt"),
+        ("../../etc/passwd", "etc passwd.srt"),
+        ("line\nbreak\x00", "line break.srt"),
+        ("...", "j1.srt"),
+        ("", "j1.srt"),
+        (None, "j1.srt"),
+        ("x" * 200, f"{'x' * 100}.srt"),
+    ],
+)
+def test_a_file_is_named_after_the_title(title: str | None, name: str) -> None:
+    assert file_name(titled(title), "srt") == name
+
+
+@pytest.mark.parametrize(
+    ("name", "header"),
+    [
+        ("Standup.srt", "attachment; filename=\"Standup.srt\"; filename*=UTF-8''Standup.srt"),
+        ("Café 1.txt", "attachment; filename=\"Cafe 1.txt\"; filename*=UTF-8''Caf%C3%A9%201.txt"),
+        (
+            "회의.txt",
+            "attachment; filename=\"download.txt\"; filename*=UTF-8''%ED%9A%8C%EC%9D%98.txt",
+        ),
+    ],
+)
+def test_the_header_has_the_name_twice(name: str, header: str) -> None:
+    assert disposition("attachment", name) == header
+
+
+@given(st.text(max_size=200))
+def test_any_title_makes_a_header_that_can_be_read(title: str) -> None:
+    name = file_name(titled(title), "md")
+    header = disposition("inline", name)
+    assert header.isascii()
+    assert header.isprintable()
+    assert unquote(header.partition("filename*=UTF-8''")[2]) == name
+    message = Message()
+    message["Content-Disposition"] = header.partition("; filename*")[0]
+    plain = message.get_filename()
+    assert plain
+    assert not set('/\\"\r\n') & set(plain)
+    assert plain.endswith(".md")

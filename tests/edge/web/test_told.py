@@ -364,11 +364,9 @@ def record(**more: Any) -> dict[str, Any]:
 
 async def test_sound_that_is_not_kept_any_more_leaves_the_text(page: Page, server: Server) -> None:
     server.answers[f"GET /api/v1/jobs/{JOB}"] = [(200, record())]
-    server.answers[f"GET /api/v1/jobs/{JOB}/peaks"] = [
-        (410, {"detail": "the sound of job 'a1b2' is not kept any longer"})
-    ]
+    server.answers[f"GET /api/v1/jobs/{JOB}/peaks"] = [(410, {"detail": "the audio of job 'a1b2' is no longer stored"})]
     await page.goto(f"{page.url}jobs/{JOB}")
-    await expect(page.get_by_text("The sound of job 'a1b2' is not kept any longer.")).to_be_visible()
+    await expect(page.get_by_text("The audio of job 'a1b2' is no longer stored.")).to_be_visible()
     await expect(page.locator(".lines li")).to_contain_text("1a b")
     await expect(page.get_by_role("heading", name=MARKUP)).to_be_visible()
     await page.locator(".lines").get_by_role("button").click()

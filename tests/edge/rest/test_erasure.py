@@ -12,7 +12,7 @@ from redis.asyncio import Redis
 from bus import Bus, connect
 from compose.servers import Server
 from contract import Closed, JobOptions, Opened, Summary, Utterance
-from edge.rest import erase
+from edge.rest import erasure
 from processors.summary import __main__ as summary
 from processors.summary.writer import Settings as SummarySettings
 from processors.vad import __main__ as vad
@@ -39,8 +39,8 @@ async def left(bus: Bus, job: str) -> list[str]:
 @pytest.fixture
 def swift(monkeypatch: pytest.MonkeyPatch) -> None:
     """Sweeps that come soon."""
-    monkeypatch.setattr(erase, "SWEEPS", (0.2, 0.2, 0.2))
-    monkeypatch.setattr(erase, "LOOK_EVERY", 0.05)
+    monkeypatch.setattr(erasure, "SWEEPS", (0.2, 0.2, 0.2))
+    monkeypatch.setattr(erasure, "POLL_INTERVAL", 0.05)
 
 
 async def test_nothing_is_left_of_a_finished_job(edge: Edge, worker: Bus, redis_url: str) -> None:
@@ -179,9 +179,9 @@ async def in_hand(bus: Bus, durable: str) -> int | None:
 async def test_nobody_goes_on_working_on_an_erased_job(
     edge: Edge, worker: Bus, nats_url: str, redis_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(erase, "LOOK_EVERY", 0.05)
+    monkeypatch.setattr(erasure, "POLL_INTERVAL", 0.05)
     # A segmenter waits 3 s for the reason why a job has ended: until then there must be marks.
-    monkeypatch.setattr(erase, "SWEEPS", (0.5, 4.0, 0.5))
+    monkeypatch.setattr(erasure, "SWEEPS", (0.5, 4.0, 0.5))
     job = await edge.create()
     async with processors(nats_url, redis_url, monkeypatch):
         # A segmenter that has not read the end yet, and a summary that waits for transcripts.
@@ -238,7 +238,7 @@ async def test_an_erasure_that_was_cut_short_is_carried_through(
         await wait_until(lambda: edge.bus.trouble, description="the edge knows")
         response = await delete(edge, job)
         assert (response.status_code, response.headers["retry-after"]) == (503, "2")
-        assert f"the record of job {job!r} is erased, and the rest will be: ask again" in response.json()["detail"]
+        assert f"the record of job {job!r} is erased, the rest will be erased later" in response.json()["detail"]
         assert (await edge.get(f"/api/v1/jobs/{job}")).status_code == 410
         await nats_server.start()
 

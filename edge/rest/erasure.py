@@ -1,8 +1,8 @@
-"""Erasing a job: at once where it can be seen, and again later where somebody was still at work on it.
+"""Erasing a job: at once all that is stored, and later what workers that were still busy with it wrote afterwards.
 
-First the record becomes a tombstone, so that nobody brings it back and everybody is told; then the streams are purged.
-What a late worker still writes there is found by the sweeps, which the store remembers and any edge may do. So nothing
-is half erased for good, whoever dies: an erasure that has begun is carried through, and asking again repeats it.
+First the record becomes a tombstone, so that nothing recreates the job and every request learns that it is gone; then
+the streams are purged. Sweeps purge again later. They are noted in the store, and any edge process may do them, so
+that an erasure is completed whichever process dies. Repeating the request repeats the purge.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from starlette.responses import Response
 
 from bus.erase import StillLive, erase, has_messages, settle
 from contract import is_job_id
-from edge.rest.lookup import answering
 from edge.rest.problem import Problem
+from edge.rest.request import bus_deadline
 from edge.services import Services
 from store.erasures import Tombstone
 from store.jobs import StoreError
@@ -26,50 +26,53 @@ from store.jobs import StoreError
 log = structlog.get_logger()
 
 SWEEPS = (15.0, 60.0, 300.0, 1_800.0, 7_200.0)
-"""Seconds from one sweep to the next. A sweep that finds something is repeated; the last one removes the marks too."""
+"""Seconds before each sweep. One that finds something is repeated; the last one removes the workers' marks, too."""
 
-LOOK_EVERY = 5.0
-"""Seconds between two looks for sweeps that are due."""
+POLL_INTERVAL = 5.0
+"""Seconds from one look for due sweeps to the next."""
 
 
-async def delete(request: Request) -> Response:
-    """`DELETE /api/v1/jobs/{id}`: 204 once its sound, speech, events and record are gone. Harmless to repeat."""
+async def erase_job(request: Request) -> Response:
+    """`DELETE /api/v1/jobs/{id}`: 204 once its audio, speech, events and record are erased. Harmless to repeat."""
     services: Services = request.app.state.services
     job = request.path_params["job_id"]
-    if not is_job_id(job):  # it becomes part of a filter, in which some characters match all
+    if not is_job_id(job):  # it becomes part of a subject filter, where some characters match all jobs
         raise Problem(404, f"no job {job!r}")
     tombstone = await services.store.erasures.get(job)
-    settled = tombstone.settled if tombstone else await _settled(services, job)
+    settled = tombstone.settled if tombstone else await _settle(services, job)
     await services.store.erasures.erase(job, settled=settled, sweep_after=SWEEPS[0])
     try:
-        async with answering(services):
+        async with bus_deadline(services):
             await erase(services.bus, job, mark=not settled)
     except Problem as problem:
-        detail = f"{problem}; the record of job {job!r} is erased, and the rest will be: ask again to be told"
+        detail = (
+            f"{problem}; the record of job {job!r} is erased, the rest will be erased later; repeat the request to "
+            "wait for that"
+        )
         raise Problem(503, detail, retry_after=problem.retry_after) from problem
     log.info("job erased", job=job, settled=settled)
     return Response(status_code=204)
 
 
-async def _settled(services: Services, job: str) -> bool:
-    """Whether nobody is at work on a job that has not been erased yet; raises Problem 404, 409 or 503."""
+async def _settle(services: Services, job: str) -> bool:
+    """End a job's audio for good; returns whether no worker is busy with it. Raises Problem 404, 409 or 503."""
     record = await services.store.get(job)
-    async with answering(services):
+    async with bus_deadline(services):
         if record is None and not await has_messages(services.bus, job):
             raise Problem(404, f"no job {job!r}")
         try:
             return await settle(services.bus, job, finished=record is not None and record.state == "completed")
         except StillLive as exc:
             detail = (
-                f"job {job!r} is live: stop it first, with the command stop on its socket or by closing that; a job "
-                "whose client is gone ends by itself"
+                f"job {job!r} is live: stop it first, with the command stop on its socket or by closing the socket; a "
+                "job whose client is gone ends by itself"
             )
             raise Problem(409, detail) from exc
 
 
 @asynccontextmanager
 async def sweeping(services: Services) -> AsyncIterator[None]:
-    """Do sweeps that are due for as long as the block runs."""
+    """Do due sweeps in the background while the block runs."""
     task = asyncio.create_task(_sweep_regularly(services))
     try:
         yield
@@ -81,27 +84,27 @@ async def sweeping(services: Services) -> AsyncIterator[None]:
 async def _sweep_regularly(services: Services) -> None:
     await services.bus.connected.wait()
     while True:
-        await asyncio.sleep(LOOK_EVERY)
+        await asyncio.sleep(POLL_INTERVAL)
         try:
             due = await services.store.erasures.due()
         except StoreError as exc:
-            log.warning("erased jobs not swept, trying again", reason=str(exc))
+            log.warning("sweeps failed, trying again", reason=str(exc))
             continue
         for tombstone in due:
             try:
                 await _sweep(services, tombstone)
             except (StoreError, Problem) as exc:
-                log.warning("erased job not swept, trying again", job=tombstone.job, reason=str(exc))
-            except Exception:  # one job's failure, whatever it is, is not another's
-                log.exception("erased job not swept, trying again", job=tombstone.job)
+                log.warning("sweep failed, trying again", job=tombstone.job, reason=str(exc))
+            except Exception:  # a failure with one job must not stop the sweeps of others
+                log.exception("sweep failed, trying again", job=tombstone.job)
 
 
 async def _sweep(services: Services, tombstone: Tombstone) -> None:
     last = tombstone.sweeps >= len(SWEEPS) - 1
-    async with answering(services):
+    async with bus_deadline(services):
         found = await erase(services.bus, tombstone.job, mark=not (tombstone.settled or last))
     if found:
         log.info("late messages of an erased job removed", job=tombstone.job)
-    passed = tombstone.sweeps + (not found)
-    again_after = SWEEPS[passed] if passed < len(SWEEPS) else None
-    await services.store.erasures.swept(tombstone.job, passed, again_after)
+    done = tombstone.sweeps + (not found)
+    next_after = SWEEPS[done] if done < len(SWEEPS) else None
+    await services.store.erasures.swept(tombstone.job, done, next_after)

@@ -1,3 +1,5 @@
+"""WAV headers, byte ranges and peaks."""
+
 from __future__ import annotations
 
 import io
@@ -5,22 +7,23 @@ import wave
 from itertools import pairwise
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge.rest.waveform import HEADER, Peaks, wav_header
+from edge.rest.wav import HEADER_SIZE, Peaks, RangeNotSatisfiable, byte_range, wav_header
 
 
 def test_the_header_is_that_of_a_wave_file() -> None:
     header = wav_header(1_000)
-    assert len(header) == HEADER
+    assert len(header) == HEADER_SIZE
     with wave.open(io.BytesIO(header + bytes(2_000))) as file:
         assert (file.getnchannels(), file.getsampwidth(), file.getframerate()) == (1, 2, 16_000)
         assert file.getnframes() == 1_000
 
 
 def test_a_header_of_more_than_the_format_can_say() -> None:
-    assert len(wav_header(16_000 * 3_600 * 48)) == HEADER
+    assert len(wav_header(16_000 * 3_600 * 48)) == HEADER_SIZE
 
 
 def test_peaks_of_a_few_samples() -> None:
@@ -49,3 +52,43 @@ def test_however_it_comes_the_peaks_are_those_of_equal_stretches(
     stretches = [values[first:last] for first, last in pairwise(edges)]
     assert peaks.low == [round(min(stretch) / 32_768, 4) for stretch in stretches]
     assert peaks.high == [round(max(stretch) / 32_768, 4) for stretch in stretches]
+
+
+@pytest.mark.parametrize(
+    ("header", "expected"),
+    [
+        (None, None),
+        ("", None),
+        ("bytes=0-", (0, 100)),
+        ("bytes=0-0", (0, 1)),
+        ("bytes=10-19", (10, 20)),
+        ("Bytes= 10-19 ", (10, 20)),
+        ("bytes=90-500", (90, 100)),
+        ("bytes=-10", (90, 100)),
+        ("bytes=-500", (0, 100)),
+        ("bytes=-", None),
+        ("bytes=5-2", None),
+        ("bytes=0-1,5-6", None),
+        ("items=0-1", None),
+        ("bytes=a-b", None),
+        ("bytes=" + "9" * 5_000 + "-", None),
+    ],
+)
+def test_ranges(header: str | None, expected: tuple[int, int] | None) -> None:
+    assert byte_range(header, 100) == expected
+
+
+@pytest.mark.parametrize("header", ["bytes=100-", "bytes=100-200", "bytes=-0"])
+def test_a_range_behind_the_end(header: str) -> None:
+    with pytest.raises(RangeNotSatisfiable):
+        byte_range(header, 100)
+
+
+@given(st.text(), st.integers(1, 1_000))
+def test_whatever_is_asked_the_answer_lies_within(header: str, size: int) -> None:
+    for asked in (header, f"bytes={header}"):
+        try:
+            found = byte_range(asked, size)
+        except RangeNotSatisfiable:
+            continue
+        assert found is None or 0 <= found[0] < found[1] <= size

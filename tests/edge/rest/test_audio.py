@@ -10,8 +10,8 @@ import pytest
 from bus import Bus
 from compose.servers import Server
 from contract.audio import AudioFrame, encode_audio
-from edge.rest import streaming
-from edge.rest.waveform import wav_header
+from edge.rest import audio
+from edge.rest.wav import wav_header
 from tests.edge.conftest import Edge, client, running_edge
 from tests.edge.meeting import RATE, close, complete, hold, pcm, said, send, transcribe
 from tests.support import wait_until
@@ -127,7 +127,7 @@ async def test_sound_that_has_aged_out(edge: Edge, worker: Bus, redis_url: str) 
         response = await fetch(edge, f"{job}/audio.wav{query}")
         assert (response.status_code, response.headers["content-type"]) == (410, PROBLEM)
         assert response.json()["available_from"] == kept
-    assert "before 1.5 s is not kept any longer; from start=1.5 on it is" in response.json()["detail"]
+    assert "before 1.5 s is no longer stored; use start=1.5" in response.json()["detail"]
     assert (await fetch(edge, f"{job}/peaks")).status_code == 410
     there = await fetch(edge, f"{job}/audio.wav?start={kept}")
     assert there.content == wav_header(24_000) + pcm(24_000, 48_000)
@@ -136,7 +136,7 @@ async def test_sound_that_has_aged_out(edge: Edge, worker: Bus, redis_url: str) 
         response = await fetch(edge, f"{job}/{path}")
         assert (response.status_code, response.json()["detail"]) == (
             410,
-            f"the sound of job {job!r} is not kept any longer",
+            f"the audio of job {job!r} is no longer stored",
         )
 
 
@@ -156,7 +156,7 @@ BAD = [
     ("audio.wav?start=nan", "start='nan': Input should be"),
     ("audio.wav?end=inf", "end='inf': Input should be a finite number"),
     ("audio.wav?start=2&end=1", "end=1 is not after start=2"),
-    ("audio.wav?start=3.5", "start=3.5: the sound ends at 3.000 s"),
+    ("audio.wav?start=3.5", "start=3.5: the audio ends at 3.000 s"),
     ("audio.wav?from=1", "unknown parameter 'from'; accepted are start, end"),
     ("peaks?points=0", "points='0': Input should be greater than or equal to 1"),
     ("peaks?points=10001", "points='10001': Input should be less than or equal to 10000"),
@@ -208,7 +208,7 @@ async def test_a_bus_that_is_away_is_told(nats_server: Server, redis_url: str, m
 async def test_a_client_that_does_not_read_is_given_up_and_little_is_read_for_it(
     edge: Edge, worker: Bus, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(streaming, "PATIENCE", 0.5)
+    monkeypatch.setattr(audio, "SEND_TIMEOUT", 0.5)
     job = await edge.create()
     second = bytes(2 * RATE)
     for at in range(1_500):
@@ -226,7 +226,7 @@ async def test_a_client_that_does_not_read_is_given_up_and_little_is_read_for_it
         nonlocal delivered
         for consumer in await worker.js.consumers_info("AUDIO"):
             delivered = max(delivered, consumer.delivered.stream_seq if consumer.delivered else 0)
-        return "response given up" in caplog.text
+        return "response ended" in caplog.text
 
     await wait_until(given_up, description="the client is given up")
     assert 0 < delivered < 1_200  # what fits into the buffers of both sides, and one batch

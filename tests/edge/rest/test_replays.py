@@ -11,7 +11,7 @@ from compose.servers import Server
 from contract import Closed, Opened, Replay, Replayed, Transcript, Utterance
 from tests.edge.conftest import Edge, client, running_edge
 from tests.edge.meeting import close, hold, pcm, said, send
-from tests.edge.rest.test_erase import delete, left
+from tests.edge.rest.test_erasure import delete, left
 from tests.support import wait_until
 
 PROBLEM = "application/problem+json"
@@ -125,7 +125,7 @@ async def test_what_cannot_be_replayed(edge: Edge, worker: Bus, redis_url: str) 
     await worker.js.purge_stream("AUDIO", subject=f"audio.{job}", keep=1)  # its end alone
     for _ in range(2):
         gone = await ask(edge, job)
-        assert (gone.status_code, gone.json()["detail"]) == (410, f"the sound of job {job!r} is not kept any longer")
+        assert (gone.status_code, gone.json()["detail"]) == (410, f"the audio of job {job!r} is no longer stored")
         await worker.js.purge_stream("AUDIO", subject=f"audio.{job}")
     assert (await delete(edge, job)).status_code == 204
     assert "was erased at" in (await ask(edge, job)).json()["detail"]

@@ -1,32 +1,11 @@
-"""Where clients are told that the socket of their job is, and what may be set of it."""
+"""The settings of the edge."""
 
 from __future__ import annotations
 
-import httpx
 import pytest
 
 from bus.run import StartError, load
 from edge.services import Settings
-from tests.edge.conftest import StartEdge
-
-
-async def told(url: str, **headers: str) -> str:
-    async with httpx.AsyncClient(base_url=url) as http:
-        response = await http.post("/api/v1/stream/create", headers=headers)
-        return str(response.json()["ws_url"]).replace(response.json()["job_id"], "JOB")
-
-
-async def test_it_is_where_the_job_was_created(start_edge: StartEdge) -> None:
-    async with start_edge() as edge:
-        assert await told(edge.url) == f"{edge.sockets}/api/v1/stream/JOB"
-        assert await told(edge.url, Host="example.org") == "ws://example.org/api/v1/stream/JOB"
-        https = await told(edge.url, Host="example.org", **{"X-Forwarded-Proto": "https"})
-        assert https == "wss://example.org/api/v1/stream/JOB"
-
-
-async def test_it_can_be_set_for_those_behind_a_proxy(start_edge: StartEdge) -> None:
-    async with start_edge(capture_url="wss://capture.example.org/") as edge:
-        assert await told(edge.url) == "wss://capture.example.org/api/v1/stream/JOB"
 
 
 @pytest.mark.parametrize(
