@@ -1,15 +1,14 @@
-"""How well speech is told from other sounds here: `python -m tools.nonspeech [--variants N]`.
+"""Checks the threshold of the speech filter: `python -m tools.nonspeech [--variants N]`.
 
-For every made sound without speech, and for the committed samples under every hardship, it shows the strength of the
-segments that the segmenter cuts; what is at least the threshold is transcribed.
+It cuts synthetic sounds without speech, and the committed samples under several degradations, into segments as the
+segmenter does, and prints their speech scores. Segments that reach the threshold are transcribed.
 """
 
 import argparse
 from functools import partial
 
 from audio import to_float32
-from processors.stt.guards import SPEECH, speech_strength
-from processors.stt.speech import SpeechDetector
+from processors.stt.filters.speech import SPEECH_THRESHOLD, SpeechDetector, speech_score
 from processors.vad.classifier import webrtc_detector
 from processors.vad.core import Parameters, Segmenter
 from tests.processors.stt.hardships import HARDSHIPS, SPOKEN, segments_with_speech
@@ -18,29 +17,30 @@ from tests.processors.stt.nonspeech import made, names
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tools.nonspeech", description="Check the threshold for speech.")
-    parser.add_argument("--variants", type=int, default=1, help="of each sound without speech (%(default)s)")
+    parser.add_argument("--variants", type=int, default=1, help="variants of each sound without speech (%(default)s)")
     variants = parser.parse_args().variants
     if variants < 1:
         parser.error(f"--variants is {variants}: at least 1 is accepted")
     speech = SpeechDetector()
 
-    def strengths(sounds: list[bytes]) -> list[float]:
-        return sorted(speech_strength(speech.probability(to_float32(pcm))) for pcm in sounds)
+    def scores(sounds: list[bytes]) -> list[float]:
+        return sorted(speech_score(speech.probabilities(to_float32(pcm))) for pcm in sounds)
 
     without: list[float] = []
     for name in names():
-        found = strengths([pcm for variant in range(variants) for pcm in cut(made(name, variant))])
+        found = scores([pcm for variant in range(variants) for pcm in cut(made(name, variant))])
         without += found
         if found:
             print(f"without speech  {name:38}  segments {len(found):4}  highest {found[-1]:.2f}")
     spoken: list[float] = []
     for hardship in HARDSHIPS:
-        found = strengths([segment.pcm for name in SPOKEN for segment in segments_with_speech(name, hardship)])
+        found = scores([segment.pcm for name in SPOKEN for segment in segments_with_speech(name, hardship)])
         spoken += found
         print(f"speech          {hardship:38}  segments {len(found):4}  lowest  {found[0]:.2f}")
-    passed, lost = sum(one >= SPEECH for one in without), sum(one < SPEECH for one in spoken)
+    passed, lost = sum(one >= SPEECH_THRESHOLD for one in without), sum(one < SPEECH_THRESHOLD for one in spoken)
     print(
-        f"at {SPEECH} there pass {passed} of {len(without)} without speech, and {lost} of {len(spoken)} with it do not"
+        f"threshold {SPEECH_THRESHOLD}: {passed} of {len(without)} segments without speech pass, "
+        f"{lost} of {len(spoken)} with speech are rejected"
     )
 
 

@@ -29,7 +29,7 @@ from audio import to_float32
 from bench.arguments import within
 from bus import StartError
 from contract import LANGUAGES, RATE, WIDTH
-from processors.stt.models import cores, find_model
+from processors.stt.whisper.models import cores, find_model
 from processors.vad.classifier import webrtc_detector
 from processors.vad.core import Parameters, Segment, Segmenter
 from tools.system import MODEL

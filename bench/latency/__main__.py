@@ -39,8 +39,9 @@ from bus import StartError, connect
 from bus.run import load
 from compose.servers import StartError as ServerStartError
 from contract import RATE, WIDTH, Utterance
-from processors.stt.__main__ import Settings, load_engine
-from processors.stt.engine import Engine
+from processors.stt.__main__ import load_engine
+from processors.stt.whisper.engine import Engine
+from processors.stt.worker import Settings
 from tools.system import MODEL, ROOT, SystemFailed, running_system
 
 SAMPLE = ROOT / "samples" / "standup.flac"

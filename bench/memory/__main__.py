@@ -38,7 +38,7 @@ from bus import StartError
 from bus import connect as connect_bus
 from bus.topology import StreamSettings
 from compose.servers import StartError as ServerStartError
-from processors.stt.models import find_model
+from processors.stt.whisper.models import find_model
 from tools.system import MODEL, ROOT
 
 PLOT = ROOT / "bench" / "out" / "memory.png"

@@ -27,7 +27,7 @@ from bench.speech import EVERY
 from bench.stage import StageFailed
 from bus import StartError
 from compose.servers import StartError as ServerStartError
-from processors.stt.models import cores, find_model
+from processors.stt.whisper.models import cores, find_model
 from tools.system import MODEL, ROOT, SystemFailed
 
 PLOT = ROOT / "bench" / "out" / "scale.png"

@@ -27,7 +27,7 @@ from bench.shell import report, run_until_told
 from bench.stage import Part, StageFailed, edge_part, inprocess_part, naive_part, running_stage, vad_part
 from bus import StartError
 from compose import servers
-from processors.stt.models import find_model
+from processors.stt.whisper.models import find_model
 from tools.system import MODEL, ROOT
 
 PLOT = ROOT / "bench" / "out" / "sessions.png"

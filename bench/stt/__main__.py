@@ -31,8 +31,8 @@ from bench.stt import levers, live, system
 from bench.stt.contenders import TITLES, Way
 from bench.stt.plot import plot
 from bus import StartError
-from processors.stt.models import Device, choose_compute_type, choose_device, cores, find_model
-from processors.stt.whisper import gpus
+from processors.stt.whisper.backend import gpus
+from processors.stt.whisper.models import Device, choose_compute_type, choose_device, cores, find_model
 from tools.system import MODEL, ROOT, SystemFailed
 
 PLOT = ROOT / "bench" / "out" / "stt.png"
@@ -161,7 +161,7 @@ def main(argv: list[str] | None = None) -> int:
     """Run the bench; gives the exit status."""
     args = parse(argv)
     log_to_stderr()
-    os.environ["OMP_WAIT_POLICY"] = "PASSIVE"  # for all contenders; see processors/stt/__main__.py
+    os.environ["OMP_WAIT_POLICY"] = "PASSIVE"  # for all contenders; see processors/stt/__init__.py
     try:
         found = bench(args)
     except (AudioError, ChildProcessError, StartError, SystemFailed, system.LoadFailed) as exc:

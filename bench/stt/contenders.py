@@ -13,13 +13,13 @@ from faster_whisper import BatchedInferencePipeline, WhisperModel
 
 from audio import to_float32
 from contract import SpeechOptions
-from processors.stt.__main__ import BATCH_SIZE, Settings
-from processors.stt.batcher import Rank
-from processors.stt.core import Heard
-from processors.stt.decoder import Sound
-from processors.stt.engine import Engine
-from processors.stt.models import cores, find_model
-from processors.stt.scheduler import Scheduler
+from processors.stt.core import DecodeResult
+from processors.stt.scheduling.batcher import Priority
+from processors.stt.scheduling.scheduler import Scheduler
+from processors.stt.whisper.decoder import PreparedAudio
+from processors.stt.whisper.engine import Engine
+from processors.stt.whisper.models import cores, find_model
+from processors.stt.worker import BATCH_SIZE, Settings
 
 Kind = Literal["ours", "one_at_a_time", "batched_pipeline"]
 
@@ -79,12 +79,12 @@ class _Watched(Engine):
         self._running = 0
         self._change = Condition()
 
-    def decode(self, sounds: Sequence[Sound]) -> list[Heard]:
+    def decode(self, batch: Sequence[PreparedAudio]) -> list[DecodeResult]:
         with self._change:
             self._running += 1
-            self.batches.append(len(sounds))
+            self.batches.append(len(batch))
         try:
-            return super().decode(sounds)
+            return super().decode(batch)
         finally:
             with self._change:
                 self._running -= 1
@@ -111,10 +111,11 @@ class _Ours:
         )
         self.batches = self._engine.batches
         batch_seconds = float(Settings.model_fields["batch_seconds"].default)
-        self._scheduler = Scheduler(self._engine, way.batch_size or BATCH_SIZE[way.device], batch_seconds)
+        batch_size = way.batch_size or BATCH_SIZE[way.device]
+        self._scheduler = Scheduler(self._engine, batch_size, batch_seconds, asyncio.create_task)
 
     async def transcribe(self, pcm: bytes) -> str:
-        return (await self._scheduler.transcribe(pcm, SpeechOptions(), Rank.LIVE)).text
+        return (await self._scheduler.transcribe(pcm, SpeechOptions(), Priority.LIVE)).text
 
     async def quiet(self) -> None:
         await asyncio.to_thread(self._engine.quiet)

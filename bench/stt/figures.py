@@ -73,7 +73,7 @@ class Latency:
 
 
 def percentile(values: Sequence[float], q: float) -> float:
-    """By nearest rank; raises ValueError if there are none."""
+    """By nearest priority; raises ValueError if there are none."""
     if not values:
         raise ValueError("there is nothing to take a percentile of")
     return sorted(values)[max(0, math.ceil(q * len(values) / 100) - 1)]

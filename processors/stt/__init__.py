@@ -2,8 +2,8 @@
 
 import os
 
-# The libraries below the engine share each small piece of work between threads that then spin while they wait for each
-# other: with anything else at work on the machine an inference takes several times as long, and the features before it
-# ten times. Both read this when they are loaded.
+# OpenMP and OpenBLAS split small operations over threads that spin while they wait for each other. On a busy machine
+# inference then takes several times as long, and feature extraction ten times. Both libraries read these variables
+# when they are loaded, so this must come before any import of them.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")

@@ -1,80 +1,50 @@
-"""Speech to transcripts. Any worker takes any utterance; a transcript is written once, however often it is made."""
+"""The `stt` process: loads the speech model, then transcribes. With the argument `probe` it only says which model.
+
+`python -m processors.stt probe` prints one JSON object: the model that would be loaded here, and on which device.
+Nothing is loaded or downloaded; `folder` is null if the model is still to be downloaded.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import os
 import sys
 import time
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import NoReturn
+from pathlib import Path
+from typing import Any, NoReturn
 
 import structlog
-from pydantic import Field
-from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from bus import Bus, run, serve
-from contract import Source, Transcript, Utterance
-from processors.stt.core import Model, Unfit, failed_transcript
-from processors.stt.engine import Engine
-from processors.stt.engines import Engines
-from processors.stt.interim import Interim
-from processors.stt.models import Device, offered
-from processors.stt.scheduler import Scheduler, SpeechEngine
-from processors.stt.transcriber import RANKS, Transcriber
+from bus import Bus, StartError, run
+from bus.run import load as load_settings
+from processors.stt.whisper.backend import download, gpus, known_models
+from processors.stt.whisper.engine import Engine
+from processors.stt.whisper.models import DEFAULT_MODEL, choose_compute_type, choose_device, find_model, is_hub_id
+from processors.stt.worker import Settings, serve_utterances
 
 log = structlog.get_logger()
-
-BATCH_SIZE = {"cpu": 8, "cuda": 32}
-
-
-class Settings(BaseSettings):
-    """Which speech model, and how it runs."""
-
-    model_config = SettingsConfigDict(env_prefix="STT_")
-
-    model: str = Field("", description="Name, path or owner/name; empty: `small` on a CPU, `large-v3-turbo` on a GPU.")
-    models: str = Field("", description="Further ones that a job may ask for, as for `model`, with commas between.")
-    models_loaded: int = Field(2, ge=1, le=64, description="How many of those are loaded at a time.")
-    device: Device = Field("auto", description="Where the model runs; `auto`: on a GPU if there is one.")
-    compute_type: str = Field("auto", description="A CTranslate2 type; auto: float16 on a GPU, int8 on a CPU.")
-    workers: int = Field(
-        0, ge=0, le=64, description="Batches decoded at the same time; 0: on a CPU and a small model its cores, else 1."
-    )
-    threads: int = Field(0, ge=0, le=256, description="Cores for each batch on a CPU; 0: cores / workers.")
-    beam_size: int = Field(1, ge=1, le=10, description="Width of the beam search.")
-    batch_size: int = Field(0, ge=0, le=256, description="Utterances in a batch; 0: 8 on a CPU, 32 on a GPU.")
-    batch_seconds: float = Field(480, gt=0, description="Seconds of encoder windows in a batch.")
-    shortest_window: float = Field(
-        0, ge=0, le=30, description="Seconds of the shortest encoder window; 0: what the model says, else 30."
-    )
-    attempts: int = Field(3, ge=1, description="Tries at an utterance before its transcript says that it failed.")
-    ack_wait: float = Field(30.0, ge=0.5, description="Seconds of silence after which a worker counts as dead.")
-
-    @property
-    def offered(self) -> dict[str, str]:
-        """The further models by the names that clients have for them; raises StartError."""
-        return offered(name.strip() for name in self.models.split(",") if name.strip())
 
 
 async def main(bus: Bus, settings: Settings) -> None:
     """Load the model, then transcribe until the bus is stopping."""
-    _ = settings.offered  # a bad value is told before anything is loaded
-    engine = await _load(bus, settings)
+    _ = settings.offered  # a bad value must stop the start before a model is loaded
+    engine = await _load_first(bus, settings)
     if engine is not None:
         await bus.announce("stt")
-        await serve_utterances(bus, engine, settings)
+        await serve_utterances(bus, engine, settings, partial(load_engine, settings))
 
 
-async def _load(bus: Bus, settings: Settings) -> Engine | None:
-    """The engine, or None if the process is to stop before there is one."""
-    logging.getLogger("faster_whisper").setLevel(logging.WARNING)  # it tells of each utterance
+async def _load_first(bus: Bus, settings: Settings) -> Engine | None:
+    """Load the worker's own model; None if the process is told to stop before that is done."""
+    logging.getLogger("faster_whisper").setLevel(logging.WARNING)  # at INFO it logs every utterance
     began = time.perf_counter()
     loader = ThreadPoolExecutor(1, thread_name_prefix="load")
-    loading = asyncio.get_running_loop().run_in_executor(loader, lambda: load_engine(settings, settings.model))
+    loading = asyncio.get_running_loop().run_in_executor(loader, load_engine, settings, settings.model)
     stop: asyncio.Future[bool] = asyncio.create_task(bus.stopping.wait())
     await asyncio.wait((loading, stop), return_when=asyncio.FIRST_COMPLETED)
     stop.cancel()
@@ -94,7 +64,7 @@ async def _load(bus: Bus, settings: Settings) -> Engine | None:
 
 
 def load_engine(settings: Settings, name: str) -> Engine:
-    """Load a model as these settings say; takes its time. Raises StartError."""
+    """Load a model as the settings say. Blocks for seconds; raises StartError."""
     return Engine(
         name,
         device=settings.device,
@@ -106,75 +76,60 @@ def load_engine(settings: Settings, name: str) -> Engine:
     )
 
 
-async def serve_utterances(
-    bus: Bus, engine: SpeechEngine, settings: Settings, load: Callable[[str], SpeechEngine] | None = None
-) -> None:
-    """Transcribe utterances from the shared queues, and what is still being said, until the bus is stopping.
-
-    `load`: gives a further model, of those that the settings offer; None: as the settings say.
-    """
-
-    def schedule(engine: SpeechEngine) -> Scheduler:
-        return Scheduler(engine, settings.batch_size or BATCH_SIZE[engine.device], settings.batch_seconds)
-
-    load = load or partial(load_engine, settings)
-    engines = Engines(engine, settings.offered, load, schedule, settings.models_loaded)
-    scheduler = engines.own.scheduler
-    interim = Interim(bus, scheduler)
-
-    async def handle(utterance: Utterance) -> Sequence[Transcript]:
-        if utterance.generation == 1:  # nothing of a later one is ever open
-            interim.close_segment(utterance.job, utterance.index)
-        if utterance.last:
-            return []
-        try:
-            async with engines.using(utterance.options.model) as chosen:
-                return [await Transcriber(bus, chosen.model, chosen.scheduler).transcribe(utterance)]
-        except Unfit as exc:
-            log.warning("cannot be transcribed", job=utterance.job, index=utterance.index, reason=str(exc))
-            return [failed(utterance, str(exc))]
-
-    def failed(utterance: Utterance, reason: str) -> Transcript:
-        asked = utterance.options.model
-        model = engine.model if asked in (None, engine.model.name) else Model(asked, "")
-        return failed_transcript(utterance, reason, model)
-
-    def queue(source: Source) -> Coroutine[None, None, None]:
-        return serve(
-            bus,
-            Utterance,
-            handle,
-            durable=f"stt-{source}",
-            subjects=Utterance.pattern(source=source),
-            # Enough that a batch is full whenever the model is free, and another one waits.
-            at_once=2 * scheduler.batch_size * engine.workers,
-            ack_wait=settings.ack_wait,
-            attempts=settings.attempts,
-            failed=lambda utterance, reason: [failed(utterance, reason)],
-        )
-
-    try:
-        async with asyncio.TaskGroup() as working:
-            drafting = working.create_task(interim.run())
-            await asyncio.gather(*(working.create_task(queue(source)) for source in RANKS))
-            drafting.cancel()
-    finally:
-        engines.close()  # what runs has been given back: nobody waits for it
-
-
 def run_process(main: Callable[[Bus, Settings], Coroutine[None, None, None]] = main) -> NoReturn:
-    """Be the `stt` process, and end when it is told to.
+    """Run the `stt` process until it is stopped or fails, and exit.
 
-    An inference cannot be interrupted, and Python would wait for its thread; but its utterance has been given back by
-    then, so that waiting would only hold up the exit.
+    An inference cannot be interrupted, and Python waits for its threads at exit. By then the utterances of a running
+    inference have been given back, so that waiting would only delay the exit.
     """
+    status = 1
     try:
         run("stt", main, Settings)
     except SystemExit as exc:
+        status = exc.code if isinstance(exc.code, int) else 1
+    except BaseException:
+        log.critical("stt ends because of an unforeseen error", exc_info=True)
+    finally:
         sys.stdout.flush()
         sys.stderr.flush()
-        os._exit(exc.code if isinstance(exc.code, int) else 1)
+        os._exit(status)
+
+
+def probe(settings: Settings) -> dict[str, Any]:
+    """Which model would be loaded, and on what; raises StartError like the start of a worker."""
+    device = choose_device(settings.device)
+    model = settings.model or DEFAULT_MODEL[device]
+    return {
+        "device": device,
+        "compute_type": choose_compute_type(settings.compute_type, device),
+        "gpus": gpus(),
+        "model": model,
+        "folder": _folder(model),
+    }
+
+
+def _folder(model: str) -> str | None:
+    folder = Path(model).expanduser()
+    if model not in known_models() and ((folder / "model.bin").is_file() or not is_hub_id(model)):
+        return str(find_model(model).absolute())
+    try:
+        folder = download(model, cached=True)
+    except (OSError, ValueError):
+        return None
+    return str(folder) if (folder / "model.bin").is_file() else None
+
+
+def print_probe() -> int:
+    """Print what `probe` returns, or why no model can be loaded; returns the exit status, 2 for bad settings."""
+    try:
+        found = probe(load_settings(Settings))
+    except StartError as exc:
+        found = {"error": str(exc)}
+    sys.stdout.write(json.dumps(found) + "\n")
+    return 2 if "error" in found else 0
 
 
 if __name__ == "__main__":
+    if sys.argv[1:] == ["probe"]:
+        sys.exit(print_probe())
     run_process()

@@ -8,7 +8,7 @@ import pytest
 from bench.shape import SHAPES, TEXT_TOKENS, build
 from bench.speech import load_sentences
 from contract import SpeechOptions
-from processors.stt.engine import Engine
+from processors.stt.whisper.engine import Engine
 from tools.system import ROOT
 
 pytestmark = pytest.mark.slow

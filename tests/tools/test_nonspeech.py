@@ -1,4 +1,4 @@
-"""The figures behind the threshold for speech."""
+"""The check of the speech threshold."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tools import nonspeech
 
 
 @pytest.mark.slow
-def test_it_tells_both_kinds_of_mistake(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_it_counts_both_kinds_of_error(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setattr(sys, "argv", ["nonspeech", "--variants", "2"])
     monkeypatch.setattr(nonspeech, "names", lambda: ["digital silence", "door slam"])
     monkeypatch.setattr(nonspeech, "SPOKEN", ("korean",))
@@ -19,7 +19,7 @@ def test_it_tells_both_kinds_of_mistake(monkeypatch: pytest.MonkeyPatch, capsys:
     slam, plain, soft, summary = capsys.readouterr().out.splitlines()
     assert slam.split()[:4] == ["without", "speech", "door", "slam"]
     assert plain.split()[-3:-1] == soft.split()[-3:-1] == ["6", "lowest"]
-    assert summary == "at 0.35 there pass 0 of 4 without speech, and 0 of 12 with it do not"
+    assert summary == "threshold 0.35: 0 of 4 segments without speech pass, 0 of 12 with speech are rejected"
 
 
 def test_less_than_one_variant_is_refused(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

@@ -86,7 +86,7 @@ async def speech() -> list[Check]:
     """Which speech model would be taken and whether it is there, and on what it would run."""
     # In a process of its own: a CUDA that is broken may end it, and loading all that takes long.
     path = os.pathsep.join([str(_ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
-    status, told = await _ask(sys.executable, "-m", "processors.stt.probe", PYTHONPATH=path)
+    status, told = await _ask(sys.executable, "-m", "processors.stt", "probe", PYTHONPATH=path)
     try:
         found = json.loads(told.splitlines()[-1])
     except (ValueError, IndexError):

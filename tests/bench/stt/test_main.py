@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from bench.stt.__main__ import main
-from processors.stt.whisper import gpus
+from processors.stt.whisper.backend import gpus
 
 pytestmark = pytest.mark.timeout(300)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from processors.stt.whisper import Whisper
+from processors.stt.whisper.backend import Whisper
 from tests.processors.stt.sounds import MICRO, Sentence, sentences
 
 SPOKEN = ("standup", "meeting", "korean", "quiet", "noisy", "monologue")

@@ -1,4 +1,4 @@
-"""Speech engines that behave as a test wants; the bus that they work on is real."""
+"""Fake speech engines with scripted behaviour. The bus that they work on is real."""
 
 from __future__ import annotations
 
@@ -11,31 +11,32 @@ from pathlib import Path
 
 from bus import Bus
 from contract import SpeechOptions
-from processors.stt.__main__ import Settings, run_process, serve_utterances
-from processors.stt.core import Heard, HeardSegment, Model, OutOfMemory, Unfit
+from processors.stt.__main__ import run_process
+from processors.stt.core import DecodedSegment, DecodeResult, Model, OutOfMemory, UnsupportedOptions
+from processors.stt.scheduling.scheduler import SpeechEngine
+from processors.stt.worker import Settings, serve_utterances
 
 POISON = b"\xff\x7f" * 1_600
 
 
-def heard(text: str, language: str = "en") -> Heard:
-    """What an engine says that has understood something."""
-    return Heard((HeardSegment(text, 2, -0.1, compression_ratio=1.0),), language, 1.0)
+def result(text: str, language: str = "en") -> DecodeResult:
+    return DecodeResult((DecodedSegment(text, 2, -0.1, compression_ratio=1.0),), language, 1.0)
 
 
 @dataclass(eq=False)
-class Sound:
-    """A prepared sound: its samples are its text."""
+class Audio:
+    """A prepared utterance. `on_queue` is called when the scheduler puts it into its queue."""
 
     pcm: bytes
     options: SpeechOptions = field(default_factory=SpeechOptions)
-    draft: bool = False
+    interim: bool = False
     group: Hashable = None
-    taken: Callable[[], None] = field(default=lambda: None)
+    on_queue: Callable[[], None] = field(default=lambda: None)
 
     @property
     def cost(self) -> float:
-        """Seconds; the scheduler asks for it as it takes the sound in."""
-        self.taken()
+        """Seconds; the scheduler reads it once, as it queues the audio."""
+        self.on_queue()
         return len(self.pcm) / 32_000
 
     @property
@@ -44,110 +45,110 @@ class Sound:
 
 
 class Length:
-    """Hears how many samples there are; each batch takes `seconds`.
+    """Its text is the number of samples; each batch takes `seconds`.
 
-    Fails on POISON and on the first `stumbles` batches; knows no Latin. `asked`: sounds that it was given, fit or not.
-    `queued`: those that came to wait. `batches`: samples of the sounds in each batch, as far as it was decoded.
+    Fails on POISON and on the first `failures` batches; supports every language but Latin. `asked`: utterances that it
+    was given. `queued`: those of them that had to be decoded. `batches`: samples of the utterances in each batch.
     """
 
     model = Model("length", "0" * 16)
     device = "cpu"
 
-    def __init__(self, *, stumbles: int = 0, seconds: float = 0.0, workers: int = 1) -> None:
+    def __init__(self, *, failures: int = 0, seconds: float = 0.0, workers: int = 1) -> None:
         self.workers = workers
         self.asked = 0
         self.queued = 0
         self.batches: list[list[int]] = []
-        self._stumbles = stumbles
+        self._failures = failures
         self._seconds = seconds
 
     @property
     def calls(self) -> int:
-        """Sounds that were decoded, whatever came of it."""
+        """Utterances that were decoded, successfully or not."""
         return sum(map(len, self.batches))
 
-    def prepare(self, pcm: bytes, options: SpeechOptions, *, draft: bool = False) -> Sound | Heard:
+    def prepare(self, pcm: bytes, options: SpeechOptions, *, interim: bool = False) -> Audio | DecodeResult:
         self.asked += 1
         if options.language == "la":
-            raise Unfit("language 'la': unknown to length")
-        return Sound(pcm, options, draft, taken=self._take)
+            raise UnsupportedOptions("language 'la': unknown to length")
+        return Audio(pcm, options, interim, on_queue=self.count_queued)
 
-    def _take(self) -> None:
+    def count_queued(self) -> None:
         self.queued += 1
 
-    def decode(self, sounds: Sequence[Sound]) -> list[Heard]:
-        self.batches.append([sound.samples for sound in sounds])
-        time.sleep(self._seconds)  # the length of an inference
-        if any(sound.pcm == POISON for sound in sounds) or len(self.batches) <= self._stumbles:
-            raise RuntimeError("cannot hear this")
-        return [heard(f" {sound.samples} samples", sound.options.language or "en") for sound in sounds]
+    def decode(self, batch: Sequence[Audio]) -> list[DecodeResult]:
+        self.batches.append([audio.samples for audio in batch])
+        time.sleep(self._seconds)  # the duration of an inference
+        if any(audio.pcm == POISON for audio in batch) or len(self.batches) <= self._failures:
+            raise RuntimeError("cannot decode this")
+        return [result(f" {audio.samples} samples", audio.options.language or "en") for audio in batch]
 
 
 class Gated(Length):
-    """Decodes a batch only when it is let: `let(n)` lets n batches through, `let_all` whatever comes."""
+    """Decodes a batch only when it is allowed to: `allow(n)` lets n batches through, `allow_all` every batch."""
 
     def __init__(self, *, workers: int = 1, seconds: float = 0.0) -> None:
         super().__init__(workers=workers, seconds=seconds)
         self.begun = 0
         self.running = 0
-        self.most = 0
-        """Batches that were under way at the same time."""
+        self.max_running = 0
+        """Batches that ran at the same time."""
         self._gate = threading.Semaphore(0)
         self._open = threading.Event()
         self._lock = threading.Lock()
 
-    def decode(self, sounds: Sequence[Sound]) -> list[Heard]:
+    def decode(self, batch: Sequence[Audio]) -> list[DecodeResult]:
         with self._lock:
             self.begun += 1
             self.running += 1
-            self.most = max(self.most, self.running)
+            self.max_running = max(self.max_running, self.running)
         try:
             if not self._open.is_set():
                 self._gate.acquire(timeout=60)
-            return self.decode_now(sounds)
+            return self.decode_now(batch)
         finally:
             with self._lock:
                 self.running -= 1
 
-    def decode_now(self, sounds: Sequence[Sound]) -> list[Heard]:
-        return super().decode(sounds)
+    def decode_now(self, batch: Sequence[Audio]) -> list[DecodeResult]:
+        return super().decode(batch)
 
-    def let(self, batches: int = 1) -> None:
+    def allow(self, batches: int = 1) -> None:
         self._gate.release(batches)
 
-    def let_all(self) -> None:
+    def allow_all(self) -> None:
         self._open.set()
         self._gate.release(1_000)
 
 
-class Cramped(Gated):
-    """Has room for so many sounds at a time, and none for one that is longer than a second."""
+class LittleMemory(Gated):
+    """Runs out of memory on more than `limit` utterances at a time, and on any that is longer than a second."""
 
-    def __init__(self, room: int) -> None:
+    def __init__(self, limit: int) -> None:
         super().__init__()
-        self._room = room
+        self._limit = limit
 
-    def decode_now(self, sounds: Sequence[Sound]) -> list[Heard]:
-        if len(sounds) > self._room or any(sound.samples > 16_000 for sound in sounds):
-            self.batches.append([sound.samples for sound in sounds])
+    def decode_now(self, batch: Sequence[Audio]) -> list[DecodeResult]:
+        if len(batch) > self._limit or any(audio.samples > 16_000 for audio in batch):
+            self.batches.append([audio.samples for audio in batch])
             raise OutOfMemory("CUDA failed with error out of memory")
-        return super().decode_now(sounds)
+        return super().decode_now(batch)
 
 
-class Together(Length):
-    """Hears something only if two batches are under way at the same time."""
+class TwoAtOnce(Length):
+    """Decodes only if two batches run at the same time."""
 
     def __init__(self) -> None:
         super().__init__(workers=2)
         self._barrier = threading.Barrier(2, timeout=60)
 
-    def decode(self, sounds: Sequence[Sound]) -> list[Heard]:
+    def decode(self, batch: Sequence[Audio]) -> list[DecodeResult]:
         self._barrier.wait()
-        return super().decode(sounds)
+        return super().decode(batch)
 
 
 class Stuck(Length):
-    """Says by a file that a batch of so many sounds or more has begun, and never ends it; hears smaller ones."""
+    """Never finishes a batch of at least so many utterances, and creates a file when one has begun."""
 
     model = Model("stuck", "f" * 16)
 
@@ -156,16 +157,28 @@ class Stuck(Length):
         self._begun = begun
         self._least = least
 
-    def decode(self, sounds: Sequence[Sound]) -> list[Heard]:
-        if len(sounds) < self._least:
-            return super().decode(sounds)
+    def decode(self, batch: Sequence[Audio]) -> list[DecodeResult]:
+        if len(batch) < self._least:
+            return super().decode(batch)
         self._begun.touch()
         threading.Event().wait()
         raise AssertionError("nothing sets that event")
 
 
+class Lossy(Length):
+    """Breaks its contract: returns one result too few."""
+
+    def decode(self, batch: Sequence[Audio]) -> list[DecodeResult]:
+        return super().decode(batch)[1:]
+
+
+def load_none(name: str) -> SpeechEngine:
+    raise AssertionError(f"{name} is not loaded in this test")
+
+
 async def _main(bus: Bus, settings: Settings) -> None:
-    await serve_utterances(bus, Stuck(Path(sys.argv[1]), int(sys.argv[2])), settings)
+    engine = Lossy() if sys.argv[1] == "lossy" else Stuck(Path(sys.argv[1]), int(sys.argv[2]))
+    await serve_utterances(bus, engine, settings, load_none)
 
 
 if __name__ == "__main__":

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from contract import SpeechOptions
-from processors.stt.core import Decoding
-from processors.stt.decoder import Sound
-from processors.stt.tokens import AlignedWord
-from processors.stt.whisper import FULL_WINDOW, Features, Prompt, Search
+from processors.stt.core import Hypothesis
+from processors.stt.whisper.backend import FULL_WINDOW, Features, Prompt, Search
+from processors.stt.whisper.decoder import PreparedAudio
+from processors.stt.whisper.tokens import AlignedWord
 
 BEGIN = 1_000
 """The first timestamp."""
@@ -22,17 +22,17 @@ def at(seconds: float) -> int:
     return BEGIN + round(seconds * 50)
 
 
-def decoded(*tokens: int, log_probability: float = -0.2, ratio: float = 1.0, no_speech: float = 0.0) -> Decoding:
-    return Decoding(log_probability, ratio, no_speech, tokens)
+def decoded(*tokens: int, log_probability: float = -0.2, ratio: float = 1.0, no_speech: float = 0.0) -> Hypothesis:
+    return Hypothesis(log_probability, ratio, no_speech, tokens)
 
 
 def sound(
-    name: int, seconds: float, options: SpeechOptions | None = None, *, shortest: int = 500, draft: bool = False
-) -> Sound:
+    name: int, seconds: float, options: SpeechOptions | None = None, *, shortest: int = 500, interim: bool = False
+) -> PreparedAudio:
     """Its features say which sound it is, and at which frame: the model here knows nothing else of it."""
     frames = round(seconds * 100)
     features = np.stack([np.full(frames, name), np.arange(frames)]).astype(np.float32)
-    return Sound(features, options or SpeechOptions(), shortest=shortest, draft=draft)
+    return PreparedAudio(features, options or SpeechOptions(), shortest=shortest, interim=interim)
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class Window:
     frames: int
 
 
-Answer = Callable[[Window, Search], Decoding]
+Answer = Callable[[Window, Search], Hypothesis]
 
 
 class Scripted:
@@ -69,17 +69,17 @@ class Scripted:
         self.encoded.append(found)
         return found
 
-    def pick(self, encoded: list[Window], rows: Sequence[int]) -> list[Window]:
+    def select(self, encoded: list[Window], rows: Sequence[int]) -> list[Window]:
         return [encoded[row] for row in rows]
 
-    def detect(self, encoded: list[Window]) -> list[Mapping[str, float]]:
+    def detect_languages(self, encoded: list[Window]) -> list[Mapping[str, float]]:
         self.detected.append([window.sound for window in encoded])
         return [self._languages.get(window.sound, {"en": 0.9, "ko": 0.1}) for window in encoded]
 
     def generate(
-        self, encoded: list[Window], prompts: Sequence[Prompt], search: Search, most_tokens: int
-    ) -> list[Decoding]:
-        self.generated.append((list(encoded), list(prompts), search, most_tokens))
+        self, encoded: list[Window], prompts: Sequence[Prompt], search: Search, max_tokens: int
+    ) -> list[Hypothesis]:
+        self.generated.append((list(encoded), list(prompts), search, max_tokens))
         return [self._answer(window, search) for window in encoded]
 
     def align(

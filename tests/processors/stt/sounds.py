@@ -11,8 +11,8 @@ import numpy as np
 
 from audio import decode, to_float32
 from contract import SpeechOptions
-from processors.stt.decoder import Sound
-from processors.stt.whisper import Whisper
+from processors.stt.whisper.backend import Whisper
+from processors.stt.whisper.decoder import PreparedAudio
 
 ROOT = Path(__file__).parents[3]
 SAMPLES = ROOT / "samples"
@@ -55,12 +55,12 @@ def prepared(
     options: SpeechOptions | None = None,
     *,
     shortest: int = SHORTEST,
-    draft: bool = False,
-) -> Sound:
+    interim: bool = False,
+) -> PreparedAudio:
     """A sound as the decoder takes it, whether anybody speaks there or not."""
     options = options or SpeechOptions()
     context = whisper.context(options.prompt, options.hotwords)
-    return Sound(whisper.features(to_float32(pcm)), options, context, shortest, draft)
+    return PreparedAudio(whisper.features(to_float32(pcm)), options, context, shortest, interim)
 
 
 def louder(pcm: bytes, decibels: float) -> bytes:

@@ -10,12 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from contract import Transcript, Utterance
+from contract import Partial, Transcript, Utterance
 from processors.stt.core import (
-    Decoding,
-    Heard,
-    HeardSegment,
-    HeardWord,
+    DecodedSegment,
+    DecodedWord,
+    DecodeResult,
+    Hypothesis,
     Model,
     compression_ratio,
     confidence,
@@ -23,6 +23,7 @@ from processors.stt.core import (
     is_better,
     is_poor,
     is_silence,
+    local_agreement,
     place_words,
 )
 from processors.stt.core import transcript as make
@@ -32,18 +33,20 @@ UTTERANCE = Utterance(job="weekly", index=3, start=32_000, end=64_000, pcm=bytes
 
 
 def segment(
-    text: str, *words: HeardWord, tokens: int = 4, log_probability: float = -0.5, **more: float
-) -> HeardSegment:
+    text: str, *words: DecodedWord, tokens: int = 4, log_probability: float = -0.5, **more: float
+) -> DecodedSegment:
     values = {"compression_ratio": 1.0} | more
-    return HeardSegment(text, tokens, log_probability, words=words, **values)
+    return DecodedSegment(text, tokens, log_probability, words=words, **values)
 
 
-def heard(*segments: HeardSegment) -> Heard:
-    return Heard(segments, "en", 0.98, no_speech_probability=0.25, decoding={"beam_size": 1, "task": "transcribe"})
+def heard(*segments: DecodedSegment) -> DecodeResult:
+    return DecodeResult(
+        segments, "en", 0.98, no_speech_probability=0.25, decoding={"beam_size": 1, "task": "transcribe"}
+    )
 
 
 def test_a_transcript_says_what_was_heard_and_how() -> None:
-    words = HeardWord(" Good", 0.1, 0.5, 0.9), HeardWord(" morning.", 0.5, 1.0, 0.8)
+    words = DecodedWord(" Good", 0.1, 0.5, 0.9), DecodedWord(" morning.", 0.5, 1.0, 0.8)
     assert make(
         UTTERANCE, replace(heard(segment(" Good morning.", *words)), elapsed=0.25), MODEL
     ) == Transcript.model_validate(
@@ -71,8 +74,8 @@ def test_a_transcript_says_what_was_heard_and_how() -> None:
 
 
 def test_segments_become_one_text_and_the_worst_of_them_is_told() -> None:
-    first = segment(" Good  morning.", HeardWord(" Good", 0, 0.5, 1), compression_ratio=0.8)
-    second = segment(" Thank you. ", HeardWord(" Thank", 1, 1.5, 1), compression_ratio=2.5)
+    first = segment(" Good  morning.", DecodedWord(" Good", 0, 0.5, 1), compression_ratio=0.8)
+    second = segment(" Thank you. ", DecodedWord(" Thank", 1, 1.5, 1), compression_ratio=2.5)
     made = make(UTTERANCE, heard(first, second), MODEL)
     assert made.text == "Good morning. Thank you."
     assert [word.word for word in made.words] == ["Good", "Thank"]
@@ -112,47 +115,47 @@ def test_confidence_is_a_probability_whatever_the_engine_says(log_probability: f
 
 
 def test_words_past_the_end_of_the_sound_end_with_it() -> None:
-    placed = place_words([HeardWord(" late", 1.9, 2.4, 0.5), HeardWord(" later", 2.4, 2.8, 0.5)], 32_000, 64_000)
+    placed = place_words([DecodedWord(" late", 1.9, 2.4, 0.5), DecodedWord(" later", 2.4, 2.8, 0.5)], 32_000, 64_000)
     assert [(word.start, word.end) for word in placed] == [(62_400, 64_000), (64_000, 64_000)]
 
 
 def test_what_is_only_space_is_no_word() -> None:
-    assert place_words([HeardWord(" ", 0, 1, 0.5)], 0, 16_000) == []
+    assert place_words([DecodedWord(" ", 0, 1, 0.5)], 0, 16_000) == []
 
 
 times = st.floats(-1, 40)
-spoken = st.builds(HeardWord, st.text(), times, times, st.floats(-0.1, 1.1) | st.just(math.nan))
+spoken = st.builds(DecodedWord, st.text(), times, times, st.floats(-0.1, 1.1) | st.just(math.nan))
 
 
 @given(st.lists(spoken), st.integers(0, 10**9), st.integers(0, 28 * 16_000))
-def test_words_are_in_order_and_within_the_utterance(words: list[HeardWord], start: int, length: int) -> None:
+def test_words_are_in_order_and_within_the_utterance(words: list[DecodedWord], start: int, length: int) -> None:
     placed = place_words(words, start, start + length)
     edges = [start, *(edge for word in placed for edge in (word.start, word.end)), start + length]
     assert edges == sorted(edges)
     assert [word.word for word in placed] == [text for word in words if (text := word.text.strip())]
 
 
-GOOD = Decoding(-0.3, 1.5, 0.0)
-UNLIKELY = Decoding(-1.2, 1.5, 0.0)
-LESS_LIKELY = Decoding(-1.3, 0.5, 0.0)
-REPETITIVE = Decoding(-0.1, 5.0, 0.0)
-SILENCE = Decoding(-1.2, 1.5, 0.7)
+GOOD = Hypothesis(-0.3, 1.5, 0.0)
+UNLIKELY = Hypothesis(-1.2, 1.5, 0.0)
+LESS_LIKELY = Hypothesis(-1.3, 0.5, 0.0)
+REPETITIVE = Hypothesis(-0.1, 5.0, 0.0)
+SILENCE = Hypothesis(-1.2, 1.5, 0.7)
 
 
 @pytest.mark.parametrize(
     ("decoding", "poor"),
     [
         (GOOD, False),
-        (Decoding(-1.0, 2.4, 0.0), False),
+        (Hypothesis(-1.0, 2.4, 0.0), False),
         (UNLIKELY, True),
         (REPETITIVE, True),
-        (Decoding(-0.1, 5.0, 0.9), True),
+        (Hypothesis(-0.1, 5.0, 0.9), True),
         (SILENCE, False),
-        (Decoding(-1.2, 5.0, 0.7), False),
-        (Decoding(-1.2, 1.5, 0.6), True),
+        (Hypothesis(-1.2, 5.0, 0.7), False),
+        (Hypothesis(-1.2, 1.5, 0.6), True),
     ],
 )
-def test_poor_is_repetitive_or_unlikely_unless_nobody_speaks(decoding: Decoding, poor: bool) -> None:
+def test_poor_is_repetitive_or_unlikely_unless_nobody_speaks(decoding: Hypothesis, poor: bool) -> None:
     assert is_poor(decoding) == poor
 
 
@@ -161,13 +164,13 @@ def test_poor_is_repetitive_or_unlikely_unless_nobody_speaks(decoding: Decoding,
     [
         (GOOD, False),
         (SILENCE, True),
-        (Decoding(-1.2, 1.5, 0.6), False),
-        (Decoding(-1.0, 1.5, 0.7), True),
-        (Decoding(-0.9, 1.5, 0.99), False),
-        (Decoding(-1.2, 5.0, 0.7), True),
+        (Hypothesis(-1.2, 1.5, 0.6), False),
+        (Hypothesis(-1.0, 1.5, 0.7), True),
+        (Hypothesis(-0.9, 1.5, 0.99), False),
+        (Hypothesis(-1.2, 5.0, 0.7), True),
     ],
 )
-def test_silence_is_said_by_the_model_and_believed_only_of_unlikely_text(decoding: Decoding, silent: bool) -> None:
+def test_silence_is_said_by_the_model_and_believed_only_of_unlikely_text(decoding: Hypothesis, silent: bool) -> None:
     assert is_silence(decoding) == silent
 
 
@@ -190,5 +193,134 @@ def test_compression_is_that_of_zlib() -> None:
         pytest.param(UNLIKELY, UNLIKELY, False, id="the same: the first stays"),
     ],
 )
-def test_which_of_two_decodings_is_kept(second: Decoding, first: Decoding, better: bool) -> None:
+def test_which_of_two_decodings_is_kept(second: Hypothesis, first: Hypothesis, better: bool) -> None:
     assert is_better(second, first) == better
+
+
+def said(text: str, *, index: int = 0, start: int = 0, end: int = 16_000) -> Partial:
+    return Partial(job="j", index=index, start=start, end=end, text=text, language="en")
+
+
+def shown(*hypotheses: str) -> list[str]:
+    """What is shown after each hypothesis of one segment; a bar stands behind what is stable."""
+    previous, lines = None, []
+    for number, text in enumerate(hypotheses, 1):
+        previous = local_agreement(previous, said(text, end=number * 8_000))
+        assert previous.end == number * 8_000
+        lines.append(previous.text[: previous.stable] + "|" + previous.text[previous.stable :])
+    return lines
+
+
+@pytest.mark.parametrize(
+    ("hypotheses", "lines"),
+    [
+        pytest.param(["Good"], ["|Good"], id="the first is nothing but a guess"),
+        pytest.param(
+            ["Good", "Good morning", "Good morning everyone."],
+            ["|Good", "Good| morning", "Good morning| everyone."],
+            id="what two in a row say is stable",
+        ),
+        pytest.param(
+            ["Could mourning", "Good morning", "Good morning all"],
+            ["|Could mourning", "|Good morning", "Good morning| all"],
+            id="a guess that nobody repeats goes",
+        ),
+        pytest.param(
+            ["We need two", "We need two", "We heed three testers", "We heed three testers"],
+            ["|We need two", "We need two|", "We need two| testers", "We need two testers|"],
+            id="what is stable is not taken back",
+        ),
+        pytest.param(
+            ["that sounds", "That, sounds good!", "that sounds good"],
+            ["|that sounds", "That, sounds| good!", "That, sounds good|"],
+            id="case and punctuation make no other word",
+        ),
+        pytest.param(
+            ["I agree.", "I agree with you.", "I agree with you."],
+            ["|I agree.", "I agree| with you.", "I agree with you.|"],
+            id="the newer of two spellings is kept",
+        ),
+        pytest.param(
+            ["Good morning everyone", "Good morning everyone", "Good", "Good morning everyone again"],
+            [
+                "|Good morning everyone",
+                "Good morning everyone|",
+                "Good morning everyone|",
+                "Good morning everyone| again",
+            ],
+            id="a shorter hypothesis leaves what is stable",
+        ),
+        pytest.param(
+            ["会議を", "会議を始め", "会議を始めます。"],
+            ["|会議を", "会議を|始め", "会議を始め|ます。"],
+            id="Japanese goes by character",
+        ),
+        pytest.param(
+            ["我们开会", "我们开始 meeting", "我们开始 meeting 吧"],
+            ["|我们开会", "我们开|始 meeting", "我们开始 meeting| 吧"],
+            id="Chinese with a word of English",
+        ),
+        pytest.param(
+            ["회의를", "회의를 시작", "회의를 시작 하겠습니다."],
+            ["|회의를", "회의를| 시작", "회의를 시작| 하겠습니다."],
+            id="Korean goes by word",
+        ),
+        pytest.param(["", "Good", ""], ["|", "|Good", "|"], id="nothing is understood for a while"),
+        pytest.param(["- so", "... so", "so"], ["|- so", "... so|", "... so|"], id="marks alone"),
+    ],
+)
+def test_traces(hypotheses: list[str], lines: list[str]) -> None:
+    assert shown(*hypotheses) == lines
+
+
+@pytest.mark.parametrize("other", [said("Good morning", index=1), said("Good morning", start=480)])
+def test_another_segment_begins_with_nothing_stable(other: Partial) -> None:
+    before = local_agreement(said("Good morning"), said("Good morning"))
+    assert before.stable == len("Good morning")
+    after = local_agreement(before, other)
+    assert after == other
+    assert after.stable == 0
+
+
+def test_what_a_hypothesis_says_of_its_own_stability_does_not_count() -> None:
+    assert local_agreement(None, said("Good").model_copy(update={"stable": 4})).stable == 0
+
+
+def test_all_else_is_that_of_the_newer_one() -> None:
+    newer = said("Good night", end=32_000).model_copy(update={"language": "ko"})
+    assert local_agreement(said("Good"), newer) == newer.model_copy(update={"stable": len("Good")})
+
+
+words = st.sampled_from(
+    ["good", "Good", "good,", "morning", " morning.", "회의를", "会議", "を", "。", "...", "\u3000", "a"]
+)
+texts = st.lists(words, max_size=8).map(" ".join) | st.lists(words, max_size=8).map("".join) | st.text(max_size=12)
+
+
+@given(st.lists(texts, min_size=1, max_size=12))
+def test_what_is_stable_never_changes_and_never_shrinks(hypotheses: list[str]) -> None:
+    previous = None
+    for text in hypotheses:
+        found = local_agreement(previous, said(text))
+        assert 0 <= found.stable <= len(found.text)
+        if previous is not None:
+            assert found.stable >= previous.stable
+            assert found.text.startswith(previous.text[: previous.stable])
+        previous = found
+
+
+@given(texts.map(lambda text: " ".join(text.split())))
+def test_what_is_said_twice_is_stable(text: str) -> None:
+    found = local_agreement(local_agreement(None, said(text)), said(text))
+    assert (found.text, found.stable) == (text, len(text))
+
+
+@given(st.lists(st.sampled_from(["we", "need", "two", "testers", "now"]), min_size=1, max_size=20))
+def test_a_hypothesis_that_only_grows_is_shown_as_it_is_and_is_stable_but_for_the_newest_words(
+    spoken: list[str],
+) -> None:
+    previous = None
+    for count in range(1, len(spoken) + 1):
+        previous = local_agreement(previous, said(" ".join(spoken[:count])))
+        assert previous.text == " ".join(spoken[:count])
+        assert previous.text[: previous.stable] == " ".join(spoken[: count - 1])

@@ -9,9 +9,8 @@ import pytest
 
 from audio import RATE, WIDTH, to_float32
 from contract import SpeechOptions
-from processors.stt.engine import Engine
-from processors.stt.guards import has_speech
-from processors.stt.speech import SpeechDetector
+from processors.stt.filters.speech import SpeechDetector, has_speech
+from processors.stt.whisper.engine import Engine
 from processors.vad.classifier import webrtc_detector
 from processors.vad.core import Parameters, Segmenter
 from tests.processors.stt.nonspeech import made, names
@@ -49,13 +48,13 @@ def test_the_segmenter_alone_does_not_keep_them_out() -> None:
 
 @pytest.mark.parametrize("name", names())
 def test_no_speech_is_found_in_them(speech: SpeechDetector, name: str) -> None:
-    assert not any(has_speech(speech.probability(to_float32(pcm))) for pcm in segments(name))
+    assert not any(has_speech(speech.probabilities(to_float32(pcm))) for pcm in segments(name))
 
 
 def test_what_chance_makes_of_them_is_seldom_taken_for_speech(speech: SpeechDetector) -> None:
     """Not never: footsteps in the rhythm of syllables can be."""
     sounds = [to_float32(pcm) for name in names() for v in (1, 2, 3) for pcm in segments(name, v)]
-    found = [has_speech(speech.probability(sound)) for sound in sounds]
+    found = [has_speech(speech.probabilities(sound)) for sound in sounds]
     assert len(found) > 100
     assert sum(found) / len(found) < 0.03
 

@@ -10,10 +10,11 @@ import pytest
 
 from bus import Bus
 from contract import SpeechOptions, Transcript, Utterance
-from processors.stt.core import Heard
-from processors.stt.scheduler import Scheduler
-from processors.stt.transcriber import Transcriber
-from tests.processors.stt.engines import Length, Sound, heard
+from processors.stt.core import DecodeResult
+from processors.stt.scheduling.pool import ModelPool
+from processors.stt.scheduling.scheduler import Scheduler
+from processors.stt.worker import Transcriber
+from tests.processors.stt.engines import Audio, Length, load_none, result
 from tests.support import wait_until
 
 KOREAN_PERHAPS = {"en": 0.52, "ko": 0.45, "ja": 0.03}
@@ -29,15 +30,15 @@ class Detecting(Length):
         self.languages: list[str | None] = []
         self.hears = True
 
-    def decode(self, sounds: Sequence[Sound]) -> list[Heard]:
-        super().decode(sounds)
-        return [self._hear(sound.options.language) for sound in sounds]
+    def decode(self, batch: Sequence[Audio]) -> list[DecodeResult]:
+        super().decode(batch)
+        return [self._hear(audio.options.language) for audio in batch]
 
-    def _hear(self, given: str | None) -> Heard:
+    def _hear(self, given: str | None) -> DecodeResult:
         self.languages.append(given)
         language = given or max(self.detects, key=self.detects.__getitem__)
         found = replace(
-            heard(f" said in {language}", language),
+            result(f" said in {language}", language),
             decoding={"language": given} if given else {},
             languages={} if given else self.detects,
             language_probability=1.0 if given else self.detects[language],
@@ -52,9 +53,10 @@ def engine() -> Detecting:
 
 @pytest.fixture
 async def transcriber(bus: Bus, engine: Detecting) -> AsyncIterator[Transcriber]:
-    scheduler = Scheduler(engine, 8, 480)
-    yield Transcriber(bus, engine.model, scheduler)
-    scheduler.close()
+    create_task = asyncio.create_task
+    pool = ModelPool(engine, {}, load_none, lambda engine: Scheduler(engine, 8, 480, create_task), 1, create_task)
+    yield Transcriber(bus, pool)
+    pool.close()
 
 
 def utterance(index: int, **more: object) -> Utterance:
@@ -136,7 +138,7 @@ async def test_what_is_still_being_transcribed_is_waited_for(
 async def test_what_does_not_come_is_not_waited_for_long(
     bus: Bus, engine: Detecting, transcriber: Transcriber, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("processors.stt.transcriber._EVIDENCE_WITHIN", 0.3)
+    monkeypatch.setattr("processors.stt.worker._EVIDENCE_WITHIN", 0.3)
     assert (await transcriber.transcribe(utterance(5))).language == "en"
     await say(bus, 2, 3)
     assert (await transcriber.transcribe(utterance(5))).language == "ko"  # by those that are there
@@ -145,7 +147,7 @@ async def test_what_does_not_come_is_not_waited_for_long(
 async def test_failures_garbage_other_generations_and_later_utterances_are_no_evidence(
     bus: Bus, engine: Detecting, transcriber: Transcriber, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("processors.stt.transcriber._EVIDENCE_WITHIN", 0.3)
+    monkeypatch.setattr("processors.stt.worker._EVIDENCE_WITHIN", 0.3)
     await say(bus, 0, error="RuntimeError: out of memory")
     await bus.js.publish("events.j.transcript.1.1", b"\xc1")
     await say(bus, 0, 1, generation=2)

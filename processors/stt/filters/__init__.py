@@ -1,0 +1,1 @@
+"""What is not speech does not become text: before the engine by sound, behind it by text."""

@@ -1,0 +1,225 @@
+"""Removes hallucinations: text that Whisper writes although nobody said it. Pure.
+
+Text is removed only on two kinds of evidence at once, because people do repeat themselves and do say thanks.
+
+The known phrases are subtitles that stood under silence and music in Whisper's training data. For each, users report
+that Whisper wrote it on silence or noise: openai/whisper discussions 679 and 2015, SYSTRAN/faster-whisper 949,
+speaches-ai/speaches 133, Vexa-ai/vexa 617, zachlatta/freeflow 111, amicalhq/amical 71, EdF2021/ithaka 96,
+ufal/whisper_streaming 179 (GitHub). Why a list helps, and that the same few phrases recur: Baranski et al.,
+"Investigation of Whisper ASR Hallucinations Induced by Non-Speech Audio", arXiv:2501.11378.
+"""
+# ruff: noqa: RUF001 - the phrases are in many scripts
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from processors.stt.core import MAX_NO_SPEECH_PROBABILITY, MIN_LOG_PROBABILITY, DecodedSegment, DecodeResult
+from processors.stt.filters.loops import remove_loops
+from processors.stt.filters.speech import CERTAIN_SPEECH, DOUBTFUL_SPEECH
+
+Kind = Literal["credit", "outro"]
+
+CREDITS = (
+    "Subtitles by the Amara.org community",
+    "Translated by Amara.org community",
+    "Transcribed by https://otter.ai",
+    "Transcription by CastingWords",
+    "www.mooji.org",
+    "Untertitel der Amara.org-Community",
+    "Untertitel im Auftrag des ZDF *",
+    "Untertitel im Auftrag des ZDF für funk *",
+    "Untertitelung im Auftrag des ZDF *",
+    "Untertitelung des ZDF *",
+    "Untertitel von Stephanie Geiges",
+    "Copyright WDR *",
+    "Ondertitels ingediend door de Amara.org gemeenschap",
+    "Ondertiteld door de Amara.org gemeenschap",
+    "Sous-titres réalisés par la communauté d'Amara.org",
+    "Sous-titres réalisés para la communauté d'Amara.org",
+    "Sous-titrage Société Radio-Canada",
+    "Sous-titrage ST' 501",
+    "Sottotitoli creati dalla comunità Amara.org",
+    "Sottotitoli e revisione a cura di QTSS",
+    "Sottotitoli a cura di QTSS",
+    "Subtítulos realizados por la comunidad de Amara.org",
+    "Subtítulos por la comunidad de Amara.org",
+    "Subtitulado por la comunidad de Amara.org",
+    "Legendas pela comunidade Amara.org",
+    "Legendas pela comunidade das Amara.org",
+    "Napisy stworzone przez społeczność Amara.org",
+    "Субтитры сделал DimaTorzok",
+    "Субтитры создавал DimaTorzok",
+    "Субтитры и перевод сделал DimaTorzok",
+    "Редактор субтитров А.Синецкая Корректор А.Егорова",
+    "Altyazı M.K.",
+    "MBC 뉴스 *입니다",
+    "KBS 뉴스 *입니다",
+    "SBS 뉴스 *입니다",
+    "한글자막 by *",
+    "자막 제공 *",
+    "请不吝点赞 订阅 转发 打赏支持明镜与点点栏目",
+    "請不吝點贊 訂閱 轉發 打賞支持明鏡與點點欄目",
+    "中文字幕志愿者 *",
+    "字幕志愿者 *",
+    "字幕 by *",
+    "由 Amara.org 社群提供的字幕",
+    "中文字幕由 Amara.org 社区提供",
+    "优优独播剧场——YoYo Television Series Exclusive",
+)
+"""Credits of subtitlers and broadcasters, which nobody says in a meeting. `*`: a name or a year."""
+
+OUTROS = (
+    "Thank you",
+    "Thank you so much",
+    "Thank you very much",
+    "Thank you for watching",
+    "Thank you so much for watching",
+    "Thanks",
+    "Thanks for watching",
+    "Thanks for watching and I'll see you next time",
+    "Thanks for watching and I'll see you in the next video",
+    "Please subscribe",
+    "Please like and subscribe",
+    "Please subscribe to my channel",
+    "Don't forget to subscribe",
+    "See you next time",
+    "See you in the next video",
+    "I'll see you in the next video",
+    "You",
+    "Bye",
+    "시청해 주셔서 감사합니다",
+    "끝까지 시청해 주셔서 감사합니다",
+    "오늘도 시청해 주셔서 감사합니다",
+    "오늘 영상은 여기까지입니다",
+    "감사합니다",
+    "고맙습니다",
+    "구독과 좋아요 부탁드립니다",
+    "다음 영상에서 만나요",
+    "ご視聴ありがとうございました",
+    "最後までご視聴いただきありがとうございました",
+    "ありがとうございました",
+    "次の動画でお会いしましょう",
+    "次回もお楽しみに",
+    "チャンネル登録お願いします",
+    "チャンネル登録をお願いいたします",
+    "おやすみなさい",
+    "谢谢观看",
+    "感谢观看",
+    "谢谢大家",
+    "Vielen Dank",
+    "Vielen Dank fürs Zuschauen",
+    "Bis zum nächsten Mal",
+    "Merci",
+    "Merci d'avoir regardé cette vidéo",
+    "Gracias",
+    "Gracias por ver el video",
+    "¡Suscríbete al canal!",
+    "Obrigado",
+    "Obrigado por assistir",
+    "Grazie",
+    "Grazie a tutti",
+    "Продолжение следует",
+    "Спасибо за просмотр",
+    "Спасибо за внимание",
+    "Abone olmayı unutmayın",
+    "İzlediğiniz için teşekkür ederim",
+)
+"""Endings of videos. People do say some of these."""
+
+
+def remove_hallucinations(result: DecodeResult, seconds: float, speech: float) -> DecodeResult:
+    """The result without text that nobody said; `decoding["removed"]` lists the reasons if there was any.
+
+    seconds: length of the utterance. speech: its `speech_score`.
+    """
+    segments = remove_loops(result.segments, seconds)
+    removed: list[str] = ["loop"] if segments != result.segments else []
+    if reason := hallucination_reason(segments, speech, result.no_speech_probability):
+        segments, removed = (), [*removed, reason]
+    if not removed:
+        return result
+    return replace(result, segments=segments, decoding={**result.decoding, "removed": removed})
+
+
+@dataclass(frozen=True)
+class _Limits:
+    """Evidence that a known phrase was not said: one value beyond its limit is enough."""
+
+    min_speech: float
+    max_no_speech: float
+    min_log_probability: float
+
+
+_LIMITS = {
+    "outro": _Limits(DOUBTFUL_SPEECH, MAX_NO_SPEECH_PROBABILITY, MIN_LOG_PROBABILITY),
+    "credit": _Limits(CERTAIN_SPEECH, 0.3, -0.7),
+}
+"""Stricter for credits: models have learnt them by heart and are sure of them, and nobody says them."""
+
+
+def hallucination_reason(
+    segments: Sequence[DecodedSegment], speech: float, no_speech_probability: float
+) -> Literal["unlikely", "phrase"] | None:
+    """Why the whole text of an utterance must be a hallucination; None: it is believed.
+
+    "unlikely": there is hardly any speech, and the model itself finds the text improbable. This is Whisper's own rule
+    for silence, with the speech detector in place of Whisper's no-speech probability, which is near 0 for many sounds.
+    "phrase": Whisper is known to hallucinate this phrase, and the evidence for it is weak. A known phrase alone is not
+    enough, because people do say "Thank you".
+    """
+    log_probability = _mean_log_probability(segments)
+    if segments and speech < DOUBTFUL_SPEECH and log_probability < MIN_LOG_PROBABILITY:
+        return "unlikely"
+    kind = known_phrase("".join(segment.text for segment in segments))
+    if kind is None:
+        return None
+    limits = _LIMITS[kind]
+    is_weak = (
+        speech < limits.min_speech
+        or no_speech_probability > limits.max_no_speech
+        or log_probability < limits.min_log_probability
+    )
+    return "phrase" if is_weak else None
+
+
+def _mean_log_probability(segments: Sequence[DecodedSegment]) -> float:
+    """The mean over all tokens; 0 if there are none."""
+    tokens = sum(segment.tokens for segment in segments)
+    return sum(s.mean_log_probability * s.tokens for s in segments) / tokens if tokens else 0.0
+
+
+def known_phrase(text: str) -> Kind | None:
+    """Whether a text consists of known phrases only; case, spaces and punctuation do not matter.
+
+    "credit": all of them are credits. "outro": at least one is a phrase that a person could have said.
+    """
+    sentences = filter(None, map(_letters, _BETWEEN_SENTENCES.split(text)))
+    kinds = {_kind(letters) for letters in sentences}
+    if not kinds or None in kinds:
+        return None
+    return "outro" if "outro" in kinds else "credit"
+
+
+def _kind(letters: str) -> Kind | None:
+    if letters in _OUTROS:
+        return "outro"
+    return "credit" if _CREDITS.fullmatch(letters) else None
+
+
+def _letters(text: str) -> str:
+    folded = unicodedata.normalize("NFKC", text).casefold()
+    return "".join(char for char in folded if unicodedata.category(char)[0] in "LMN")
+
+
+def _expression(phrase: str) -> str:
+    return r"\w{0,12}".join(re.escape(_letters(part)) for part in phrase.split("*"))
+
+
+_BETWEEN_SENTENCES = re.compile(r"(?<=[.!?…])\s+|(?<=[。！？])|\n")
+_CREDITS = re.compile("|".join(map(_expression, CREDITS)))
+_OUTROS = frozenset(map(_letters, OUTROS))

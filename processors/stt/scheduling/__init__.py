@@ -1,0 +1,1 @@
+"""Which utterance is decoded when, with what others, and by which model."""

@@ -1,0 +1,176 @@
+"""One model for many callers: each asks for one utterance, and the engine decodes what waits in batches."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine, Hashable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from time import perf_counter
+from typing import Any, Protocol
+
+import structlog
+
+from contract import SpeechOptions
+from processors.stt.core import DecodeResult, Model, OutOfMemory
+from processors.stt.scheduling.batcher import Batcher, Entry, Priority
+
+log = structlog.get_logger()
+
+CreateTask = Callable[[Coroutine[Any, Any, None]], asyncio.Task[None]]
+"""As `asyncio.TaskGroup.create_task`."""
+
+
+class Prepared(Protocol):
+    """An utterance as the engine prepared it. Only those of equal `group` share a batch. `cost`: encoder seconds."""
+
+    @property
+    def group(self) -> Hashable:  # noqa: D102
+        ...
+
+    @property
+    def cost(self) -> float:  # noqa: D102
+        ...
+
+
+class SpeechEngine(Protocol):
+    """What turns audio into text. `prepare` and `decode` block and are called in threads."""
+
+    @property
+    def model(self) -> Model:
+        """Which speech model it is."""
+        ...
+
+    @property
+    def device(self) -> str:
+        """Where it runs: cpu or cuda."""
+        ...
+
+    @property
+    def workers(self) -> int:
+        """How many threads may call `decode` at the same time."""
+        ...
+
+    def prepare(self, pcm: bytes, options: SpeechOptions, *, interim: bool = False) -> Any | DecodeResult:
+        """A `Prepared`, or the result if there is nothing to decode. Raises UnsupportedOptions."""
+        ...
+
+    def decode(self, batch: Sequence[Any]) -> list[DecodeResult]:
+        """One result for each utterance. Raises OutOfMemory if the batch is too large."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class _Request:
+    audio: Prepared
+    result: asyncio.Future[DecodeResult]
+
+
+class Scheduler:
+    """Feeds an engine. batch_size, batch_seconds: limits of a batch, in utterances and seconds of encoder windows.
+
+    `create_task` starts the task of each batch; the owner of these tasks must notice if one fails, which only happens
+    on an unforeseen error, not on one of the engine.
+    """
+
+    def __init__(self, engine: SpeechEngine, batch_size: int, batch_seconds: float, create_task: CreateTask) -> None:
+        self.batch_size = batch_size
+        self._engine = engine
+        self._create_task = create_task
+        self._batcher: Batcher[_Request] = Batcher(batch_size, batch_seconds)
+        self._free = engine.workers
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._batches: set[asyncio.Task[None]] = set()
+        # Preparation needs no model and has its own threads, so that the model never waits for it.
+        self._preparing = ThreadPoolExecutor(max(1, engine.workers), thread_name_prefix="prepare")
+        self._inference = ThreadPoolExecutor(engine.workers, thread_name_prefix="inference")
+
+    async def transcribe(
+        self, pcm: bytes, options: SpeechOptions, priority: Priority, *, interim: bool = False
+    ) -> DecodeResult:
+        """Transcribe one utterance; arguments as for the engine. Raises what the engine raises for this utterance."""
+        loop = asyncio.get_running_loop()
+        audio = await loop.run_in_executor(self._preparing, lambda: self._engine.prepare(pcm, options, interim=interim))
+        if isinstance(audio, DecodeResult):
+            return audio
+        request = _Request(audio, loop.create_future())
+        entry = Entry(request, priority, audio.group, audio.cost)
+        self._batcher.add(entry)
+        self._dispatch()
+        try:
+            return await request.result
+        finally:
+            self._batcher.discard(entry)
+
+    async def wait_idle(self) -> None:
+        """Return once a worker is free and nothing waits for it."""
+        await self._idle.wait()
+
+    def close(self) -> None:
+        """Cancel all requests. An inference cannot be interrupted: its thread goes on, and its results are dropped."""
+        self._preparing.shutdown(wait=False, cancel_futures=True)
+        self._inference.shutdown(wait=False, cancel_futures=True)
+        self._free = 0
+        for task in self._batches:
+            task.cancel()
+        while batch := self._batcher.take():
+            for request in batch:
+                request.result.cancel()
+
+    def _dispatch(self) -> None:
+        while self._free and (batch := self._batcher.take(self._free)):
+            self._free -= 1
+            task = self._create_task(self._run_batch(batch))
+            self._batches.add(task)
+            task.add_done_callback(self._batches.discard)
+        if self._free:
+            self._idle.set()
+        else:
+            self._idle.clear()
+
+    async def _run_batch(self, batch: list[_Request]) -> None:
+        try:
+            await self._decode(batch)
+        finally:
+            for request in batch:
+                request.result.cancel()  # no effect on those that have a result
+        self._free += 1
+        self._dispatch()
+
+    async def _decode(self, batch: list[_Request]) -> None:
+        """Decode a batch and resolve its requests.
+
+        If it fails, each utterance is decoded alone, so that the failure of one does not affect the others.
+        """
+        began = perf_counter()
+        try:
+            results = await asyncio.get_running_loop().run_in_executor(
+                self._inference, self._engine.decode, [request.audio for request in batch]
+            )
+        except OutOfMemory as exc:
+            if len(batch) == 1:
+                _fail(batch[0], exc)
+                return
+            half = len(batch) // 2
+            self._batcher.max_items = min(self._batcher.max_items, half)
+            log.warning("out of memory: batches stay smaller from now on", batch=half)
+            await self._decode(batch[:half])
+            await self._decode(batch[half:])
+        except Exception as exc:  # the libraries' errors have no common class
+            log.warning("decoding failed", batch=len(batch), error=repr(exc), exc_info=True)
+            if len(batch) == 1:
+                _fail(batch[0], exc)
+                return
+            for request in batch:
+                await self._decode([request])
+        else:
+            elapsed = perf_counter() - began
+            for request, result in zip(batch, results, strict=True):
+                if not request.result.done():  # the caller may have been cancelled
+                    request.result.set_result(replace(result, elapsed=elapsed))
+
+
+def _fail(request: _Request, exc: Exception) -> None:
+    if not request.result.done():
+        request.result.set_exception(exc)

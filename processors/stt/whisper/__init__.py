@@ -1,0 +1,1 @@
+"""The Whisper engine: audio in, text with times out."""
