@@ -1,1 +1,1 @@
-"""Jobs, kept in Redis."""
+"""The records of jobs, in Redis."""

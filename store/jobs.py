@@ -1,20 +1,20 @@
-"""The repository of jobs, on Redis 6.2 or newer.
+"""The store of jobs, on Redis 6.2 or newer.
 
-Key layout: one hash for each job, `stenobus:job:<id>`, that expires `retention` seconds after its last write, and the
-index that scripts.py beside this file describes. The fields of a record:
+Each job has one hash, `stenobus:job:<id>`, that expires `retention` seconds after its last write. (For the index of all
+jobs see `scripts.py`.) The fields of the hash:
 
     state                                 one of `store.job.State`
     created_at, updated_at, completed_at  UTC, ISO 8601
     options, summary                      JSON of contract.JobOptions, Summary
     segments                              JSON list of contract.Transcript
     samples                               decimal
-    digest, text                          what a list shows of a finished job, and what is searched: digest.py
-    note:<name>                           what can be made anew from the job's sound
+    digest, text                          what a list shows of a finished job, and what is searched
+    note:<name>                           cached values that can be computed again from the job's audio
     token                                 which call of `create` wrote it
 
 Each write is one Lua script, so that it happens as a whole or not at all, and refreshes the expiry. A command whose
-connection broke is sent once more, on a new one: Redis closes them all when it restarts. It may then be executed twice,
-and every command here is harmless to repeat.
+connection broke, as all do when Redis restarts, is sent once more on a new one. It may then be executed twice: every
+command here is harmless to repeat.
 """
 
 from __future__ import annotations
@@ -35,9 +35,8 @@ from redis.commands.core import AsyncScript
 
 from contract import JobOptions, State, Summary, Transcript
 from store import scripts
-from store.digest import digest_fields
 from store.erasures import Erasures
-from store.job import Job, earlier
+from store.job import Job, digest_fields, earlier
 from store.listing import Listing
 from store.server import Server, StoreError, flat, iso_now, now_ms
 
@@ -49,11 +48,11 @@ _SEGMENTS = TypeAdapter(list[Transcript])
 
 
 class JobExists(Exception):
-    """There is a job of this id already, or there was one and it has been erased."""
+    """There is a job with this id already, or there was one that has been erased."""
 
 
 class JobNotFound(Exception):
-    """There is no job of this id: never created, or its retention is over."""
+    """There is no job with this id: it was never created, or its retention is over."""
 
 
 def _redis_url(url: str) -> str:
@@ -82,13 +81,13 @@ class JobStore:
         self._create = redis.register_script(scripts.CREATE)
         self._advance = redis.register_script(scripts.ADVANCE)
         self._finish = redis.register_script(scripts.FINISH)
-        self._note = redis.register_script(scripts.NOTE)
+        self._cache = redis.register_script(scripts.CACHE)
         self.listing = Listing(self._server)
         self.erasures = Erasures(self._server, max(self._expiry, round(DAY * 1000)))
 
     async def ping(self) -> None:
-        """Return when Redis answers."""
-        await self._server.ask(cast("Awaitable[Any]", self._redis.ping()))
+        """Return once Redis answers."""
+        await self._server.call(cast("Awaitable[Any]", self._redis.ping()))
 
     async def create(self, job_id: str, options: JobOptions) -> None:
         """Record a new job in state `created`; raises JobExists."""
@@ -98,16 +97,16 @@ class JobStore:
             raise JobExists(job_id)
 
     async def advance(self, job_id: str, state: State) -> State:
-        """Move a job on to `state`, never back; returns the state that holds. Raises JobNotFound.
+        """Move a job forward to `state`, never back; returns the state that it is in then. Raises JobNotFound.
 
-        An erased job stays `deleted`; it gets there by `erasures`, which leave nothing of it.
+        An erased job stays `deleted`. Only `erasures` move a job to that state, because they also erase its record.
         """
         if state == "deleted":
             raise ValueError("a job is deleted by erasing it")
-        held = await self._write(self._advance, job_id, state, iso_now(), *earlier(state))
-        if held is None:
+        new_state = await self._write(self._advance, job_id, state, iso_now(), *earlier(state))
+        if new_state is None:
             raise JobNotFound(job_id)
-        return cast("State", held)
+        return cast("State", new_state)
 
     async def finish(
         self,
@@ -118,10 +117,10 @@ class JobStore:
         transcripts: Iterable[Transcript],
         summary: Summary,
     ) -> State:
-        """Write what came of a job and set it `completed`; returns the state that holds.
+        """Write the result of a job and set it `completed`; returns the state that it is in then.
 
-        Harmless to repeat. A record that Redis has lost is written anew, in full (created_at is then now, and `options`
-        are these); a job in state `deleted` stays as it is.
+        Harmless to repeat. A record that Redis has lost is written again in full, with these `options` and a new
+        `created_at`. A job in state `deleted` stays as it is.
         """
         segments = sorted(transcripts, key=lambda transcript: transcript.index)
         fields = {
@@ -130,13 +129,13 @@ class JobStore:
             "summary": summary.model_dump_json(),
             **digest_fields(segments, summary),
         }
-        held = await self._write(self._finish, job_id, iso_now(), options.model_dump_json(), *flat(fields))
-        return cast("State", held)
+        new_state = await self._write(self._finish, job_id, iso_now(), options.model_dump_json(), *flat(fields))
+        return cast("State", new_state)
 
     async def get(self, job_id: str) -> Job | None:
-        """All that is known of a job; None for an unknown one, and for one that has been erased."""
+        """The record of a job; None if it is unknown or erased."""
         reading = cast("Awaitable[dict[str, str]]", self._redis.hgetall(scripts.RECORD + job_id))
-        fields = await self._server.ask(reading)
+        fields = await self._server.call(reading)
         if not fields or fields.get("state") == "deleted":
             return None
         parsed = {name: value for name, value in fields.items() if name not in {"options", "segments", "summary"}}
@@ -153,25 +152,25 @@ class JobStore:
         except (KeyError, ValidationError) as exc:
             raise StoreError(f"{self._server.name}: the record {scripts.RECORD}{job_id} is not a job: {exc}") from exc
 
-    async def note(self, job_id: str, name: str, value: str) -> None:
-        """Keep something with a finished job that can be made anew; of any other job it is not kept."""
-        await self._server.ask(self._note(keys=[scripts.RECORD + job_id], args=[f"note:{name}", value]))
+    async def cache(self, job_id: str, name: str, value: str) -> None:
+        """Keep a computed value with a finished job, for as long as the job; nothing is kept with other jobs."""
+        await self._server.call(self._cache(keys=[scripts.RECORD + job_id], args=[f"note:{name}", value]))
 
-    async def noted(self, job_id: str, name: str) -> str | None:
-        """What was noted with a job, if it is still there."""
+    async def cached(self, job_id: str, name: str) -> str | None:
+        """The value that `cache` has kept, if it is still there."""
         reading = cast("Awaitable[str | None]", self._redis.hget(scripts.RECORD + job_id, f"note:{name}"))
-        return cast("str | None", await self._server.ask(reading))
+        return cast("str | None", await self._server.call(reading))
 
     async def _write(self, script: AsyncScript, job_id: str, *args: str) -> Any:
         keys = scripts.index_keys(job_id)
-        return await self._server.ask(script(keys=keys, args=[job_id, now_ms(), self._expiry, *args]))
+        return await self._server.call(script(keys=keys, args=[job_id, now_ms(), self._expiry, *args]))
 
 
 @asynccontextmanager
 async def connect(url: str, retention: float = 30 * DAY, timeout: float = 5.0) -> AsyncIterator[JobStore]:
-    """Open the store at a `redis://`, `rediss://` or `unix://` URL. Redis may still be away: commands tell.
+    """Open the store at a `redis://`, `rediss://` or `unix://` URL. Redis may be away: only commands need it.
 
-    timeout: seconds that a command may wait, for a connection and for its answer each.
+    timeout: seconds that a command waits for a connection, and again for its answer.
     """
     pool = BlockingConnectionPool.from_url(
         url,

@@ -1,13 +1,13 @@
-"""What is done to the records of jobs in one step: Lua, run by Redis as a whole or not at all.
+"""Changes to the records of jobs, as Lua scripts: Redis runs each as a whole or not at all.
 
-Keys, in the order in which each script gets them:
+Keys, in the order in which the scripts get them:
 
     stenobus:job:<id>      hash, the record; it expires
     stenobus:jobs          sorted set, all scores 0: `<created_at>/<id>`, so in order of creation
-    stenobus:jobs:expiry   sorted set: the same entries by the time at which their record expires, ms
-    stenobus:erasures      sorted set: ids of erased jobs by the time of their next sweep, ms
+    stenobus:jobs:expiry   sorted set: the same entries by the time at which their record expires, in ms
+    stenobus:erasures      sorted set: ids of erased jobs by the time of their next sweep, in ms
 
-Whoever writes a record takes a few entries out of the index whose record has expired, so that it stays clean by itself.
+Each write of a record also removes a few entries whose record has expired, so that the index needs no other cleaning.
 """
 
 from __future__ import annotations
@@ -42,14 +42,14 @@ local function keep()
         if left == -2 then
             remove(entry)
         else
-            -- Written by a machine whose clock is behind; without any expiry it is looked at again tomorrow.
+            -- The clock of the machine that wrote it was behind; a record without expiry is checked again tomorrow.
             redis.call('ZADD', by_expiry, now + (left == -1 and 86400000 or left + 1), entry)
         end
     end
 end
 """
 
-# ARGV of each begins with: the job's id, the time in ms, the lifetime of its record in ms; the rest is named here.
+# ARGV of each begins with the job's id, the time in ms and the lifetime of its record in ms; a comment names the rest.
 CREATE = f"""{_INDEX}
 -- token, field, value, ...
 if redis.call('EXISTS', record) == 1 then return redis.call('HGET', record, 'token') == ARGV[4] end
@@ -84,13 +84,13 @@ keep()
 return 'completed'
 """
 
-NOTE = """
--- Of a finished job, without an effect on its expiry. ARGV: field, value, ...
+CACHE = """
+-- Only of a finished job; its expiry stays. ARGV: field, value, ...
 if redis.call('HGET', KEYS[1], 'state') == 'completed' then redis.call('HSET', KEYS[1], unpack(ARGV)) end
 """
 
 ERASE = f"""{_INDEX}
--- time, when to sweep, whether the job was settled. A record that is erased already keeps what it says.
+-- time, when to sweep, whether the job was settled. A tombstone that is already there keeps both times.
 if redis.call('HGET', record, 'state') ~= 'deleted' then
     local created = redis.call('HGET', record, 'created_at')
     if created then remove(created .. '/' .. id) end
@@ -102,15 +102,15 @@ redis.call('PEXPIRE', record, lifetime)
 redis.call('ZADD', erasures, ARGV[5], id)
 """
 
-DUE = """
--- KEYS: erasures. ARGV: the time in ms, until when they are lent, how many at most.
+CLAIM = """
+-- KEYS: erasures. ARGV: the time in ms, when the claims end, how many at most.
 local due = redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', ARGV[1], 'LIMIT', 0, ARGV[3])
 for _, id in ipairs(due) do redis.call('ZADD', KEYS[1], ARGV[2], id) end
 return due
 """
 
 SWEPT = """
--- KEYS: the job, erasures. ARGV: id, how many sweeps have passed, when the next one is due, empty: none.
+-- KEYS: the job, erasures. ARGV: id, how many sweeps are done, when the next one is due (empty: never).
 if ARGV[3] == '' or redis.call('HGET', KEYS[1], 'state') ~= 'deleted' then
     return redis.call('ZREM', KEYS[2], ARGV[1])
 end
@@ -119,7 +119,7 @@ redis.call('ZADD', KEYS[2], ARGV[3], ARGV[1])
 """
 
 ADOPT = f"""{_INDEX}
--- ids of records that may not be in the index yet. The first three are not used, as no record is meant.
+-- ids of records that may not be in the index yet. The first and the third of ARGV are not used.
 for i = 4, #ARGV do
     local found = 'stenobus:job:' .. ARGV[i]
     local left = redis.call('PTTL', found)
@@ -129,5 +129,5 @@ end
 
 
 def index_keys(job_id: str) -> list[str]:
-    """The keys of the scripts that enter a record in the index, or remove it."""
+    """The keys of the scripts that change the index."""
     return [RECORD + job_id, BY_CREATION, BY_EXPIRY, ERASURES]

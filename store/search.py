@@ -1,7 +1,7 @@
-"""Finding words in what was said, and showing where. Pure: no I/O in this file.
+"""Finding words in a text, and an excerpt that shows them. Pure: no I/O in this file.
 
-Upper and lower case are the same, and so are the composed and decomposed forms of a letter (some systems type Hangul as
-single jamo). A word may be part of a longer one, as scripts without spaces need.
+Case does not matter, nor whether letters are composed (some systems type Hangul as single jamo). A word also matches
+inside a longer one, because some scripts have no spaces.
 """
 
 from __future__ import annotations
@@ -10,10 +10,10 @@ import unicodedata
 from dataclasses import dataclass
 
 EXCERPT = 140
-"""Characters of an excerpt, about."""
+"""Approximate length of an excerpt, in characters."""
 
 _SLACK = 20
-"""Characters by which an excerpt is shortened rather than cut a word."""
+"""An excerpt may be so much shorter in order to end between words."""
 
 
 def _fold(text: str) -> str:
@@ -22,22 +22,22 @@ def _fold(text: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Search:
-    """Words that must all occur, folded."""
+    """Words that must all occur, in folded form."""
 
     words: tuple[str, ...]
 
     @classmethod
     def of(cls, text: str) -> Search:
-        """Read what a person typed: words with white space between them."""
+        """Read a query as a person types it: words separated by white space."""
         return cls(tuple(dict.fromkeys(_fold(text).split())))
 
     def matches(self, *texts: str) -> bool:
-        """Whether each word occurs in one text or another."""
+        """Whether each word occurs in at least one of the texts."""
         folded = [_fold(text) for text in texts]
         return all(any(word in text for text in folded) for word in self.words)
 
     def excerpt(self, text: str) -> str | None:
-        """The text around the first word that occurs in it; None where none does."""
+        """The text around the first word that occurs in it; None if none does."""
         line = _one_line(text)
         folded = line.casefold()
         hits = [at for at in map(folded.find, self.words) if at >= 0]
@@ -45,7 +45,7 @@ class Search:
 
 
 def _unfolded(line: str, folded: str, at: int) -> int:
-    """Which character of a line stands at a place of the folded one; some, like ß, are more than one there."""
+    """The index in a line of the character at `at` in its folded form, where some, such as ß, become longer."""
     if len(folded) == len(line):
         return at
     for index, character in enumerate(line):
@@ -56,7 +56,7 @@ def _unfolded(line: str, folded: str, at: int) -> int:
 
 
 def beginning(text: str) -> str:
-    """How a text begins, on one line."""
+    """The beginning of a text, on one line."""
     return _cut(_one_line(text), 0)
 
 
@@ -65,7 +65,7 @@ def _one_line(text: str) -> str:
 
 
 def _cut(line: str, start: int) -> str:
-    """About EXCERPT characters from `start` on, with an ellipsis where there is more."""
+    """About EXCERPT characters from `start` on, with an ellipsis where text is omitted."""
     if start:
         space = line.find(" ", start, start + _SLACK)
         start = space + 1 if space >= 0 else start

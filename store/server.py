@@ -1,4 +1,4 @@
-"""The connection to Redis, and what is said when it does not do what it was asked to."""
+"""Commands to Redis, and the one error that they raise."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from redis.asyncio import Redis
 
 
 class StoreError(Exception):
-    """Redis did not do what it was asked to; says which Redis and why. Worth another try later."""
+    """A command to Redis failed; the text says which Redis and why. Worth another attempt later."""
 
 
 class Server:
-    """One Redis: its client, and its name in errors."""
+    """One Redis: its client and its name in errors."""
 
     def __init__(self, redis: Redis, url: str) -> None:
         self.redis = redis
         self.name = f"redis at {_without_credentials(url)}"
 
-    async def ask(self, answer: Awaitable[Any]) -> Any:
-        """Await an answer; raises StoreError where there is none."""
+    async def call(self, command: Awaitable[Any]) -> Any:
+        """The answer to a command; raises StoreError if there is none."""
         try:
-            return await answer
+            return await command
         except (exceptions.RedisError, OSError) as exc:
             raise StoreError(f"{self.name}: {_reason(exc)}") from exc
 
@@ -38,7 +38,7 @@ def _without_credentials(url: str) -> str:
 
 
 def _reason(exc: BaseException) -> str:
-    """What the operating system said, where it said something: redis-py wraps it in words about its own calls."""
+    """The operating system's error message if there is one, which redis-py wraps in messages of its own."""
     cause: BaseException | None = exc
     while cause is not None:
         if isinstance(cause, OSError) and cause.errno and cause.errno in errno.errorcode:
@@ -48,12 +48,12 @@ def _reason(exc: BaseException) -> str:
 
 
 def now_ms() -> int:
-    """The time in ms since 1970, as scores have it."""
+    """The time in ms since 1970, as in the scores of sorted sets."""
     return round(datetime.now(UTC).timestamp() * 1000)
 
 
 def iso_now() -> str:
-    """The time in UTC, ISO 8601 with milliseconds: of fixed length, so that these sort as the times do."""
+    """The time in UTC, ISO 8601 with milliseconds: of fixed length, so that texts sort as times do."""
     return datetime.now(UTC).isoformat(timespec="milliseconds")
 
 

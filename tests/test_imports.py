@@ -73,8 +73,6 @@ PURE = {
     "processors/stt/whisper/language.py",
     "processors/stt/whisper/tokens.py",
     "processors/vad/endpointing.py",
-    "store/digest.py",
-    "store/entry.py",
     "store/search.py",
 }
 """What decides, besides every `core.py`: it takes values and returns values."""

@@ -97,8 +97,8 @@ async def get_peaks(request: Request) -> Response:
     job = await find_job(request)
     query = read_query(PeaksQuery, request)
     whole = query == PeaksQuery()
-    if whole and job.state == "completed" and (noted := await services.store.noted(job.job, "peaks")):
-        return Response(noted, media_type="application/json")
+    if whole and job.state == "completed" and (cached := await services.store.cached(job.job, "peaks")):
+        return Response(cached, media_type="application/json")
     stretch = await _find_stretch(services, job, query)
     # This takes seconds of CPU, so one at a time: the captures of this process come first.
     async with bus_deadline(services, _PEAKS_TIMEOUT), request.app.state.peaks_lock:
@@ -112,7 +112,7 @@ async def get_peaks(request: Request) -> Response:
         max=peaks.high,
     )
     if whole and stretch.final:
-        await services.store.note(job.job, "peaks", view.model_dump_json())
+        await services.store.cache(job.job, "peaks", view.model_dump_json())
     return respond(view)
 
 

@@ -86,7 +86,7 @@ async def _sweep_regularly(services: Services) -> None:
     while True:
         await asyncio.sleep(POLL_INTERVAL)
         try:
-            due = await services.store.erasures.due()
+            due = await services.store.erasures.claim_due()
         except StoreError as exc:
             log.warning("sweeps failed, trying again", reason=str(exc))
             continue

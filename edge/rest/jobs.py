@@ -31,8 +31,7 @@ from edge.rest.request import (
     respond,
 )
 from edge.services import Services, Settings
-from store.entry import Entry
-from store.job import Job
+from store.job import Entry, Job
 from store.listing import BadCursor
 from store.search import Search
 

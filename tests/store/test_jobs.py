@@ -112,16 +112,16 @@ async def test_finishing_a_lost_job_writes_a_complete_record(store: JobStore) ->
     assert job.created_at == job.completed_at
 
 
-async def test_notes_are_kept_with_finished_jobs_only(store: JobStore, redis: Redis) -> None:
+async def test_values_are_cached_with_finished_jobs_only(store: JobStore, redis: Redis) -> None:
     await store.create("m1", OPTIONS)
     for job in ("m1", "nobody"):
-        await store.note(job, "peaks", "[1]")
-        assert await store.noted(job, "peaks") is None
+        await store.cache(job, "peaks", "[1]")
+        assert await store.cached(job, "peaks") is None
     assert not await redis.exists("stenobus:job:nobody")
     await finish(store)
-    await store.note("m1", "peaks", "[1]")
-    assert await store.noted("m1", "peaks") == "[1]"
-    assert await store.noted("m1", "other") is None
+    await store.cache("m1", "peaks", "[1]")
+    assert await store.cached("m1", "peaks") == "[1]"
+    assert await store.cached("m1", "other") is None
     assert (await found(store, "m1")).summary == SUMMARY
 
 

@@ -60,7 +60,7 @@ async def created_at(redis: Any, job: str, at: str) -> None:
     await redis.hset(scripts.RECORD + job, "created_at", at)
 
 
-async def test_there_may_be_none(store: JobStore) -> None:
+async def test_a_list_may_be_empty(store: JobStore) -> None:
     assert await store.listing.page(10) == Page([], 0, None)
 
 
@@ -76,7 +76,7 @@ async def test_newest_first_and_each_once_whatever_the_page(store: JobStore) -> 
     assert (page.searched, page.cursor) == (45, None)
 
 
-async def test_what_comes_between_two_pages_moves_nothing(store: JobStore, redis: Any) -> None:
+async def test_a_new_job_does_not_shift_the_next_page(store: JobStore, redis: Any) -> None:
     await create(store, "a", "b", "c", "d")
     for number, job in enumerate("abcd"):
         await created_at(redis, job, f"2026-01-01T00:00:0{number}.000+00:00")
@@ -228,7 +228,7 @@ async def test_a_record_that_is_not_a_job_is_passed_over(store: JobStore, redis:
 @pytest.mark.parametrize(
     "cursor", ["", "x", "%%%", base64.urlsafe_b64encode(b"2026-01-01/a").decode(), "é", "a" * 10_000]
 )
-async def test_a_cursor_that_no_page_gave_is_refused(store: JobStore, cursor: str) -> None:
+async def test_a_cursor_that_is_not_from_a_page_is_refused(store: JobStore, cursor: str) -> None:
     with pytest.raises(BadCursor, match="is not a cursor"):
         await store.listing.page(5, cursor=cursor)
 

@@ -72,7 +72,7 @@ async def test_a_list_goes_on_where_it_ended(edge: Edge) -> None:
     code, out, err = await invoke("jobs", "--cursor", "nonsense")
     assert (code, out) == (1, "")
     assert "422" in err
-    assert "'nonsense' is not a cursor that a page gave" in err
+    assert "'nonsense' is not the cursor of a page" in err
 
 
 async def test_a_spinner_on_the_terminal_keeps_out_of_a_file(finished: str, tmp_path: Path) -> None:

@@ -229,7 +229,7 @@ BAD_LISTS = [
     ("limit=x", "limit='x': Input should be a valid integer"),
     ("status=dancing", "status='dancing': accepted are created, streaming, transcribing, summarizing, completed"),
     ("status=completed,deleted", "status='completed,deleted': accepted are created"),
-    ("cursor=x", "cursor: 'x' is not a cursor that a page gave"),
+    ("cursor=x", "cursor: 'x' is not the cursor of a page"),
     ("page=2", "unknown parameter 'page'; accepted are status, limit, cursor, q"),
     (f"q={'x' * 201}", "String should have at most 200 characters"),
 ]
