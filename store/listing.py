@@ -1,7 +1,7 @@
 """Lists of jobs, newest first and page by page, and the search in them.
 
 However many jobs there are, each command takes Redis only a few milliseconds: a page is a range of the index
-(`scripts.py`) and some fields of its records. A search reads records in batches and looks for the words in this process,
+(`scripts.py`) and some fields of its records. A search reads records in batches and looks for the words itself,
 up to a limit; the cursor says where the next call goes on.
 """
 

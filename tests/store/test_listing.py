@@ -229,7 +229,7 @@ async def test_a_record_that_is_not_a_job_is_passed_over(store: JobStore, redis:
     "cursor", ["", "x", "%%%", base64.urlsafe_b64encode(b"2026-01-01/a").decode(), "é", "a" * 10_000]
 )
 async def test_a_cursor_that_is_not_from_a_page_is_refused(store: JobStore, cursor: str) -> None:
-    with pytest.raises(BadCursor, match="is not a cursor"):
+    with pytest.raises(BadCursor, match="is not the cursor of a page"):
         await store.listing.page(5, cursor=cursor)
 
 
