@@ -1,9 +1,9 @@
-"""JetStream plumbing, and how a process on the bus runs."""
+"""The bus: audio and messages in and out of JetStream, and how a process on the bus runs."""
 
 from bus.publisher import AudioPublisher, AudioTrack
 from bus.run import StartError, run
 from bus.serve import Fenced, Retry, lease, serve
-from bus.stream import Bus, Conflict, Raw, Stored, connect
+from bus.streams import Bus, Conflict, Raw, Stored, connect
 
 __all__ = [
     "AudioPublisher",

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from bus.reassembly import Gap, Reassembler
-from bus.stream import Bus, Conflict, Raw
+from bus.streams import Bus, Conflict, Raw
 from contract import ContractError, Source, Utterance
 from contract.audio import AudioFrame, audio_subject, encode_audio, read_audio
 

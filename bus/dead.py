@@ -16,7 +16,7 @@ from typing import Generic, TypeVar
 
 import structlog
 
-from bus.stream import Bus, Stored
+from bus.streams import Bus, Stored
 from contract import ContractError, Dead, Message, Redrive, Redriven, is_job_id
 
 log = structlog.get_logger()
@@ -73,19 +73,6 @@ async def redrive(bus: Bus, job: str, stream: str, seq: int) -> Redrive:
     return asked
 
 
-async def replace(bus: Bus, message: Message) -> None:
-    """Replace all messages on a subject of EVENTS by this one, atomically: a reader finds either the old or the new.
-
-    Source: the header Nats-Rollup, with which the key-value store of NATS purges a key (ADR-8).
-    """
-    headers = {"Nats-Rollup": "sub"}
-
-    async def publish() -> None:
-        await bus.js.publish(message.subject, message.encode(), headers=headers)
-
-    await bus.until_done(publish, f"{message.subject} cannot be replaced")
-
-
 @dataclass(frozen=True)
 class Redriver(Generic[M]):
     """Retries dead messages of one class, for the worker that handles this class."""
@@ -112,7 +99,7 @@ class Redriver(Generic[M]):
                 return await self.give_up(asked, str(exc))
             await self.bus.create(done)
             log.info("dead message has been handled", subject=raw.subject, seq=raw.seq)
-        await self._remove(letter.value)
+        await self.bus.purge("EVENTS", letter.value.subject)
         return []
 
     async def give_up(self, asked: Redrive, reason: str) -> list[Dead]:
@@ -126,15 +113,9 @@ class Redriver(Generic[M]):
         failures = {output.subject for output in self.failed(message, reason)} if self.failed else set()
         for output in outputs:
             if output.subject in failures:
-                await replace(self.bus, output)
+                await self.bus.replace(output)
             else:
                 await self.bus.create(output)
-
-    async def _remove(self, dead: Dead) -> None:
-        async def purge() -> None:
-            await self.bus.js.purge_stream("EVENTS", subject=dead.subject)
-
-        await self.bus.until_done(purge, f"{dead.subject} cannot be removed")
 
 
 async def _letter(bus: Bus, job: str, stream: str, seq: int) -> Stored[Dead] | None:

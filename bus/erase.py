@@ -7,12 +7,7 @@ erased when it comes to write the record. What they write meanwhile is removed w
 
 from __future__ import annotations
 
-import json
-
-import nats.errors
-
-from bus.dead import replace
-from bus.stream import ACK_TIMEOUT, Bus, Conflict, Raw
+from bus.streams import Bus, Conflict, Raw
 from contract import Closed, Completed, Dead, Message, Opened, Redrive, Redriven, Replay, Segmented
 from contract.audio import AudioFrame, audio_subject, encode_audio, read_audio
 
@@ -56,30 +51,17 @@ async def erase(bus: Bus, job: str, *, mark: bool) -> bool:
 
     `mark`: leave the marks behind, for those who are still at work on it. Harmless to repeat.
     """
-    removed = {stream: await _purge(bus, stream, subject) for stream, subject in _subjects(job).items()}
+    removed = {stream: await bus.purge(stream, subject) for stream, subject in _subjects(job).items()}
     if mark:
         await bus.store(audio_subject(job), _END)
-        await replace(bus, Segmented(job=job, segments=0, samples=0))
-        await replace(bus, Completed(job=job, segments=0, samples=0))
+        await bus.replace(Segmented(job=job, segments=0, samples=0))
+        await bus.replace(Completed(job=job, segments=0, samples=0))
     return any(removed.values()) and removed != _MARKS
 
 
 def _subjects(job: str) -> dict[str, str]:
     """What there may be of a job in each stream. What would be made of it is removed before what is made."""
     return {"AUDIO": audio_subject(job), "SPEECH": f"speech.{job}.>", "EVENTS": f"events.{job}.>"}
-
-
-async def _purge(bus: Bus, stream: str, subject: str) -> int:
-    """Remove the messages of a subject filter; returns how many there were, which nats-py's own call does not tell."""
-    request = json.dumps({"filter": subject}).encode()
-
-    async def purge() -> int:
-        answer = json.loads((await bus.nc.request(f"$JS.API.STREAM.PURGE.{stream}", request, timeout=ACK_TIMEOUT)).data)
-        if "error" in answer:
-            raise nats.errors.Error(f"{stream}: {answer['error'].get('description')}")
-        return int(answer["purged"])
-
-    return await bus.until_done(purge, f"{subject} cannot be removed")
 
 
 def _is_end(raw: Raw) -> bool:

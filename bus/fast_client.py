@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 
 import structlog
 
-from bus.stream import Bus
+from bus.connection import Connection
 from bus.supervisor import Supervisor
 
 log = structlog.get_logger()
@@ -51,9 +51,9 @@ class FastClient:
     each reconnection the client renews its subscriptions, then calls everything in `reconnected`.
     """
 
-    def __init__(self, bus: Bus) -> None:
+    def __init__(self, main: Connection) -> None:
         self.reconnected: set[Callable[[], None]] = set()
-        self._bus = bus
+        self._main = main
         self._tasks = Supervisor()
         self._read_delay = 0.0
         self._connection: _Connection | None = None
@@ -97,7 +97,7 @@ class FastClient:
 
     def new_inbox(self) -> str:
         """A subject prefix for replies to this process alone."""
-        return self._bus.nc.new_inbox()
+        return self._main.nc.new_inbox()
 
     def send(self, message: bytes) -> None:
         """Send a complete `PUB` line with its payload."""
@@ -148,7 +148,7 @@ class FastClient:
     async def _keep_open(self, connection: _Connection) -> None:
         while True:
             await connection.broken()
-            log.warning("audio connection lost", url=self._bus.url)
+            log.warning("audio connection lost", url=self._main.url)
             self._connection = None
             self._flush()  # drops what is waiting to be sent
             connection = await self._open()
@@ -162,12 +162,12 @@ class FastClient:
     async def _open(self) -> _Connection:
         """A connection to the server that nats-py is connected to; waits as long as it takes."""
         while True:
-            if (address := self._bus.nc.connected_url) is not None:
+            if (address := self._main.nc.connected_url) is not None:
                 connection = _Connection(self._handlers)
                 try:
                     async with asyncio.timeout(_OPEN_TIMEOUT):
                         assert address.hostname  # noqa: S101 - narrows the type: nats-py is connected there
-                        await connection.open(address.hostname, address.port or 4222, self._bus.url, self._bus.name)
+                        await connection.open(address.hostname, address.port or 4222, self._main.url, self._main.name)
                     return connection
                 except (OSError, TimeoutError, ValueError, FastClientError) as exc:
                     connection.close()

@@ -15,7 +15,7 @@ from contextlib import aclosing
 from typing import Self
 
 from bus.fast_client import FastClient
-from bus.stream import Bus
+from bus.streams import Bus
 from bus.supervisor import Supervisor
 from contract import Message
 from contract.audio import audio_subject, feed_subject, is_sound
@@ -55,7 +55,7 @@ class Feed:
     def __init__(self, bus: Bus, many: int = 100) -> None:
         self._bus = bus
         self._many = many
-        self._client = FastClient(bus)
+        self._client = FastClient(bus.connection)
         self._tasks = Supervisor()
         self._followers: set[_Follower] = set()
         self._reading = asyncio.Semaphore(_READS_AT_ONCE)  # after a restart of the server all jobs read at once

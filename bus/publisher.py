@@ -14,8 +14,9 @@ import structlog
 
 from bus.backoff import delay_after
 from bus.claim import Claim, end_audio
+from bus.connection import ACK_TIMEOUT
 from bus.fast_client import FastClient
-from bus.stream import ACK_TIMEOUT, Bus
+from bus.streams import Bus
 from bus.supervisor import Supervisor
 from bus.window import Window
 from contract import WIDTH
@@ -32,7 +33,7 @@ class AudioPublisher:
     """Publishes the audio of many jobs over one connection, with one inbox for all acks; an async context manager."""
 
     def __init__(self, bus: Bus) -> None:
-        self.client = FastClient(bus)
+        self.client = FastClient(bus.connection)
         """The connection, for others with many messages to publish or to receive."""
         self._bus = bus
         self._tracks: dict[bytes, AudioTrack] = {}

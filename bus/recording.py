@@ -12,10 +12,8 @@ from collections.abc import AsyncGenerator, Iterator
 from contextlib import aclosing
 from dataclasses import dataclass
 
-import nats.js.errors
-
 from bus.reassembly import Gap, Reassembler
-from bus.stream import Bus, Raw
+from bus.streams import Bus
 from bus.window import MAX_BYTES
 from contract import WIDTH
 from contract.audio import MAX_SAMPLES, AudioFrame, audio_subject, read_audio
@@ -115,7 +113,7 @@ async def _before(bus: Bus, job: str, sample: int) -> int:
     low, high = 1, last.seq if last else 1
     while high - low > _NEAR:
         middle = (low + high) // 2
-        raw = await _next(bus, job, middle)
+        raw = await bus.first_raw("AUDIO", audio_subject(job), middle)
         frame = read_audio(raw.data) if raw else None
         if raw is not None and frame is not None and frame.start <= sample:
             low = raw.seq
@@ -125,26 +123,12 @@ async def _before(bus: Bus, job: str, sample: int) -> int:
 
 
 async def _first_frame(bus: Bus, job: str) -> AudioFrame | None:
-    raw = await _next(bus, job, 1)
+    raw = await bus.first_raw("AUDIO", audio_subject(job))
     while raw is not None:
         if frame := read_audio(raw.data):
             return frame
-        raw = await _next(bus, job, raw.seq + 1)
+        raw = await bus.first_raw("AUDIO", audio_subject(job), raw.seq + 1)
     return None
-
-
-async def _next(bus: Bus, job: str, seq: int) -> Raw | None:
-    """The first message of a job's audio with this sequence or a later one."""
-
-    async def get() -> Raw | None:
-        try:
-            found = await bus.js.get_msg("AUDIO", seq, subject=audio_subject(job), next=True)
-        except nats.js.errors.NotFoundError:
-            return None
-        assert found.subject and found.time  # noqa: S101, PT018 - narrows the types: the server names them all
-        return Raw(found.seq or 0, found.subject, found.data or b"", found.time)
-
-    return await bus.until_done(get, f"{audio_subject(job)} cannot be read")
 
 
 def _silence(samples: int) -> Iterator[bytes]:

@@ -15,7 +15,8 @@ import uvloop
 from pydantic import AliasChoices, Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from bus.stream import Bus
+from bus.connection import Connection
+from bus.streams import Bus
 from bus.supervisor import Supervisor
 from bus.topology import StreamSettings
 
@@ -86,7 +87,7 @@ def run(
     try:
         process, settings, streams = load(ProcessSettings), load(cls), load(StreamSettings)
         _configure_logging(process.log_level)
-        bus = Bus(process.nats_url, name=name, streams=streams)
+        bus = Bus(Connection(process.nats_url, name=name, streams=streams))
         gc.freeze()  # imported modules stay, so the garbage collector need not look at them again
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(_run(bus, main(bus, settings), wait=wait))
@@ -107,22 +108,22 @@ async def _run(bus: Bus, main: Coroutine[None, None, None], *, wait: bool) -> No
         async with Supervisor() as tasks:
             tasks.start(_keep_connected(bus), name="keep connected")
             if wait:
-                events = [tasks.start(event.wait()) for event in (bus.connected, bus.stopping)]
+                events = [tasks.start(event.wait()) for event in (bus.connection.connected, bus.stopping)]
                 await asyncio.wait(events, return_when=asyncio.FIRST_COMPLETED)
             if not bus.stopping.is_set():
                 await main
     finally:
         main.close()  # it may not have begun
-        await bus.close()
+        await bus.connection.close()
 
 
 async def _keep_connected(bus: Bus) -> None:
     """Connect, then check the connection: nats-py can stop reading and still report that it is connected."""
-    await bus.connect()
+    await bus.connection.connect()
     failures = 0
     while True:
         await asyncio.sleep(_WATCH_SECONDS)
-        failures = 0 if await bus.alive(_WATCH_SECONDS) else failures + 1
+        failures = 0 if await bus.connection.alive(_WATCH_SECONDS) else failures + 1
         if failures == 2:
             raise RuntimeError("the connection to the bus does not respond")
 

@@ -27,9 +27,9 @@ from nats.aio.msg import Msg
 from nats.js.api import AckPolicy, ConsumerConfig
 
 from bus.backoff import delay_after
-from bus.dead import Redriver, replace
+from bus.dead import Redriver
 from bus.pull import Gone, Pull
-from bus.stream import Bus
+from bus.streams import Bus
 from bus.supervisor import Supervisor
 from contract import ContractError, Dead, Message, Redrive, dead_letter
 
@@ -101,7 +101,7 @@ async def serve(
         max(1, at_once // 4),  # new messages have priority
         ack_wait,
         limit,
-        store=replace,
+        store=Bus.replace,
     )
     async with Supervisor() as tasks:
         retrying = tasks.start(retries.run(), name=retries.durable)
@@ -129,10 +129,6 @@ async def lease(
 
 class _Unreadable(ContractError):
     """The message cannot be decoded, so no further attempt can help."""
-
-
-async def _create(bus: Bus, message: Message) -> None:
-    await bus.create(message)
 
 
 def _dead(msg: Msg, reason: str, worker: str) -> Dead:
@@ -165,15 +161,15 @@ class _Worker(Generic[M]):
     attempts: int | None
     name: str = ""
     """The worker that a `Dead` names; empty: the message cannot be retried."""
-    store: Callable[[Bus, Message], Awaitable[None]] = _create
+    store: Callable[[Bus, Message], Awaitable[object]] = Bus.create
     _in_flight: dict[int, _InFlight] = field(default_factory=dict)
     _room: asyncio.Event = field(default_factory=asyncio.Event)
     _handlers: Supervisor = field(default_factory=Supervisor)
 
     async def run(self) -> None:
         """Work until the bus is stopping; raises what no message is to blame for."""
-        pull = Pull(self.bus.nc)
-        self.bus.reconnected.add(pull.interrupt)
+        pull = Pull(self.bus.connection.nc)
+        self.bus.connection.reconnected.add(pull.interrupt)
         try:
             async with self._handlers:
                 try:
@@ -185,10 +181,10 @@ class _Worker(Generic[M]):
                     for msg in await pull.close():
                         await _InFlight(msg).respond(Msg.nak)
         finally:
-            self.bus.reconnected.discard(pull.interrupt)
+            self.bus.connection.reconnected.discard(pull.interrupt)
 
     async def _fetch(self, pull: Pull) -> None:
-        stream = self.cls.STREAM
+        connection, stream = self.bus.connection, self.cls.STREAM
         if stream is None:
             raise TypeError(f"{self.cls.__name__} is not stored: it cannot be served")
         config = ConsumerConfig(
@@ -202,7 +198,7 @@ class _Worker(Generic[M]):
         )
         while True:
             # Creates the consumer or updates it.
-            await self.bus.until_done(lambda: self.bus.js.add_consumer(stream, config), f"{self.durable} waits")
+            await connection.until_done(lambda: connection.js.add_consumer(stream, config), f"{self.durable} waits")
             try:
                 await pull.open(stream, self.durable)
                 while True:

@@ -74,7 +74,7 @@ class Storm:
         if caller is None:
             return None
         subject = fault.target.format(job=caller.job, stray=f"stray-{len(self.done)}")
-        await self._bus.until_done(lambda: self._bus.js.publish(subject, GARBAGE), "poison cannot be published")
+        await self._bus.store(subject, GARBAGE)
         return f"{subject} of {caller.name}"
 
 

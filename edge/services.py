@@ -13,6 +13,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from bus import AudioPublisher, Bus
 from bus.backoff import delays
+from bus.requests import present
 from contract import State
 from edge.capture.coalescing import Coalescing
 from edge.capture.holdings import Holdings
@@ -84,15 +85,15 @@ class Services:
         )
         being_set_up = "being set up" if self.publisher is None else None
         return {
-            "bus": self.bus.trouble or being_set_up or "ok",
+            "bus": self.bus.connection.trouble or being_set_up or "ok",
             "store": store or "ok",
             **{kind: "ok" if there else "no worker answers" for kind, there in zip(kinds, present, strict=True)},
         }
 
     def trouble(self, *, resuming: bool = False) -> str | None:
         """Why no capture can begin now, or `resuming` go on, in one sentence; None if it can."""
-        if self.bus.trouble or self.publisher is None:
-            return self.bus.trouble or "the bus is being set up"
+        if self.bus.connection.trouble or self.publisher is None:
+            return self.bus.connection.trouble or "the bus is being set up"
         if resuming:  # it has its place, and what it holds is better stored late than never
             return None
         if self.publisher.stalled(_STALLED):
@@ -109,7 +110,7 @@ class Services:
         return None
 
     async def _present(self, kind: str) -> bool:
-        return self.bus.nc.is_connected and await self.bus.present(kind)
+        return self.bus.connection.is_up and await present(self.bus, kind)
 
     def advance(self, job: str, state: State) -> None:
         """Note a job's state in the background: a store that is away must not hold up the audio."""
@@ -131,7 +132,7 @@ class Services:
 
     async def publish_audio(self) -> None:
         """Keep a publisher and the holdings open, from when the bus is connected until this is cancelled."""
-        await self.bus.connected.wait()
+        await self.bus.connection.connected.wait()
         async with (
             AudioPublisher(self.bus) as publisher,
             self.holdings.open(publisher.client),

@@ -12,8 +12,9 @@ from typing import Any, Generic, TypeVar, overload
 
 import structlog
 
-from bus.reader import check_address, position, reading
-from bus.stream import Bus
+from bus.connection import check_address
+from bus.requests import listening
+from bus.streams import Bus, reading
 from contract import ContractError, Message, is_job_id, kind_of
 from stenobus.kinds import STREAM, Selection, select
 
@@ -115,9 +116,9 @@ async def _events(
 
     async with reading(url, name="subscriber", within=within) as bus, AsyncExitStack() as stack:
         if since is not None:
-            after = await position(bus, STREAM, since)
+            after = await bus.position(STREAM, since)
         for cls in selection.live if follow else ():
-            await stack.enter_async_context(bus.listening(cls, job, take))
+            await stack.enter_async_context(listening(bus, cls, job, take))
         pump = asyncio.create_task(_pump(bus, selection, job, after, follow, queue))
         try:
             while (item := await queue.get()) is not None:

@@ -63,7 +63,7 @@ async def admit(services: Services, job_id: str, sample: str | None, gone: Calla
     except StoreError as exc:
         raise Refusal("unavailable", str(exc), 1013, retry_after) from exc
     except TimeoutError as exc:
-        reason = services.bus.trouble or "the bus does not answer"
+        reason = services.bus.connection.trouble or "the bus does not answer"
         raise Refusal("unavailable", reason, 1013, retry_after) from exc
     return job, claim
 

@@ -107,7 +107,7 @@ class Capture:
         holder = Holder(self._job, self._claim, lambda: self._end("superseded"), self._hear)
         events = asyncio.create_task(self._tell_events(self._session.welcome()))
         tasks = [events, asyncio.create_task(self._tell_interim())]
-        self._bus.reconnected.add(self._doubt)
+        self._bus.connection.reconnected.add(self._doubt)
         try:
             self._inlet.open(self._take)
             coalesced = self._services.coalescing.reading(self._connection, self._session)
@@ -117,7 +117,7 @@ class Capture:
                     log.info("audio ends", reason=ending)
                     await self._after(ending, events)
         finally:
-            self._bus.reconnected.discard(self._doubt)
+            self._bus.connection.reconnected.discard(self._doubt)
             if self._checking is not None:
                 tasks.append(self._checking)
             for task in tasks:

@@ -10,6 +10,7 @@ from functools import partial
 from bus import Bus
 from bus.claim import Claim
 from bus.fast_client import FastClient
+from bus.requests import answering, listening
 from contract import Attached, ContractError, Partial, Progress, Speaking
 
 Live = Progress | Speaking | Partial
@@ -44,9 +45,9 @@ class Holdings:
         # There is something of each job every second, and every edge hears of the jobs of all.
         heard = [client.subscribe(cls.pattern("*"), partial(self._on_live, cls)) for cls in LIVE]
         async with AsyncExitStack() as stack:
-            await stack.enter_async_context(self._bus.listening(Attached, "*", self._on_attached))
+            await stack.enter_async_context(listening(self._bus, Attached, "*", self._on_attached))
             # The segmenter asks before it ends the audio of a job that has fallen silent.
-            await stack.enter_async_context(self._bus.answering("live.*.holder", self._answer))
+            await stack.enter_async_context(answering(self._bus, "live.*.holder", self._answer))
             yield
         for sid in heard:
             client.unsubscribe(sid)

@@ -82,7 +82,7 @@ async def sweeping(services: Services) -> AsyncIterator[None]:
 
 
 async def _sweep_regularly(services: Services) -> None:
-    await services.bus.connected.wait()
+    await services.bus.connection.connected.wait()
     while True:
         await asyncio.sleep(POLL_INTERVAL)
         try:

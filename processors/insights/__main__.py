@@ -17,6 +17,7 @@ from pydantic import AfterValidator, Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from bus import Bus, Conflict, Fenced, Raw, Retry, lease, run, serve
+from bus.requests import announce
 from contract import RATE, ContractError, Message, Opened, Redriven, Utterance
 from processors.insights import core, text
 from processors.insights.meeting import Meeting
@@ -59,7 +60,7 @@ async def main(bus: Bus, settings: Settings) -> None:
             await correct(bus, settings, redriven.job)
         return []
 
-    await bus.announce("insights")
+    await announce(bus, "insights")
     async with asyncio.TaskGroup() as working:
         working.create_task(lease(bus, Opened, own, durable="insights", at_once=AT_ONCE))
         working.create_task(serve(bus, Redriven, mend, durable="insights-corrections", at_once=MENDED_AT_ONCE))

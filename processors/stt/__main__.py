@@ -21,6 +21,7 @@ from typing import Any, NoReturn
 import structlog
 
 from bus import Bus, StartError, run
+from bus.requests import announce
 from bus.run import load as load_settings
 from processors.stt.whisper.backend import download, gpus, known_models
 from processors.stt.whisper.engine import Engine
@@ -35,7 +36,7 @@ async def main(bus: Bus, settings: Settings) -> None:
     _ = settings.offered  # a bad value must stop the start before a model is loaded
     engine = await _load_first(bus, settings)
     if engine is not None:
-        await bus.announce("stt")
+        await announce(bus, "stt")
         await serve_utterances(bus, engine, settings, partial(load_engine, settings))
 
 

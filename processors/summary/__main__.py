@@ -16,6 +16,7 @@ import structlog
 
 from bus import Bus, run, serve
 from bus.backoff import delays
+from bus.requests import announce
 from bus.run import load
 from contract import (
     Closed,
@@ -60,7 +61,7 @@ async def work(bus: Bus, settings: Settings, store_settings: StoreSettings) -> N
                 await correct(bus, store, redriven.job)
             return []
 
-        await bus.announce("summary")
+        await announce(bus, "summary")
         async with asyncio.TaskGroup() as consumers:
             consumers.create_task(serve(bus, Closed, on_closed, durable="summary", at_once=JOBS_AT_ONCE))
             consumers.create_task(serve(bus, Redriven, on_redriven, durable="corrections", at_once=JOBS_AT_ONCE))

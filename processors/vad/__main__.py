@@ -8,6 +8,7 @@ from contextlib import AsyncExitStack, suppress
 
 from bus import Bus, lease, run
 from bus.feed import Feed
+from bus.requests import announce, answering, listening
 from contract import Message, Opened, Partial, Replay, Snapshot
 from processors.vad.live import LiveJob
 from processors.vad.replay import ReplayJob
@@ -71,9 +72,9 @@ async def main(bus: Bus, settings: Settings) -> None:
     keep_freed_memory()
     async with AsyncExitStack() as stack:
         worker = Worker(bus, await stack.enter_async_context(Feed(bus, settings.coalesce)), settings)
-        await stack.enter_async_context(bus.answering(Snapshot.pattern(), worker.snapshot))
-        await stack.enter_async_context(bus.listening(Partial, "*", worker.on_partial))
-        await bus.announce("vad")
+        await stack.enter_async_context(answering(bus, Snapshot.pattern(), worker.snapshot))
+        await stack.enter_async_context(listening(bus, Partial, "*", worker.on_partial))
+        await announce(bus, "vad")
         async with asyncio.TaskGroup() as leases:
             leases.create_task(lease(bus, Opened, worker.segment, durable="vad", ack_wait=settings.ack_wait))
             # Few at a time: workers then share a backlog of replays, and live jobs are not delayed.

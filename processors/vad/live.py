@@ -10,6 +10,7 @@ import structlog
 from bus import Bus, Conflict
 from bus.claim import cut_audio
 from bus.feed import Feed, StoredAudio, Work
+from bus.requests import ask
 from bus.supervisor import Supervisor
 from contract import Closed, ContractError, Message, Opened, Partial, Progress, Segmented, Snapshot, Speaking
 from contract.audio import AudioFrame, audio_subject, encode_audio
@@ -192,20 +193,20 @@ class LiveJob:
             self._read_at = self._clock()
 
         # While the bus was away no audio could come, and the edge may take longer than this worker to reconnect.
-        self._bus.reconnected.add(restart)
+        self._bus.connection.reconnected.add(restart)
         try:
             while True:
                 await asyncio.sleep(_ABANDONED_CHECK_SECONDS)
                 position, seq = self._audio.position, self._read_seq
-                silent = self._clock() - self._read_at >= self._abandoned_after and self._bus.nc.is_connected
-                if silent and not await self._bus.answered(f"live.{self._job}.holder"):
+                silent = self._clock() - self._read_at >= self._abandoned_after and self._bus.connection.is_up
+                if silent and await ask(self._bus, f"live.{self._job}.holder") is None:
                     end = encode_audio(AudioFrame(position, b"", last=True))
                     with suppress(Conflict):
                         await self._bus.store(audio_subject(self._job), end, after=seq)
                         log.warning("job abandoned", job=self._job, samples=position)
                         return
         finally:
-            self._bus.reconnected.discard(restart)
+            self._bus.connection.reconnected.discard(restart)
 
     async def _ensure_closed(self, samples: int) -> None:
         """See that the job is closed, which its edge does if it is alive."""

@@ -19,6 +19,7 @@ from pydantic import AfterValidator, Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from bus import Bus, Retry, run, serve
+from bus.requests import announce
 from contract import Completed, ContractError, Message, Opened, Transcript, read_event
 from processors.webhook import core, target
 
@@ -63,7 +64,7 @@ async def main(bus: Bus, settings: Settings) -> None:
         await notify(bus, settings, tls, completed)
         return []
 
-    await bus.announce("webhook")
+    await announce(bus, "webhook")
     await serve(
         bus,
         Completed,

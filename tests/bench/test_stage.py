@@ -11,6 +11,7 @@ import pytest
 
 from bench.stage import Cost, Part, Stage, StageFailed, Usage, cpu_seconds, edge_part, running_stage, vad_part
 from bus import connect
+from bus.requests import present
 from tests.support import wait_until
 
 pytestmark = pytest.mark.slow
@@ -96,5 +97,5 @@ async def test_our_parts_are_ready_together(tmp_path: Path) -> None:
             checks = (await http.get("/readyz")).json()["checks"]
         assert checks == {"bus": "ok", "store": "ok", "vad": "ok"}
         async with connect(stage.bus_url) as bus:
-            assert await bus.present("vad")
+            assert await present(bus, "vad")
         assert stage.usage().keys() == {"nats", "redis", "edge", "vad"}

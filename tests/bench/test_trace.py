@@ -22,7 +22,7 @@ async def store_meeting(bus: Bus) -> tuple[list[float], float]:
     handed = []
     for start in range(0, SAMPLES, FRAME):
         handed.append(monotonic())
-        await bus.js.publish(audio_subject("job"), encode_audio(AudioFrame(start, bytes(2 * FRAME))))
+        await bus.connection.js.publish(audio_subject("job"), encode_audio(AudioFrame(start, bytes(2 * FRAME))))
         if start + FRAME == 24_000 + 4_800:
             await bus.publish(Utterance(job="job", index=0, start=4_800, end=24_000))
             await bus.publish(Transcript(job="job", index=0, start=4_800, end=24_000, text="Hello.", elapsed=0.001))

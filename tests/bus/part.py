@@ -28,7 +28,7 @@ async def main(bus: Bus, settings: Settings) -> None:
         async with Feed(bus) as feed:
             feed._followers.add(cast("Any", "broken"))  # the feed's background task cannot deal with it
             await asyncio.Event().wait()
-    print(f"working size={settings.size} connected={bus.connected.is_set()}", flush=True)  # noqa: T201
+    print(f"working size={settings.size} connected={bus.connection.connected.is_set()}", flush=True)  # noqa: T201
     await bus.stopping.wait()
     print("stopped", flush=True)  # noqa: T201
 

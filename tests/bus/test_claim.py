@@ -32,7 +32,7 @@ async def test_a_claim_goes_on_where_the_audio_is_whole_and_not_where_it_ends(bu
 async def test_a_claim_need_not_read_what_is_segmented(bus: Bus) -> None:
     await put(bus, 0, 480, 960, 1_440, 1_920)
     await bus.append(Utterance(job="a", index=0, start=0, end=1_440, audio_seq=2), 0)
-    await bus.js.delete_msg("AUDIO", 1)
+    await bus.connection.js.delete_msg("AUDIO", 1)
     assert (await claim_audio(bus, "a")).start == 2_400
 
 

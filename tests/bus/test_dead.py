@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 from bus import Bus, Retry, connect, serve
-from bus.dead import Expired, NotRetryable, UnknownLetter, letters, redrive, replace
+from bus.dead import Expired, NotRetryable, UnknownLetter, letters, redrive
 from contract import Closed, Completed, ContractError, Dead, Message, Opened, Redrive, Redriven, Segmented, parse_event
 from tests.support import wait_until
 
@@ -69,7 +69,7 @@ def says(bus: Bus, reason: str) -> Callable[[], object]:
 
 async def settled(bus: Bus) -> bool:
     """Whether everything that came to the worker is acked, requests to try again too."""
-    infos = [info for info in await bus.js.consumers_info("EVENTS") if info.name in ("w", "w-redrive")]
+    infos = [info for info in await bus.connection.js.consumers_info("EVENTS") if info.name in ("w", "w-redrive")]
     return len(infos) == 2 and not any(info.num_pending or info.num_ack_pending for info in infos)
 
 
@@ -163,11 +163,11 @@ async def test_whatever_a_crash_leaves_behind_the_next_worker_ends_at_the_same(
     await redrive(bus, "a", "EVENTS", 1)
     if "outputs" in left:
         for output in good(opened):
-            await replace(bus, output)
+            await bus.replace(output)
     if "redriven" in left:
         await bus.publish(Redriven(job="a", worker="w", stream="EVENTS", seq=1))
     if "removed" in left:
-        await bus.js.purge_stream("EVENTS", subject=DEAD)
+        await bus.connection.js.purge_stream("EVENTS", subject=DEAD)
     handle = Handler()
     async with worker(nats_url, handle):
         await wait_until(lambda: settled(bus), description="the request is acked")
@@ -194,7 +194,7 @@ async def test_a_worker_that_dies_over_it_hands_it_on(bus: Bus, nats_url: str) -
     async with connect(nats_url) as victim:
         serving = asyncio.create_task(serve(victim, Opened, never, durable="w", attempts=1, failed=failed, ack_wait=1))
         await started.wait()
-        await victim.nc.close()  # nothing that it still says arrives
+        await victim.connection.nc.close()  # nothing that it still says arrives
         serving.cancel()
     async with worker(nats_url, Handler()):
         await wait_until(lambda: gone(bus), description="the dead letter is removed")
@@ -204,7 +204,7 @@ async def test_a_worker_that_dies_over_it_hands_it_on(bus: Bus, nats_url: str) -
 
 
 async def test_garbage_is_hopeless(bus: Bus, nats_url: str) -> None:
-    await bus.js.publish("events.a.opened", b"garbage")
+    await bus.connection.js.publish("events.a.opened", b"garbage")
     async with worker(nats_url, Handler()):
         await wait_until(lambda: bus.last_raw(DEAD), description="the dead letter")
     reason = "message 1 of EVENTS cannot be tried again: not a Opened: not a msgpack map"
@@ -217,7 +217,7 @@ async def test_what_aged_out_cannot_be_tried_again(bus: Bus, nats_url: str) -> N
     async with worker(nats_url, Handler(RuntimeError("not today"))):
         await wait_until(says(bus, "RuntimeError: not today"), description="the dead letter")
     await redrive(bus, "a", "EVENTS", 1)
-    await bus.js.delete_msg("EVENTS", 1)
+    await bus.connection.js.delete_msg("EVENTS", 1)
     with pytest.raises(Expired, match="message 1 of EVENTS has aged out"):
         await redrive(bus, "a", "EVENTS", 1)
     handle = Handler()
@@ -238,7 +238,7 @@ async def test_what_is_not_dead_is_unknown(bus: Bus, job: str, stream: str, seq:
 
 
 async def test_a_dead_letter_that_is_garbage_itself_is_unknown_and_not_listed(bus: Bus) -> None:
-    await bus.js.publish(DEAD, b"garbage")
+    await bus.connection.js.publish(DEAD, b"garbage")
     with pytest.raises(UnknownLetter):
         await redrive(bus, "a", "EVENTS", 1)
     assert await letters(bus, limit=9) == []
@@ -258,7 +258,7 @@ async def test_a_replaced_message_is_there_at_every_moment_and_once(bus: Bus) ->
 
     async def write() -> None:
         for samples in range(1, 100):
-            await replace(bus, Completed(job="a", segments=0, samples=samples))
+            await bus.replace(Completed(job="a", segments=0, samples=samples))
 
     writing = asyncio.create_task(write())
     looks = 0

@@ -37,10 +37,10 @@ async def secured(folder: Path, url: str, *args: str) -> AsyncIterator[Bus]:
 async def echoes(bus: Bus) -> None:
     """What is published comes to who subscribes."""
     heard: Heard = []
-    async with FastClient(bus) as client:
+    async with FastClient(bus.connection) as client:
         client.subscribe("here.*", lambda *message: heard.append(message))
         await client.flushed()
-        await bus.nc.publish("here.a", b"sound")
+        await bus.connection.nc.publish("here.a", b"sound")
         await wait_until(lambda: heard, description="the message")
     assert heard == [(b"here.a", b"", b"sound")]
 
@@ -50,13 +50,13 @@ async def test_messages_of_every_size_come_whole_and_in_order(bus: Bus, read_del
     chance = random.Random(5)  # noqa: S311
     payloads = [chance.randbytes(chance.choice([0, 1, 960, 60_000])) for _ in range(300)]
     heard: Heard = []
-    async with FastClient(bus) as client:
+    async with FastClient(bus.connection) as client:
         client.read_delay = read_delay
         client.subscribe("here", lambda *message: heard.append(message))
         await client.flushed()
         for number, payload in enumerate(payloads):
             headers = {"Number": str(number)} if number % 3 == 0 else None
-            await bus.nc.publish("here", payload, headers=headers)
+            await bus.connection.nc.publish("here", payload, headers=headers)
         await wait_until(lambda: len(heard) == len(payloads), description="all of them")
     assert [payload for _, _, payload in heard] == payloads
     for number, (subject, lines, _) in enumerate(heard):
@@ -65,9 +65,9 @@ async def test_messages_of_every_size_come_whole_and_in_order(bus: Bus, read_del
 
 
 async def test_what_it_publishes_arrives_with_its_reply_subject(bus: Bus) -> None:
-    async with FastClient(bus) as client, connect(bus.url) as other:
-        subscription = await other.nc.subscribe("there")
-        await other.flushed()
+    async with FastClient(bus.connection) as client, connect(bus.connection.url) as other:
+        subscription = await other.connection.nc.subscribe("there")
+        await other.connection.flushed()
         for payload in (b"", b"\r\nPING\r\n", bytes(60_000)):
             client.send(b"PUB there back.1 %d\r\n%b\r\n" % (len(payload), payload))
             message = await subscription.next_msg(20)
@@ -75,10 +75,10 @@ async def test_what_it_publishes_arrives_with_its_reply_subject(bus: Bus) -> Non
 
 
 async def test_once_flushed_the_server_knows_what_was_subscribed(bus: Bus) -> None:
-    async with FastClient(bus) as client:
+    async with FastClient(bus.connection) as client:
         for number in range(200):  # a flush that overtakes the subscription shows in one of forty
-            subscription = await bus.nc.subscribe(f"there.{number}")
-            await bus.flushed()
+            subscription = await bus.connection.nc.subscribe(f"there.{number}")
+            await bus.connection.flushed()
             client.publish(f"there.{number}", b"")
             await client.flushed()
             await subscription.next_msg(5)
@@ -86,7 +86,7 @@ async def test_once_flushed_the_server_knows_what_was_subscribed(bus: Bus) -> No
 
 async def test_without_a_listener_the_answer_has_no_payload(bus: Bus) -> None:
     heard: Heard = []
-    async with FastClient(bus) as client:
+    async with FastClient(bus.connection) as client:
         inbox = client.new_inbox()
         client.subscribe(f"{inbox}.*", lambda *message: heard.append(message))
         client.send(f"PUB nobody.listens {inbox}.1 1\r\n?\r\n".encode())
@@ -98,22 +98,22 @@ async def test_without_a_listener_the_answer_has_no_payload(bus: Bus) -> None:
 
 async def test_a_subscription_ends(bus: Bus) -> None:
     heard: Heard = []
-    async with FastClient(bus) as client:
+    async with FastClient(bus.connection) as client:
         sid = client.subscribe("here", lambda *message: heard.append(message))
         client.subscribe("end", lambda *message: heard.append(message))
         client.unsubscribe(sid)
         await client.flushed()
-        await bus.nc.publish("here", b"1")
-        await bus.nc.publish("end", b"2")
+        await bus.connection.nc.publish("here", b"1")
+        await bus.connection.nc.publish("end", b"2")
         await wait_until(lambda: heard, description="the second one")
     assert [payload for _, _, payload in heard] == [b"2"]
 
 
 async def test_many_messages_are_few_writes(bus: Bus, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("bus.fast_client.FLUSH", 60)
-    async with FastClient(bus) as client, connect(bus.url) as other:
-        subscription = await other.nc.subscribe("there")
-        await other.flushed()
+    async with FastClient(bus.connection) as client, connect(bus.connection.url) as other:
+        subscription = await other.connection.nc.subscribe("there")
+        await other.connection.flushed()
         for _ in range(3):
             client.publish("there", b"first")  # after a quiet time: at once
         for _ in range(3):
@@ -128,7 +128,7 @@ async def test_many_messages_are_few_writes(bus: Bus, monkeypatch: pytest.Monkey
 async def test_after_a_crash_of_the_server_it_comes_back_by_itself(nats_server: Server) -> None:
     heard: Heard = []
     back = asyncio.Event()
-    async with connect(nats_server.url) as bus, FastClient(bus) as client:
+    async with connect(nats_server.url) as bus, FastClient(bus.connection) as client:
         client.subscribe("here", lambda *message: heard.append(message))
         client.reconnected.add(back.set)
         for _ in range(2):
@@ -142,15 +142,15 @@ async def test_after_a_crash_of_the_server_it_comes_back_by_itself(nats_server: 
             heard.clear()
             await client.flushed()
             client.publish("elsewhere", b"")
-            await bus.flushed()
-            await bus.nc.publish("here", b"again")
+            await bus.connection.flushed()
+            await bus.connection.nc.publish("here", b"again")
             await wait_until(lambda: heard, description="the subscription is there again")
             assert [payload for _, _, payload in heard] == [b"again"]
 
 
 async def test_a_server_that_stands_still_is_given_up(nats_server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("bus.fast_client._PING_EVERY", 0.3)
-    async with connect(nats_server.url) as bus, FastClient(bus) as client:
+    async with connect(nats_server.url) as bus, FastClient(bus.connection) as client:
         assert nats_server.child
         process = nats_server.child.pid
         psutil.Process(process).suspend()
@@ -186,7 +186,7 @@ async def test_a_failure_while_reconnecting_ends_the_client(bus: Bus) -> None:
         raise ZeroDivisionError
 
     async def lose_the_connection() -> None:
-        async with FastClient(bus) as client:
+        async with FastClient(bus.connection) as client:
             client.reconnected.add(fail)
             assert client._connection is not None
             client._connection.close()

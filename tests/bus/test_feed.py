@@ -227,7 +227,7 @@ async def test_audio_that_is_removed_does_not_stop_it(bus: Bus) -> None:
     async with Feed(bus) as feed, following(feed, "a") as heard:
         await store(bus, "a", range(5))
         await all_of(heard, 5)
-        await bus.js.purge_stream("AUDIO", subject="audio.a")
+        await bus.connection.js.purge_stream("AUDIO", subject="audio.a")
         await store(bus, "a", range(5, 8))
         await all_of(heard, 8)
 

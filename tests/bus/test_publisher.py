@@ -82,7 +82,7 @@ async def test_a_crash_of_the_server_loses_nothing(nats_server: Server) -> None:
             acked = track.stored
             await nats_server.kill()
             await nats_server.start()
-            await bus.flushed()
+            await bus.connection.flushed()
             assert len((await heard(bus, "a"))[0]) // 2 >= acked
         assert await sending == 480 * len(frames)
         assert await heard(bus, "a") == (b"".join(frames), True)
@@ -99,18 +99,18 @@ async def test_a_full_stream_makes_the_sender_wait_and_loses_nothing(nats_server
         assert track.sent - acked <= 480 * MAX_MESSAGES
         assert not sending.done()
         assert len((await heard(bus, "a"))[0]) // 2 >= acked
-        await set_up(bus.js, StreamSettings())
+        await set_up(bus.connection.js, StreamSettings())
         assert await sending == 480 * len(frames)
         assert await heard(bus, "a") == (b"".join(frames), True)
 
 
 async def test_a_stream_that_is_not_there_is_waited_for(bus: Bus) -> None:
-    await bus.js.delete_stream("AUDIO")
+    await bus.connection.js.delete_stream("AUDIO")
     async with AudioPublisher(bus) as publisher:
         track = publisher.track("a")
         sending = asyncio.create_task(send_all(track, sound(5)))
         await wait_until(lambda: track.refused, description="a refusal")
-        await set_up(bus.js, StreamSettings())
+        await set_up(bus.connection.js, StreamSettings())
         await sending
     assert await heard(bus, "a") == (b"".join(sound(5)), True)
 
@@ -176,7 +176,7 @@ async def test_a_cut_waits_for_audio_that_was_refused_and_later_audio_for_the_cu
         await wait_until(lambda: track.waiting > 0.5, description="nothing moves")
         assert not cutting.done()
         assert track.sent == 480 * MAX_MESSAGES
-        await set_up(bus.js, StreamSettings())
+        await set_up(bus.connection.js, StreamSettings())
         await asyncio.gather(cutting, rest)
         assert await cuts(bus, "a") == [(480 * MAX_MESSAGES,) * 2]
         assert await heard(bus, "a") == (b"".join(frames), True)

@@ -22,7 +22,7 @@ def pcm(start: int, end: int) -> bytes:
 async def put(bus: Bus, *frames: tuple[int, int], job: str = "a") -> None:
     payloads = [encode_audio(AudioFrame(start, pcm(start, end))) for start, end in frames]
     for payload in payloads[:-1]:
-        await bus.nc.publish(f"audio.{job}", payload)
+        await bus.connection.nc.publish(f"audio.{job}", payload)
     await bus.store(f"audio.{job}", payloads[-1])  # stored when all before it are
 
 
@@ -120,10 +120,10 @@ async def test_a_gap_is_silence_of_the_same_length(bus: Bus) -> None:
 async def test_sound_whose_beginning_has_aged_out(bus: Bus) -> None:
     await put(bus, *frames(0, 300 * FRAME))
     await finish(bus, 300 * FRAME)
-    await bus.js.purge_stream("AUDIO", seq=101)
+    await bus.connection.js.purge_stream("AUDIO", seq=101)
     assert await extent(bus, "a") == Extent(100 * FRAME, 300 * FRAME, True)
     assert await read(bus, 100 * FRAME, 300 * FRAME) == pcm(100 * FRAME, 300 * FRAME)
-    await bus.js.purge_stream("AUDIO", seq=301)
+    await bus.connection.js.purge_stream("AUDIO", seq=301)
     assert await extent(bus, "a") == Extent(300 * FRAME, 300 * FRAME, True)
 
 
@@ -131,7 +131,7 @@ async def test_sound_that_is_erased_while_it_is_read(bus: Bus) -> None:
     await put(bus, *frames(0, 2_000 * FRAME))
     reading = read_sound(bus, "a", 0, 2_000 * FRAME)
     assert await anext(reading) == pcm(0, FRAME)
-    await bus.js.purge_stream("AUDIO")
+    await bus.connection.js.purge_stream("AUDIO")
     with pytest.raises(SoundGone):
         await rest(reading)
 

@@ -21,7 +21,7 @@ async def events(bus: Bus, job: str) -> list[Message | None]:
 
 
 async def settled(bus: Bus, durable: str) -> bool:
-    info = {consumer.name: consumer for consumer in await bus.js.consumers_info("EVENTS")}.get(durable)
+    info = {consumer.name: consumer for consumer in await bus.connection.js.consumers_info("EVENTS")}.get(durable)
     # Right after its creation the server may not have counted yet what there is for it.
     if info is None or info.delivered is None or info.delivered.consumer_seq == 0:
         return False
@@ -65,7 +65,7 @@ async def test_no_more_are_in_hand_than_asked_for(bus: Bus) -> None:
         nonlocal running, most
         running += 1
         most = max(most, running)
-        await bus.flushed()
+        await bus.connection.flushed()
         running -= 1
         return segmented(opened)
 
@@ -82,8 +82,8 @@ async def test_garbage_is_dead_lettered_and_does_not_stop_the_others(bus: Bus, g
     async def handle(opened: Opened) -> Sequence[Message]:
         return segmented(opened)
 
-    await bus.nc.publish("events.a.opened", garbage)
-    await bus.flushed()
+    await bus.connection.nc.publish("events.a.opened", garbage)
+    await bus.connection.flushed()
     await bus.publish(Opened(job="b"))
     serving = asyncio.create_task(serve(bus, Opened, handle, durable="w"))
     await wait_until(lambda: settled(bus, "w"), description="both are settled")
@@ -183,7 +183,7 @@ async def test_a_message_that_kills_its_workers_is_given_up_without_another_try(
                 arguments = {"durable": "w", "ack_wait": 0.5, "attempts": 1}
                 serving = asyncio.create_task(serve(victim, Opened, never, failed=failed, **arguments))  # type: ignore[arg-type]
                 await started.acquire()
-                await victim.nc.close()  # nothing that it still says arrives
+                await victim.connection.nc.close()  # nothing that it still says arrives
                 serving.cancel()
         serving = asyncio.create_task(serve(bus, Opened, never, durable="w", ack_wait=0.5, attempts=1, failed=failed))
         await wait_until(lambda: bus.last_raw("events.a.completed"), description="the value that says it failed")
@@ -257,7 +257,7 @@ async def test_a_lease_of_a_dead_worker_moves(nats_url: str) -> None:
         await dead.publish(Opened(job="a"))
         leasing = asyncio.create_task(lease(dead, Opened, own, durable="v", ack_wait=0.5))
         await wait_until(lambda: epochs == [1], description="the first lease")
-        await dead.nc.close()
+        await dead.connection.nc.close()
         leasing.cancel()
         taking = asyncio.create_task(lease(other, Opened, own, durable="v", ack_wait=0.5))
         await wait_until(lambda: epochs == [1, 2], description="the second lease")

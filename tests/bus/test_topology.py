@@ -19,7 +19,7 @@ async def test_set_up_may_be_done_by_many_at_once_and_again(nats_url: str) -> No
 
 
 async def test_audio_is_refused_rather_than_discarded_when_the_stream_is_full(bus: Bus) -> None:
-    config = (await bus.js.stream_info("AUDIO")).config
+    config = (await bus.connection.js.stream_info("AUDIO")).config
     assert config.discard == DiscardPolicy.NEW
     assert config.retention == RetentionPolicy.LIMITS
 
@@ -45,7 +45,7 @@ async def test_a_changed_setting_reaches_an_existing_stream(nats_server: Server)
     async with connect(nats_server.url):
         pass
     async with connect(nats_server.url, streams=StreamSettings(audio_hours=1, audio_max_bytes=10_000_000)) as bus:
-        config = (await bus.js.stream_info("AUDIO")).config
+        config = (await bus.connection.js.stream_info("AUDIO")).config
         assert (config.max_age, config.max_bytes) == (3_600, 10_000_000)
 
 

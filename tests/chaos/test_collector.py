@@ -27,7 +27,7 @@ async def test_a_meeting_is_found_on_the_bus_and_in_the_store_whatever_else_lies
     frames = [AudioFrame(0, SENT[:960]), AudioFrame(0, SENT[:960]), AudioFrame(480, SENT[960:])]
     cut = AudioFrame(480, b"", cut=True)
     for data in (GARBAGE, *map(encode_audio, (*frames, cut)), encode_audio(AudioFrame(960, b"", last=True))):
-        await bus.js.publish(audio_subject(JOB), data)
+        await bus.connection.js.publish(audio_subject(JOB), data)
     for message in (
         *(Opened(job=JOB), Utterance(job=JOB, index=0, start=0, end=480, pcm=SENT[:960])),
         *(Closed(job=JOB, samples=960, reason="stop"), Utterance(job=JOB, index=1, start=960, end=960, last=True)),
@@ -36,7 +36,7 @@ async def test_a_meeting_is_found_on_the_bus_and_in_the_store_whatever_else_lies
     ):
         await bus.publish(message)
     for subject in (f"speech.{JOB}.1.live", Opened.pattern(JOB), f"events.{JOB}.nonsense"):
-        await bus.js.publish(subject, GARBAGE)
+        await bus.connection.js.publish(subject, GARBAGE)
     caller = Caller("1.1", SENT, [], chance(1))
     caller.job = JOB
     caller.told.finished = "rest"
@@ -56,7 +56,7 @@ async def test_an_ack_that_comes_before_the_sound_is_found_out(bus: Bus, redis_u
     caller = Caller("1.1", SENT, [], chance(1))
     caller.job = JOB
     caller.told.acks = [Ack(time(), 960)]
-    await bus.js.publish(audio_subject(JOB), encode_audio(AudioFrame(0, SENT)))
+    await bus.connection.js.publish(audio_subject(JOB), encode_audio(AudioFrame(0, SENT)))
     async with connect(redis_url) as store:
         verdict = judge(await collect(bus, store, caller), None)
     assert verdict.acked_samples_lost == 960

@@ -15,6 +15,7 @@ import pytest
 import websockets
 
 from bus import Bus, connect
+from bus.connection import Connection
 from compose.ports import free_port
 from edge.__main__ import main
 from edge.services import Settings
@@ -51,8 +52,8 @@ StartEdge = Callable[..., AbstractAsyncContextManager[Edge]]
 async def running_edge(nats_url: str, *, wait: bool = True, **settings: Any) -> AsyncIterator[Edge]:
     """An edge in this process, stopped in good order at the end."""
     port = free_port("127.0.0.1")
-    bus = Bus(nats_url, name="edge")
-    connecting = asyncio.create_task(bus.connect())
+    bus = Bus(Connection(nats_url, name="edge"))
+    connecting = asyncio.create_task(bus.connection.connect())
     serving = asyncio.create_task(main(bus, Settings(port=port, **settings)))
     edge = Edge(f"http://127.0.0.1:{port}", bus, f"ws://127.0.0.1:{port}")
 
@@ -71,7 +72,7 @@ async def running_edge(nats_url: str, *, wait: bool = True, **settings: Any) -> 
         await serving
         connecting.cancel()
         await asyncio.gather(connecting, return_exceptions=True)
-        await bus.close()
+        await bus.connection.close()
 
 
 @pytest.fixture

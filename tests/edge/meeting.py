@@ -40,7 +40,7 @@ async def send(bus: Bus, job: str, start: int, end: int) -> None:
     """Store sound as a client would have sent it."""
     payloads = [encode_audio(AudioFrame(at, pcm(at, min(at + FRAME, end)))) for at in range(start, end, FRAME)]
     for payload in payloads[:-1]:
-        await bus.nc.publish(f"audio.{job}", payload)
+        await bus.connection.nc.publish(f"audio.{job}", payload)
     await bus.store(f"audio.{job}", payloads[-1])  # stored when all before it are
 
 

@@ -9,6 +9,7 @@ import httpx
 import pytest
 
 from bus import Bus, connect
+from bus.requests import announce
 from compose.servers import Server
 from contract import Completed
 from tests.edge.conftest import Edge, client, running_edge
@@ -40,7 +41,7 @@ async def test_ready_means_that_bus_store_and_workers_are_there(edge: Edge, work
     missing = "no worker answers"
     assert response.json()["checks"] == {"bus": "ok", "store": "ok", "vad": missing, "stt": missing, "summary": missing}
     for kind in ("vad", "stt", "summary"):
-        await worker.announce(kind)
+        await announce(worker, kind)
     response = await edge.get("/readyz")
     assert (response.status_code, response.json()["status"]) == (200, "ready")
 

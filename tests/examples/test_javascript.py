@@ -141,7 +141,7 @@ async def test_all_jobs_and_their_audio(example: Path, bus: Bus, nats_url: str) 
         for frame in frames[job]:
             await bus.store(audio_subject(job), encode_audio(frame))
     await bus.store(audio_subject("m1"), b"\x01garbage")
-    await bus.js.publish("events.m1.transcript.1.9", b"\xc1")
+    await bus.connection.js.publish("events.m1.transcript.1.9", b"\xc1")
     async with reading(example, "--server", nats_url, "--audio") as reader:
         found = await reader.lines(6)
         await bus.publish(said("m3", 0))

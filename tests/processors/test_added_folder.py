@@ -15,6 +15,7 @@ import websockets
 
 from audio import decode
 from bus import Bus, connect
+from bus.requests import present
 from processors.insights.messages import Insights
 from tests.support import wait_until
 from tests.test_imports import violations
@@ -53,7 +54,7 @@ async def main(bus: Bus, settings: Settings) -> None:
     async def handle(completed: Completed) -> Sequence[Message]:
         return [Applause(job=completed.job, claps=settings.hands * completed.segments)]
 
-    await bus.announce("applause")
+    await announce(bus, "applause")
     await serve(bus, Completed, handle, durable="applause")
 
 
@@ -96,8 +97,8 @@ async def test_a_folder_that_is_added_is_a_processor(tmp_path: Path) -> None:
         async with connect(system.bus_url) as bus:
             assert (await applause(bus, job))["claps"] == 3 * len(segments)
             assert (await final(bus, job)).segments == len(segments)
-            assert await bus.present("applause")
-            assert await bus.present("insights")
+            assert await present(bus, "applause")
+            assert await present(bus, "insights")
         async with httpx.AsyncClient(base_url=system.url) as client:
             ready = (await client.get("/readyz")).json()
             assert not {"applause", "insights"} & set(ready["checks"])  # nobody waits for what was added

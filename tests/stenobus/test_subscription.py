@@ -10,7 +10,6 @@ import pytest
 
 import stenobus
 from bus import Bus
-from bus.dead import replace
 from compose.servers import Server
 from contract import Closed, Completed, Dead, Message, Opened, Partial, Segmented, Speaking, Summary, Transcript
 from stenobus import Event
@@ -177,7 +176,7 @@ async def test_a_transcript_that_had_failed_is_told_again(bus: Bus, nats_url: st
     await bus.create(failed)
     async with subscriber(nats_url, "transcript") as following:
         await following.has(1)
-        await replace(bus, said(0, text="at last"))
+        await bus.replace(said(0, text="at last"))
         await following.has(2)
     assert [event.message.text for event in following.events] == ["", "at last"]
 

@@ -171,7 +171,7 @@ async def test_garbage_on_every_subject_is_dead_lettered_and_meetings_go_on(syst
     async with connect(system.bus_url) as bus:
         seqs = {}
         for subject in ("speech.garbage.1.live", "events.garbage.opened", "events.garbage.closed"):
-            seqs[subject] = (await bus.js.publish(subject, b"\xc1garbage")).seq
+            seqs[subject] = (await bus.connection.js.publish(subject, b"\xc1garbage")).seq
         for subject, stream_name in (("speech.garbage.1.live", "SPEECH"), ("events.garbage.opened", "EVENTS")):
             where = f"events.garbage.dead.{stream_name}.{seqs[subject]}"
             await wait_until(lambda where=where: bus.last_raw(where), description=where)

@@ -12,6 +12,7 @@ from collections import OrderedDict
 import structlog
 
 from bus import Bus
+from bus.requests import ask, listening
 from contract import ContractError, Partial, Snapshot, Speaking
 from processors.stt.core import local_agreement
 from processors.stt.scheduling.batcher import Priority
@@ -39,8 +40,8 @@ class InterimTranscriber:
     async def run(self) -> None:
         """Make interim results until cancelled. An unforeseen error in one of them is raised here."""
         async with (
-            self._bus.listening(Speaking, "*", self._on_speaking, queue="stt"),
-            self._bus.listening(Partial, "*", self._on_partial),
+            listening(self._bus, Speaking, "*", self._on_speaking, queue="stt"),
+            listening(self._bus, Partial, "*", self._on_partial),
             asyncio.TaskGroup() as tasks,
         ):
             while True:
@@ -98,7 +99,7 @@ class InterimTranscriber:
 
     async def _make(self, speaking: Speaking) -> None:
         """Fetch the audio of an open segment, transcribe it, and publish the text."""
-        answer = await self._bus.ask(Snapshot.pattern(speaking.job), _ANSWER_WITHIN)
+        answer = await ask(self._bus, Snapshot.pattern(speaking.job), _ANSWER_WITHIN)
         if answer is None:
             return  # the segment has ended, or its segmenter is gone
         try:

@@ -146,7 +146,7 @@ async def test_all_jobs_since_a_time(bus: Bus, edge: Edge, redis_url: str, finis
     await hold(bus, redis_url, second)
     gone = await edge.create()
     await hold(bus, redis_url, gone)
-    await bus.js.purge_stream("AUDIO", subject=f"audio.{gone}")
+    await bus.connection.js.purge_stream("AUDIO", subject=f"audio.{gone}")
     async with processors(bus, "Hi."):
         code, out, err = await invoke("replay", "--since", "10m")
         assert code == 1

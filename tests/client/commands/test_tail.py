@@ -89,7 +89,7 @@ async def test_without_a_job_it_begins_now(bus: Bus, nats_url: str) -> None:
     assert process.stdout is not None
 
     async def reads() -> bool:
-        return bool(await bus.js.consumers_info("EVENTS"))
+        return bool(await bus.connection.js.consumers_info("EVENTS"))
 
     await wait_until(reads, description="it reads")
     await bus.create(Opened(job="new"))

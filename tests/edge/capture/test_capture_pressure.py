@@ -19,8 +19,8 @@ from tests.support import wait_until
 async def test_a_stream_that_refuses_audio_makes_the_client_wait_and_loses_nothing(edge: Edge, worker: Bus) -> None:
     job = await edge.create()
     noise = random.Random(1).randbytes(32_000)  # noqa: S311
-    config = (await worker.js.stream_info("AUDIO")).config
-    await worker.js.update_stream(config.evolve(max_bytes=200_000))
+    config = (await worker.connection.js.stream_info("AUDIO")).config
+    await worker.connection.js.update_stream(config.evolve(max_bytes=200_000))
     async with client(edge, job) as meeting:
 
         async def send() -> None:
@@ -32,7 +32,7 @@ async def test_a_stream_that_refuses_audio_makes_the_client_wait_and_loses_nothi
         await wait_until(lambda: meeting.of("ack") and meeting.of("status"), description="the first ack and status")
         assert len(await stored(worker, job)) < 200_000
         assert not sending.done()
-        await worker.js.update_stream(config.evolve(max_bytes=-1))
+        await worker.connection.js.update_stream(config.evolve(max_bytes=-1))
         await sending
         end = await closed(worker, job)
         assert end.samples == 400 * 16_000
@@ -42,8 +42,8 @@ async def test_while_audio_cannot_be_stored_lag_grows_and_new_meetings_are_refus
     edge: Edge, worker: Bus
 ) -> None:
     job, other = await edge.create(), await edge.create()
-    config = (await worker.js.stream_info("AUDIO")).config
-    await worker.js.update_stream(config.evolve(max_bytes=20_000))
+    config = (await worker.connection.js.stream_info("AUDIO")).config
+    await worker.connection.js.update_stream(config.evolve(max_bytes=20_000))
     async with client(edge, job) as meeting:
         for _ in range(30):
             await meeting.socket.send(FRAME)
@@ -63,7 +63,7 @@ async def test_while_audio_cannot_be_stored_lag_grows_and_new_meetings_are_refus
         async with client(edge, other) as late:
             assert await late.closed() == 1013
             assert late.of("error")[0]["retry_after"] == 2
-        await worker.js.update_stream(config.evolve(max_bytes=-1))
+        await worker.connection.js.update_stream(config.evolve(max_bytes=-1))
         await wait_until(
             lambda: meeting.of("ack") and meeting.of("ack")[-1]["samples"] == 14_400, description="all acks"
         )

@@ -100,16 +100,16 @@ async def test_frames_that_come_at_once_wait_for_the_job(served: EdgeProcess, wo
 async def test_what_was_read_before_the_window_was_full_stays_in_order(served: EdgeProcess, worker: Bus) -> None:
     """In one piece: more than may be on its way, while nothing can be stored."""
     job, url = await served.create()
-    config = (await worker.js.stream_info("AUDIO")).config
+    config = (await worker.connection.js.stream_info("AUDIO")).config
     sound = [struct.pack("<H", number) * 480 for number in range(400)]
     async with raw(url) as client:
         await client.until_told("connection_success")
-        await worker.js.update_stream(config.evolve(max_bytes=10_000))
+        await worker.connection.js.update_stream(config.evolve(max_bytes=10_000))
         client.send(*map(binary, sound[:250]), frame(Opcode.TEXT, FINALIZE), *map(binary, sound[250:]))
         client.send(frame(Opcode.TEXT, b"{"), frame(Opcode.TEXT, STOP))
         await client.until_told("status")
         assert len(await stored(worker, job)) < 10_000
-        await worker.js.update_stream(config.evolve(max_bytes=-1))
+        await worker.connection.js.update_stream(config.evolve(max_bytes=-1))
         assert (await client.until_told("error"))["code"] == "not_json"
         end = await closed(worker, job)
         assert (end.samples, end.reason) == (400 * 480, "stop")

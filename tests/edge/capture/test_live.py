@@ -15,6 +15,7 @@ import pytest
 from audio import decode
 from bus import Bus, connect
 from bus.feed import Feed
+from bus.requests import listening
 from contract import JobOptions, Opened, Partial, Snapshot, Speaking, Transcript, Utterance
 from contract.audio import decode_audio
 from processors.vad.__main__ import main
@@ -84,7 +85,7 @@ async def test_finalize_ends_the_open_segment_at_once_and_the_meeting_goes_on(
         assert not meeting.of("error")
     frames = [decode_audio(raw.data) for raw in await worker.history("AUDIO", f"audio.{job}")]
     assert [frame.start for frame in frames if frame.cut] == [4 * SECOND // 2, 7 * SECOND // 2]
-    await worker.js.purge_stream("SPEECH", subject=Utterance.pattern(job))
+    await worker.connection.js.purge_stream("SPEECH", subject=Utterance.pattern(job))
     async with Feed(worker) as feed:
         await LiveJob(worker, feed, Settings(), Opened(job=job), found[0].epoch).run()
     assert await utterances(worker, job, 4) == found
@@ -131,7 +132,7 @@ async def test_a_client_sees_its_words_come_and_then_stay(
     asked: set[asyncio.Task[None]] = set()
 
     async def understand(job: str) -> None:
-        answer = await worker.nc.request(f"live.{job}.snapshot", b"", timeout=60)
+        answer = await worker.connection.nc.request(f"live.{job}.snapshot", b"", timeout=60)
         open_ = Snapshot.decode(answer.data)
         seconds = (open_.end - open_.start) // 16_000
         partial = Partial(job=job, index=open_.index, start=open_.start, end=open_.end, text=f"{seconds} seconds")
@@ -142,7 +143,7 @@ async def test_a_client_sees_its_words_come_and_then_stay(
         if speaking.partials:
             asked.add(asyncio.create_task(understand(speaking.job)))
 
-    async with worker.listening(Speaking, "*", on_speaking):
+    async with listening(worker, Speaking, "*", on_speaking):
         job = await edge.create()
         async with client(edge, job) as meeting:
             await say(meeting, voice[: 3 * SECOND])
@@ -182,7 +183,7 @@ async def test_a_job_that_wants_no_partials_hears_only_that_somebody_speaks(
     edge: Edge, worker: Bus, segmenter: Bus, voice: bytes
 ) -> None:
     told: list[Speaking] = []
-    async with worker.listening(Speaking, "*", told.append):
+    async with listening(worker, Speaking, "*", told.append):
         job = await edge.create(partials=False)
         async with client(edge, job) as meeting:
             await say(meeting, voice[: 3 * SECOND])
@@ -200,8 +201,8 @@ async def test_a_client_that_does_not_read_is_told_the_newest_partial_and_every_
             await worker.create(Transcript(job=job, index=index, start=0, end=1, text=f"{index}" + "x" * 100_000))
         for end in range(500):
             await worker.publish(Partial(job=job, index=100, start=0, end=end, text=f"{end}"))
-        await worker.flushed()
-        await edge.bus.flushed()
+        await worker.connection.flushed()
+        await edge.bus.connection.flushed()
         quiet.transport.resume_reading()
         told: list[dict[str, Any]] = []
 
@@ -230,7 +231,7 @@ async def test_a_job_that_only_another_program_would_open_does_not_stop_the_segm
 ) -> None:
     bad = Opened(job="bad", options=JobOptions()).model_dump()
     bad["options"]["vad"] |= {"min_hangover_ms": 700, "max_hangover_ms": 200}
-    await worker.js.publish("events.bad.opened", msgpack.packb(bad))
+    await worker.connection.js.publish("events.bad.opened", msgpack.packb(bad))
     await wait_until(lambda: worker.last_raw("events.bad.dead.EVENTS.1"), description="it is put aside")
     job = await edge.create()
     async with client(edge, job) as meeting:

@@ -120,7 +120,7 @@ async def test_sound_that_has_aged_out(edge: Edge, worker: Bus, redis_url: str) 
     await send(worker, job, 0, 3 * RATE)
     await close(worker, job, 3 * RATE)
     await transcribe(worker, said(job, 0, "One.", 3))
-    await worker.js.purge_stream("AUDIO", subject=f"audio.{job}", keep=51)  # the last second and the end
+    await worker.connection.js.purge_stream("AUDIO", subject=f"audio.{job}", keep=51)  # the last second and the end
     await complete(worker, redis_url, job, said(job, 0, "One.", 3))
     kept = 3.0 - 50 * 0.03
     for query in ("", "?start=1.4"):
@@ -131,7 +131,7 @@ async def test_sound_that_has_aged_out(edge: Edge, worker: Bus, redis_url: str) 
     assert (await fetch(edge, f"{job}/peaks")).status_code == 410
     there = await fetch(edge, f"{job}/audio.wav?start={kept}")
     assert there.content == wav_header(24_000) + pcm(24_000, 48_000)
-    await worker.js.purge_stream("AUDIO")
+    await worker.connection.js.purge_stream("AUDIO")
     for path in ("audio.wav", "audio.wav?start=2", "peaks"):
         response = await fetch(edge, f"{job}/{path}")
         assert (response.status_code, response.json()["detail"]) == (
@@ -147,7 +147,7 @@ async def test_a_job_without_sound_is_not_one_that_aged_out(edge: Edge, worker: 
     for _ in range(2):
         assert (await fetch(edge, f"{job}/audio.wav")).content == wav_header(0)
         assert (await fetch(edge, f"{job}/peaks?points=5")).json()["max"] == []
-        await worker.js.purge_stream("AUDIO")
+        await worker.connection.js.purge_stream("AUDIO")
 
 
 BAD = [
@@ -187,7 +187,7 @@ async def test_peaks_are_the_lowest_and_highest_of_each_stretch(edge: Edge, job:
 async def test_the_drawing_of_a_finished_job_outlives_its_sound(edge: Edge, worker: Bus, job: str) -> None:
     first = (await fetch(edge, f"{job}/peaks")).json()
     assert (first["points"], first["end"]) == (1_000, 3.0)
-    await worker.js.purge_stream("AUDIO")
+    await worker.connection.js.purge_stream("AUDIO")
     assert (await fetch(edge, f"{job}/peaks")).json() == first
     assert (await fetch(edge, f"{job}/peaks?points=10")).status_code == 410
 
@@ -197,7 +197,7 @@ async def test_a_bus_that_is_away_is_told(nats_server: Server, redis_url: str, m
     async with running_edge(nats_server.url, answer_within=0.3) as edge:
         job = await edge.create()
         await nats_server.kill()
-        await wait_until(lambda: edge.bus.trouble, description="the edge knows")
+        await wait_until(lambda: edge.bus.connection.trouble, description="the edge knows")
         for path in ("audio.wav", "peaks", "events", "transcript.srt"):
             response = await fetch(edge, f"{job}/{path}")
             assert (response.status_code, response.headers["retry-after"]) == (503, "2")
@@ -212,7 +212,7 @@ async def test_a_client_that_does_not_read_is_given_up_and_little_is_read_for_it
     job = await edge.create()
     second = bytes(2 * RATE)
     for at in range(1_500):
-        await worker.nc.publish(f"audio.{job}", encode_audio(AudioFrame(at * RATE, second)))
+        await worker.connection.nc.publish(f"audio.{job}", encode_audio(AudioFrame(at * RATE, second)))
     await worker.store(f"audio.{job}", encode_audio(AudioFrame(1_500 * RATE, b"", last=True)))
 
     port = int(edge.url.rpartition(":")[2])
@@ -224,7 +224,7 @@ async def test_a_client_that_does_not_read_is_given_up_and_little_is_read_for_it
 
     async def given_up() -> bool:
         nonlocal delivered
-        for consumer in await worker.js.consumers_info("AUDIO"):
+        for consumer in await worker.connection.js.consumers_info("AUDIO"):
             delivered = max(delivered, consumer.delivered.stream_seq if consumer.delivered else 0)
         return "response ended" in caplog.text
 

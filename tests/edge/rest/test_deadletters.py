@@ -114,7 +114,7 @@ async def test_a_bus_that_is_away_is_told(nats_server: Server, redis_url: str, m
     monkeypatch.setenv("STORE_URL", redis_url)
     async with running_edge(nats_server.url, answer_within=0.3) as edge:
         await nats_server.kill()
-        await wait_until(lambda: edge.bus.trouble, description="the edge knows")
+        await wait_until(lambda: edge.bus.connection.trouble, description="the edge knows")
         for response in await asyncio.gather(edge.get("/api/v1/dead"), post(edge, "a/EVENTS/1/retry")):
             assert (response.status_code, response.headers["retry-after"]) == (503, "2")
             assert "NATS at" in response.json()["detail"]

@@ -170,7 +170,7 @@ async def processors(nats_url: str, redis_url: str, monkeypatch: pytest.MonkeyPa
 async def in_hand(bus: Bus, durable: str) -> int | None:
     """How many jobs a kind of workers has; None before there is any."""
     try:
-        found = await bus.js.consumer_info("EVENTS", durable)
+        found = await bus.connection.js.consumer_info("EVENTS", durable)
     except NotFoundError:
         return None
     return found.num_ack_pending or 0
@@ -213,13 +213,13 @@ async def test_a_bus_that_is_away_erases_nothing(
         job = await edge.create()
         await hold(worker, redis_url, job)
         await nats_server.kill()
-        await wait_until(lambda: edge.bus.trouble, description="the edge knows")
+        await wait_until(lambda: edge.bus.connection.trouble, description="the edge knows")
         response = await delete(edge, job)
         assert (response.status_code, response.headers["retry-after"]) == (503, "2")
         assert "NATS at" in response.json()["detail"]
         assert (await edge.get(f"/api/v1/jobs/{job}")).json()["transcript"] == "Hello there.\nGoodbye."
         await nats_server.start()
-        await wait_until(lambda: edge.bus.trouble is None, description="the edge knows again")
+        await wait_until(lambda: edge.bus.connection.trouble is None, description="the edge knows again")
         assert (await delete(edge, job)).status_code == 204
         assert await left(worker, job) == []
 
@@ -235,7 +235,7 @@ async def test_an_erasure_that_was_cut_short_is_carried_through(
         async with connect_store(redis_url) as store:  # an edge began, and died
             await store.erasures.erase(job, settled=True, sweep_after=0.0)
         await nats_server.kill()
-        await wait_until(lambda: edge.bus.trouble, description="the edge knows")
+        await wait_until(lambda: edge.bus.connection.trouble, description="the edge knows")
         response = await delete(edge, job)
         assert (response.status_code, response.headers["retry-after"]) == (503, "2")
         assert f"the record of job {job!r} is erased, the rest will be erased later" in response.json()["detail"]
@@ -246,7 +246,7 @@ async def test_an_erasure_that_was_cut_short_is_carried_through(
             return await left(worker, job) == []
 
         # Sweeps that failed are lent to nobody for a minute, so the client's second try is sooner.
-        await wait_until(lambda: edge.bus.trouble is None, description="the edge knows again")
+        await wait_until(lambda: edge.bus.connection.trouble is None, description="the edge knows again")
         assert (await delete(edge, job)).status_code == 204
         await wait_until(nothing_is_left, description="nothing is left")
 

@@ -14,7 +14,6 @@ import msgpack
 import pytest
 
 from bus import Bus
-from bus.dead import replace
 from contract import Closed, Opened, Segmented, dead_letter
 from edge.rest import events
 from edge.rest.events import extra_events, extra_json
@@ -137,7 +136,7 @@ async def test_who_comes_back_is_told_what_came_since(edge: Edge, worker: Bus, r
 async def test_a_correction_behind_the_end_is_told_before_it(edge: Edge, worker: Bus, redis_url: str) -> None:
     job = await edge.create()
     await hold(worker, redis_url, job)
-    await replace(worker, said(job, 0, "Better."))
+    await worker.replace(said(job, 0, "Better."))
     async with listening(edge, job) as feed:
         await wait_until(lambda: feed.ended, description="the end")
     told = [event.data["text"] for event in feed.events if event.kind == "transcript"]
@@ -173,7 +172,7 @@ async def test_a_client_that_leaves_ends_the_reading(edge: Edge, worker: Bus) ->
     await worker.create(Opened(job=job))
 
     async def readers() -> int:
-        return len(await worker.js.consumers_info("EVENTS"))
+        return len(await worker.connection.js.consumers_info("EVENTS"))
 
     async def nobody() -> bool:
         return await readers() == 0
@@ -224,7 +223,7 @@ async def test_an_id_that_no_event_had_is_refused(edge: Edge) -> None:
 async def test_events_that_have_aged_out(edge: Edge, worker: Bus, redis_url: str) -> None:
     job = await edge.create()
     await hold(worker, redis_url, job)
-    await worker.js.purge_stream("EVENTS")
+    await worker.connection.js.purge_stream("EVENTS")
     response = await edge.get(f"/api/v1/jobs/{job}/events")
     assert (response.status_code, response.headers["content-type"]) == (410, PROBLEM)
     assert f"GET /api/v1/jobs/{job} has the result" in response.json()["detail"]
@@ -252,7 +251,7 @@ async def test_the_last_event_of_each_unknown_kind_is_shown_with_the_job(edge: E
 
 async def test_kinds_of_the_contract_and_other_jobs_are_not_among_them(bus: Bus) -> None:
     await bus.publish(Closed(job="a", samples=1, reason="stop"))
-    await bus.js.publish("events.b.mood", msgpack.packb({"job": "b", "mood": "calm"}))
+    await bus.connection.js.publish("events.b.mood", msgpack.packb({"job": "b", "mood": "calm"}))
     assert await extra_events(bus, "a") == {}
     assert await extra_events(bus, "b") == {"mood": {"mood": "calm"}}
 

@@ -122,11 +122,11 @@ async def test_what_cannot_be_replayed(edge: Edge, worker: Bus, redis_url: str) 
 
     job = await edge.create()
     await hold(worker, redis_url, job)
-    await worker.js.purge_stream("AUDIO", subject=f"audio.{job}", keep=1)  # its end alone
+    await worker.connection.js.purge_stream("AUDIO", subject=f"audio.{job}", keep=1)  # its end alone
     for _ in range(2):
         gone = await ask(edge, job)
         assert (gone.status_code, gone.json()["detail"]) == (410, f"the audio of job {job!r} is no longer stored")
-        await worker.js.purge_stream("AUDIO", subject=f"audio.{job}")
+        await worker.connection.js.purge_stream("AUDIO", subject=f"audio.{job}")
     assert (await delete(edge, job)).status_code == 204
     assert "was erased at" in (await ask(edge, job)).json()["detail"]
 
@@ -194,7 +194,7 @@ async def test_garbage_in_the_place_of_a_replay_harms_nobody(edge: Edge, worker:
     job = await edge.create()
     await record(worker, job)
     for subject in (f"events.{job}.replay.2", f"events.{job}.replay.x", f"speech.{job}.y.replay"):
-        await worker.js.publish(subject, b"garbage")
+        await worker.connection.js.publish(subject, b"garbage")
     assert (await ask(edge, job)).json()["generation"] == 3
     assert [each["generation"] for each in (await edge.get(f"/api/v1/jobs/{job}")).json()["generations"]] == [1, 3]
 
@@ -207,7 +207,7 @@ async def test_a_finished_job_is_read_while_the_bus_is_away(
         job = await edge.create()
         await hold(worker, redis_url, job)
         await nats_server.kill()
-        await wait_until(lambda: edge.bus.trouble, description="the edge knows")
+        await wait_until(lambda: edge.bus.connection.trouble, description="the edge knows")
         record = (await edge.get(f"/api/v1/jobs/{job}")).json()
         assert (record["transcript"], record["generations"]) == ("Hello there.\nGoodbye.", None)
         for response in (await edge.get(f"/api/v1/jobs/{job}?generation=2"), await ask(edge, job)):

@@ -14,6 +14,7 @@ import pytest
 
 from bus import Bus, StartError, connect
 from bus.erase import erase
+from bus.requests import present
 from bus.run import load
 from compose.servers import Server
 from contract import Closed, Dead, JobOptions, Message, Opened, Redrive, Redriven, Segmented, Transcript
@@ -76,7 +77,7 @@ async def final(bus: Bus, job: str) -> Insights:
 
 async def settled(bus: Bus, consumer: str = "insights") -> None:
     async def nothing_left() -> bool:
-        info = await bus.js.consumer_info("EVENTS", consumer)
+        info = await bus.connection.js.consumer_info("EVENTS", consumer)
         return (info.num_pending, info.num_ack_pending) == (0, 0)
 
     await wait_until(nothing_left, description="nothing is left to do")
@@ -97,7 +98,7 @@ async def start(bus: Bus, nats_url: str) -> AsyncIterator[Start]:
     async def start(**settings: Any) -> asyncio.Task[None]:
         worker = asyncio.create_task(work(Settings(**{"every": 0.05, **settings})))
         workers.append(worker)
-        await wait_until(lambda: worker.done() or bus.present("insights"), description="the worker is ready")
+        await wait_until(lambda: worker.done() or present(bus, "insights"), description="the worker is ready")
         return worker
 
     yield start
@@ -261,7 +262,7 @@ async def test_a_transcript_that_is_mended_later_is_taken_over(bus: Bus, start: 
     before = await final(bus, "m1")
     assert (before.failed, before.words) == (1, 9)
     redrive = Redrive(job="m1", worker="stt", stream="SPEECH", seq=2)
-    await bus.js.publish(events[2].subject, events[2].encode(), headers={"Nats-Rollup": "sub"})
+    await bus.connection.js.publish(events[2].subject, events[2].encode(), headers={"Nats-Rollup": "sub"})
     await publish(bus, Redriven(**redrive.model_dump()))
 
     async def mended() -> bool:
@@ -292,9 +293,9 @@ async def test_an_erased_job_has_no_figures(bus: Bus, start: Start) -> None:
 
 async def test_garbage_harms_only_itself(bus: Bus, start: Start) -> None:
     await start()
-    await bus.js.publish(Insights.pattern("m1"), b"\xc1")
+    await bus.connection.js.publish(Insights.pattern("m1"), b"\xc1")
     events = meeting("m1")
-    await bus.js.publish(events[2].subject, b"\xc1")
+    await bus.connection.js.publish(events[2].subject, b"\xc1")
     await publish(bus, events[0], events[1], *events[3:])
 
     async def done() -> bool:
@@ -302,7 +303,7 @@ async def test_garbage_harms_only_itself(bus: Bus, start: Start) -> None:
         return raw is not None and raw.data != b"\xc1" and Insights.decode(raw.data).final
 
     await wait_until(done, description="final figures")
-    await bus.js.publish("events.m2.segmented", b"\xc1")
+    await bus.connection.js.publish("events.m2.segmented", b"\xc1")
     await publish(bus, opened("m2"))
     await wait_until(lambda: bus.history("EVENTS", Dead.pattern("m2")), description="a dead letter")
     await settled(bus)

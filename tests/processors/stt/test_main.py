@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from bus import Bus
+from bus.requests import present
 from processors.stt.whisper.backend import gpus
 from tests.processors.stt.sounds import MICRO, sentences
 from tests.processors.stt.workers import (
@@ -29,7 +30,7 @@ async def test_the_process_loads_its_model_says_so_and_transcribes(bus: Bus, nat
     log, said = tmp_path / "log", sentences("standup")[1]
     env = {"NATS_URL": nats_url, "STT_MODEL": str(MICRO), "STT_DEVICE": "cpu", "STT_THREADS": "1"}
     async with process("-m", "processors.stt", log=log, **env) as child:
-        await wait_until(lambda: bus.present("stt", 0.2), description="the worker is announced", timeout=60)
+        await wait_until(lambda: present(bus, "stt", 0.2), description="the worker is announced", timeout=60)
         await bus.publish(utterance(0, pcm=said.pcm))
         await wait_for_transcripts(bus, 1)
         child.terminate()

@@ -149,7 +149,7 @@ async def test_failures_garbage_other_generations_and_later_utterances_are_no_ev
 ) -> None:
     monkeypatch.setattr("processors.stt.worker._EVIDENCE_WITHIN", 0.3)
     await say(bus, 0, error="RuntimeError: out of memory")
-    await bus.js.publish("events.j.transcript.1.1", b"\xc1")
+    await bus.connection.js.publish("events.j.transcript.1.1", b"\xc1")
     await say(bus, 0, 1, generation=2)
     await say(bus, 3, 4)
     assert (await transcriber.transcribe(utterance(2))).language == "en"

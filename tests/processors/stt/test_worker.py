@@ -13,6 +13,7 @@ from nats.aio.msg import Msg
 
 from bus import Bus, StartError, connect
 from bus.dead import letters, redrive
+from bus.requests import listening
 from contract import (
     Dead,
     Partial,
@@ -100,10 +101,10 @@ async def test_what_is_still_being_said_is_told_until_it_has_ended(bus: Bus, nat
     def speaking(job: str) -> Speaking:
         return Speaking(job=job, index=1, start=0, end=8_000)
 
-    await bus.nc.subscribe(Snapshot.pattern(), cb=answer)
+    await bus.connection.nc.subscribe(Snapshot.pattern(), cb=answer)
     engine = Gated()
     engine.allow(2)
-    async with bus.listening(Partial, "*", told.append), working(nats_url, engine):
+    async with listening(bus, Partial, "*", told.append), working(nats_url, engine):
         await bus.publish(utterance(0))
         await wait_for_transcripts(bus, 1)  # by now it listens too
         await bus.publish(speaking("j"))
@@ -157,7 +158,7 @@ async def test_an_utterance_that_no_attempt_can_transcribe_says_so_at_once(bus: 
 
 
 async def test_garbage_is_dead_lettered_and_stops_nobody(bus: Bus, nats_url: str) -> None:
-    await bus.js.publish("speech.j.1.live", b"\xc1 not msgpack")
+    await bus.connection.js.publish("speech.j.1.live", b"\xc1 not msgpack")
     await bus.publish(utterance(0))
     async with working(nats_url, Length()):
         await wait_for_transcripts(bus, 1)
@@ -434,5 +435,5 @@ async def test_new_speech_does_not_wait_behind_what_is_tried_again(bus: Bus, nat
     await bus.publish(utterance(3))
     async with working(nats_url, Length(seconds=0.1), attempts=3):
         await wait_for_transcripts(bus, 4)
-        info = await bus.js.consumer_info("EVENTS", "stt-live-redrive")
+        info = await bus.connection.js.consumer_info("EVENTS", "stt-live-redrive")
         assert (info.num_pending or 0) + (info.num_ack_pending or 0) >= 15

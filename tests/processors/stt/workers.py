@@ -94,7 +94,7 @@ async def wait_until_settled(bus: Bus, *sources: Source) -> None:
     """Wait until each utterance of these sources is acked; none named: of what is live."""
 
     async def settled() -> bool:
-        infos = [await bus.js.consumer_info("SPEECH", f"stt-{source}") for source in sources or ("live",)]
+        infos = [await bus.connection.js.consumer_info("SPEECH", f"stt-{source}") for source in sources or ("live",)]
         return not any(info.num_pending or info.num_ack_pending for info in infos)
 
     await wait_until(settled, description="every utterance acked")

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from bus import Bus, StartError, connect
-from bus.dead import replace
+from bus.connection import Connection
+from bus.requests import present
 from compose.ports import free_port
 from compose.servers import Server
 from contract import (
@@ -91,7 +92,7 @@ async def start(
     async def start(**settings: Any) -> asyncio.Task[None]:
         worker = asyncio.create_task(work(Settings(ollama_host=ollama.url, **settings)))
         workers.append(worker)
-        await wait_until(lambda: worker.done() or bus.present("summary"), description="the worker is ready")
+        await wait_until(lambda: worker.done() or present(bus, "summary"), description="the worker is ready")
         return worker
 
     yield start
@@ -185,9 +186,9 @@ async def test_a_failed_transcript_keeps_its_place(bus: Bus, store: JobStore, st
 async def test_unreadable_events_do_not_stop_a_job(bus: Bus, store: JobStore, start: Start) -> None:
     await start()
     opened, *rest = meeting("m1")
-    await bus.js.publish("events.m1.transcript.1.1", b"\xc1 garbage")
-    await bus.js.publish("events.m1.opened", b"")
-    await bus.js.publish("events.m1.invented", b"of a newer writer")
+    await bus.connection.js.publish("events.m1.transcript.1.1", b"\xc1 garbage")
+    await bus.connection.js.publish("events.m1.opened", b"")
+    await bus.connection.js.publish("events.m1.invented", b"of a newer writer")
     await publish(bus, [message for message in rest if message.subject != "events.m1.transcript.1.1"])
     job = await finished(bus, store, "m1")
     assert job.segments[1].text == ""
@@ -198,7 +199,7 @@ async def test_unreadable_events_do_not_stop_a_job(bus: Bus, store: JobStore, st
 
 async def test_an_unreadable_count_is_a_dead_letter(bus: Bus, store: JobStore, start: Start) -> None:
     await start()
-    await bus.js.publish("events.m1.segmented", b"many")
+    await bus.connection.js.publish("events.m1.segmented", b"many")
     await publish(bus, [Closed(job="m1", samples=1, reason="stop")])
 
     async def dead() -> list[Any]:
@@ -306,7 +307,7 @@ async def test_an_erased_job_is_left_alone(bus: Bus, store: JobStore, start: Sta
     await finished(bus, store, "m2")
 
     async def settled() -> bool:
-        info = await bus.js.consumer_info("EVENTS", "summary")
+        info = await bus.connection.js.consumer_info("EVENTS", "summary")
         return (info.num_pending, info.num_ack_pending) == (0, 0)
 
     await wait_until(settled, description="both jobs are settled")
@@ -326,7 +327,7 @@ async def fail(bus: Bus, job: str, *failed: int) -> None:
 
 async def mend(bus: Bus, job: str, index: int) -> None:
     """Replace a failed transcript as a speech worker does."""
-    await replace(bus, said(job, index, SENTENCES[index]))
+    await bus.replace(said(job, index, SENTENCES[index]))
     await bus.create(Redriven(job=job, worker="stt", stream="SPEECH", seq=index + 1))
 
 
@@ -394,7 +395,7 @@ async def test_other_redriven_messages_are_no_corrections(bus: Bus, store: JobSt
     await bus.create(Redriven(job="m1", worker="webhook", stream="EVENTS", seq=9))
 
     async def settled() -> bool:
-        info = await bus.js.consumer_info("EVENTS", "corrections")
+        info = await bus.connection.js.consumer_info("EVENTS", "corrections")
         return not info.num_pending and not info.num_ack_pending
 
     await wait_until(settled, description="it is acked")
@@ -404,4 +405,4 @@ async def test_other_redriven_messages_are_no_corrections(bus: Bus, store: JobSt
 def test_a_bad_store_url_stops_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("STORE_URL", "http://localhost")
     with pytest.raises(StartError, match="STORE_URL='http://localhost'"):
-        asyncio.run(main(Bus("nats://127.0.0.1:4222"), Settings()))
+        asyncio.run(main(Bus(Connection("nats://127.0.0.1:4222")), Settings()))

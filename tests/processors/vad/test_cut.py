@@ -47,7 +47,7 @@ async def assert_all_owners_agree(bus: Bus, pcm: bytes, asked: Asked) -> list[Ut
     await store(bus, pcm, asked)
     found = await segmented(bus)
     for known in range(len(found)):
-        await bus.js.purge_stream("SPEECH", subject=Utterance.pattern("a"))
+        await bus.connection.js.purge_stream("SPEECH", subject=Utterance.pattern("a"))
         last = 0
         for utterance in found[:known]:
             last = await bus.append(utterance, last)
@@ -82,7 +82,7 @@ async def test_requests_that_are_there_twice_or_where_nothing_is_open_change_not
     await store(bus, pcm, once)
     expected = spans(await segmented(bus))
     for stream, subject in (("AUDIO", "audio.a"), ("SPEECH", Utterance.pattern("a")), ("EVENTS", "events.a.>")):
-        await bus.js.purge_stream(stream, subject=subject)
+        await bus.connection.js.purge_stream(stream, subject=subject)
     assert spans(await assert_all_owners_agree(bus, pcm, again)) == expected[:-1]
 
 

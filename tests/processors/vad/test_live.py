@@ -10,6 +10,7 @@ import pytest
 
 from bus import AudioPublisher, AudioTrack, Bus, connect
 from bus.feed import Feed
+from bus.requests import ask, listening
 from contract import Closed, JobOptions, Opened, Partial, Segmented, Snapshot, Speaking, Utterance, VadOptions
 from contract.audio import AudioFrame, decode_audio
 from processors.vad.__main__ import main
@@ -55,7 +56,7 @@ class Call:
 
         async def has_come() -> bool:
             with suppress(TimeoutError):
-                answer = await self.bus.nc.request("live.a.snapshot", b"", timeout=0.2)
+                answer = await self.bus.connection.nc.request("live.a.snapshot", b"", timeout=0.2)
                 found[:] = [Snapshot.decode(answer.data)]
             return bool(found) and (found[0].index, found[0].end) == (index, self.track.sent)
 
@@ -95,7 +96,7 @@ class Call:
 async def call(bus: Bus, options: JobOptions) -> AsyncIterator[Call]:
     async with AudioPublisher(bus) as publisher:
         one = Call(bus, publisher.track("a"))
-        async with bus.listening(Speaking, "a", one.speaking.append):
+        async with listening(bus, Speaking, "a", one.speaking.append):
             await bus.create(Opened(job="a", options=options))
             yield one
 
@@ -145,8 +146,8 @@ async def test_the_sound_of_what_is_open_is_had_for_the_asking(bus: Bus, segment
         assert (snapshot.options.language, snapshot.options.hotwords) == ("en", "Stenobus")
         await one.say(meeting[2 * 60_000 : 2 * 92_000])
         found = await one.utterances(2)
-        assert not await bus.answered("live.a.snapshot", timeout=0.3)
-        assert not await bus.answered("live.b.snapshot", timeout=0.3)
+        assert await ask(bus, "live.a.snapshot", timeout=0.3) is None
+        assert await ask(bus, "live.b.snapshot", timeout=0.3) is None
     assert (found[1].index, found[1].start) == (1, snapshot.start)
     assert found[1].pcm.startswith(snapshot.pcm)
 
@@ -215,7 +216,7 @@ async def test_what_is_stored_is_cut_in_the_same_places_again(bus: Bus, segmente
         found = await one.end()
     assert len(await one.cuts()) == 3
     for known in range(len(found)):
-        await bus.js.purge_stream("SPEECH", subject=Utterance.pattern("a"))
+        await bus.connection.js.purge_stream("SPEECH", subject=Utterance.pattern("a"))
         last = 0
         for utterance in found[:known]:
             last = await bus.append(utterance, last)
@@ -227,7 +228,7 @@ async def test_what_is_stored_is_cut_in_the_same_places_again(bus: Bus, segmente
 
 async def test_garbage_about_a_job_harms_nobody(bus: Bus, segmenter: Bus, meeting: bytes) -> None:
     async with call(bus, ADAPTIVE) as one:
-        await bus.nc.publish("live.a.partial", b"garbage")
+        await bus.connection.nc.publish("live.a.partial", b"garbage")
         await bus.publish(Partial(job="a", index=10**9, start=0, end=10**12, text="Never."))
         await one.say(meeting[: 2 * VOICE_END])
         await one.silence(210)

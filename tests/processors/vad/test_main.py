@@ -15,6 +15,7 @@ import pytest
 from bus import AudioPublisher, Bus, Fenced, connect
 from bus.claim import Claim, end_audio
 from bus.feed import Feed
+from bus.requests import answering
 from compose.servers import Server
 from contract import Closed, JobOptions, Message, Opened, Segmented, Utterance, VadOptions
 from contract.audio import decode_audio
@@ -195,7 +196,7 @@ async def test_a_job_that_was_segmented_already_is_only_reported(bus: Bus, meeti
 async def test_garbage_among_the_audio_is_dead_lettered(bus: Bus, meeting: bytes) -> None:
     chunks = frames(meeting)
     await publish_from(bus, "a", 0, chunks[:300])
-    garbage = await bus.js.publish("audio.a", b"garbage")
+    garbage = await bus.connection.js.publish("audio.a", b"garbage")
     await publish_from(bus, "a", 300 * 480, chunks[300:], finish=True)
     await own(bus, Settings(), Opened(job="a"), 1)
     await assert_as_calm(bus, "a", meeting)
@@ -208,12 +209,12 @@ async def test_garbage_among_the_speech_does_not_stop_the_owner(bus: Bus, meetin
     owning = asyncio.create_task(own(bus, Settings(), opened, 1))
     await publish_from(bus, "a", 0, chunks[:500])
     await wait_until(lambda: count(bus, "a", 2), description="some utterances")
-    await bus.js.publish("speech.a.1.live", b"garbage")
+    await bus.connection.js.publish("speech.a.1.live", b"garbage")
     owning.cancel()
     owning = asyncio.create_task(own(bus, Settings(), opened, 2))  # its checkpoint lies behind the garbage
     await publish_from(bus, "a", 500 * 480, chunks[500:700])
     await wait_until(lambda: count(bus, "a", 5), description="more utterances")
-    await bus.js.publish("speech.a.1.live", b"more garbage")
+    await bus.connection.js.publish("speech.a.1.live", b"more garbage")
     await publish_from(bus, "a", 700 * 480, chunks[700:], finish=True)
     await owning
     await assert_as_calm(bus, "a", meeting)
@@ -224,7 +225,7 @@ async def test_audio_that_has_left_the_stream_is_passed_over(bus: Bus, meeting: 
     await send(bus, "a", chunks)
     stored = await bus.history("AUDIO", "audio.a")
     kept = next(raw.seq for raw in stored if decode_audio(raw.data).start >= 48_000)
-    await bus.js.purge_stream("AUDIO", seq=kept)  # the first three seconds
+    await bus.connection.js.purge_stream("AUDIO", seq=kept)  # the first three seconds
     await own(bus, Settings(), Opened(job="a"), 1)
     *found, last = await utterances(bus, "a")
     assert found[0].start >= 48_000
@@ -273,7 +274,7 @@ async def test_a_silent_job_that_an_edge_has_is_left_open(bus: Bus, nats_url: st
         asked.append(job)
         return b"" if len(asked) < 3 else None
 
-    async with connect(nats_url) as other, bus.answering("live.*.holder", knows):
+    async with connect(nats_url) as other, answering(bus, "live.*.holder", knows):
         running = asyncio.create_task(main(other, Settings(abandoned=0.1)))
         await bus.create(Opened(job="a"))
         await publish_from(bus, "a", 0, frames(meeting)[:300])
@@ -312,8 +313,8 @@ async def test_an_edge_that_finds_the_bus_again_later_than_the_segmenter_keeps_i
         await nats_server.kill()
         await asyncio.sleep(2)  # longer than `abandoned`: at the reconnect the job has been silent for too long
         await nats_server.start()
-        await other.flushed()
-        async with edge.answering("live.*.holder", knows):
+        await other.connection.flushed()
+        async with answering(edge, "live.*.holder", knows):
             await wait_until(lambda: len(asked) >= 2, description="the edge is asked")
             assert not await edge.last_raw(Closed.pattern("a"))
         other.stopping.set()

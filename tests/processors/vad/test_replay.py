@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from bus import Bus, connect
+from bus.requests import listening
 from contract import Closed, JobOptions, Opened, Progress, Replay, Replayed, Speaking, Utterance, VadOptions
 from processors.vad.__main__ import main
 from processors.vad.replay import ReplayJob
@@ -59,11 +60,11 @@ async def test_a_stored_meeting_is_segmented_as_it_was(bus: Bus, segmenter: Bus,
     await bus.create(Opened(job="a"))
     await send(bus, "a", frames(meeting))
     await wait_until(lambda: bus.last_raw("events.a.segmented"), description="the job is segmented")
-    async with bus.listening(Progress, "a", told.append), bus.listening(Speaking, "a", told.append):
+    async with listening(bus, Progress, "a", told.append), listening(bus, Speaking, "a", told.append):
         asked = Replay(job="a", generation=2, options=JobOptions(language="ko", model="m", prompt="names"))
         await bus.create(asked)
         found = await replayed(bus)
-        await bus.flushed()
+        await bus.connection.flushed()
     assert cuts(await generation(bus, 2)) == cuts(await generation(bus, 1))
     await assert_as_calm_generation(bus, 2, meeting)
     assert found == Replayed(job="a", generation=2, segments=len(calm(meeting)), samples=len(meeting) // 2)
@@ -94,7 +95,7 @@ async def test_other_options_cut_it_otherwise_and_leave_the_first_as_it_was(
     *found, _ = await generation(bus, 2)
     assert [(one.start, one.end) for one in found] == calm(meeting, hangover_ms=300)
     await wait_until(lambda: bus.last_raw("events.a.segmented"), description="the job is segmented")
-    await bus.js.purge_stream("SPEECH", subject=Utterance.pattern("a", generation="2"))
+    await bus.connection.js.purge_stream("SPEECH", subject=Utterance.pattern("a", generation="2"))
     await assert_as_calm(bus, "a", meeting)
 
 
@@ -121,7 +122,7 @@ async def test_a_meeting_whose_pauses_were_judged_is_cut_where_it_was(bus: Bus, 
     # Whoever takes over from any utterance on goes on the same way.
     whole = await generation(bus, 2)
     for known in range(len(whole)):
-        await bus.js.purge_stream("SPEECH", subject=Utterance.pattern("a", generation="2"))
+        await bus.connection.js.purge_stream("SPEECH", subject=Utterance.pattern("a", generation="2"))
         last = 0
         for utterance in whole[:known]:
             last = await bus.append(utterance, last)
@@ -219,7 +220,7 @@ async def test_where_no_end_is_stored_it_ends_with_what_is_there(bus: Bus, meeti
 async def test_sound_that_is_gone_is_passed_over_also_close_to_the_end(bus: Bus, meeting: bytes) -> None:
     await send(bus, "a", frames(meeting)[:600], finish=False, singly=True)
     for seq in range(590, 593):
-        await bus.js.delete_msg("AUDIO", seq)
+        await bus.connection.js.delete_msg("AUDIO", seq)
     found = await replay(bus, Settings(), Replay(job="a", generation=2))
     assert found.samples == 600 * 480
     assert all(one.pcm == meeting[2 * one.start : 2 * one.end] for one in await generation(bus, 2))
@@ -230,7 +231,7 @@ async def test_one_that_is_done_is_only_reported(bus: Bus, meeting: bytes) -> No
     asked = Replay(job="a", generation=2)
     first = await replay(bus, Settings(), asked)
     before = await generation(bus, 2)
-    await bus.js.purge_stream("AUDIO", subject="audio.a")
+    await bus.connection.js.purge_stream("AUDIO", subject="audio.a")
     assert await replay(bus, Settings(), asked, 2) == first
     assert await generation(bus, 2) == before
 
@@ -244,6 +245,6 @@ async def test_a_job_that_is_erased_meanwhile_ends(bus: Bus, meeting: bytes) -> 
 
     await wait_until(begun, description="an utterance")
     for stream, subject in (("AUDIO", "audio.a"), ("SPEECH", "speech.a.>"), ("EVENTS", "events.a.>")):
-        await bus.js.purge_stream(stream, subject=subject)
+        await bus.connection.js.purge_stream(stream, subject=subject)
     found = await running
     assert found.samples <= len(meeting) // 2

@@ -10,6 +10,7 @@ from standardwebhooks import Webhook
 from starlette.responses import Response
 
 from bus import Bus, StartError, connect
+from bus.requests import present
 from bus.run import load
 from compose.ports import free_port
 from contract import Completed, Dead, JobOptions, Message, Opened, Summary, Transcript
@@ -40,7 +41,7 @@ async def dead(bus: Bus, job: str) -> list[str]:
 
 
 async def settled(bus: Bus) -> bool:
-    info = await bus.js.consumer_info("EVENTS", "webhook")
+    info = await bus.connection.js.consumer_info("EVENTS", "webhook")
     return (info.num_pending, info.num_ack_pending) == (0, 0)
 
 
@@ -69,7 +70,7 @@ async def start(bus: Bus, nats_url: str) -> AsyncIterator[Start]:
     async def start(**settings: Any) -> None:
         worker = asyncio.create_task(work(Settings(**{"allow_private": True, **settings})))
         workers.append(worker)
-        await wait_until(lambda: worker.done() or bus.present("webhook"), description="the worker is ready")
+        await wait_until(lambda: worker.done() or present(bus, "webhook"), description="the worker is ready")
 
     yield start
     for worker in workers:
@@ -164,7 +165,7 @@ async def test_a_receiver_that_is_away_is_tried_again(bus: Bus, start: Start) ->
     await publish(bus, finished("m1", away.url))
 
     async def redelivered() -> bool:
-        info = await bus.js.consumer_info("EVENTS", "webhook")
+        info = await bus.connection.js.consumer_info("EVENTS", "webhook")
         return bool(info.num_redelivered)
 
     await wait_until(redelivered, description="the second attempt")
@@ -246,9 +247,9 @@ async def test_tls_is_for_the_name_and_the_connection_to_its_address(bus: Bus, s
 
 async def test_garbage_among_the_events(bus: Bus, start: Start, receiver: Receiver) -> None:
     await start()
-    await bus.js.publish("events.m1.opened", b"\xc1 garbage")
-    await bus.js.publish("events.m2.transcript.1.0", b"\xc1 garbage")
-    await bus.js.publish("events.m2.invented", b"of a newer writer")
+    await bus.connection.js.publish("events.m1.opened", b"\xc1 garbage")
+    await bus.connection.js.publish("events.m2.transcript.1.0", b"\xc1 garbage")
+    await bus.connection.js.publish("events.m2.invented", b"of a newer writer")
     await publish(bus, [finished("m1", None)[-1]])
     opened, _unreadable, *rest = finished("m2", receiver.url)
     await publish(bus, [opened, *rest])

@@ -11,6 +11,7 @@ import pytest
 from nats.aio.msg import Msg
 
 from bus import Bus, connect
+from bus.requests import listening
 from contract import Partial, Snapshot, Speaking, SpeechOptions
 from processors.stt.core import DecodeResult
 from processors.stt.scheduling.batcher import Priority
@@ -50,8 +51,8 @@ class Segmenter:
 @pytest.fixture
 async def segmenter(bus: Bus) -> AsyncIterator[Segmenter]:
     found = Segmenter(bus)
-    subscription = await bus.nc.subscribe(Snapshot.pattern(), cb=found.answer)
-    await bus.flushed()
+    subscription = await bus.connection.nc.subscribe(Snapshot.pattern(), cb=found.answer)
+    await bus.connection.flushed()
     yield found
     await subscription.unsubscribe()
 
@@ -60,8 +61,8 @@ async def segmenter(bus: Bus) -> AsyncIterator[Segmenter]:
 async def told(bus: Bus) -> AsyncIterator[list[Partial]]:
     """All interim results, as they come."""
     found: list[Partial] = []
-    async with bus.listening(Partial, "*", found.append):
-        await bus.flushed()
+    async with listening(bus, Partial, "*", found.append):
+        await bus.connection.flushed()
         yield found
 
 
@@ -73,10 +74,10 @@ async def drafting(
     async with connect(url, name="stt") as bus:
         scheduler = Scheduler(engine, batch_size, 1_000, asyncio.create_task)
         interim = InterimTranscriber(bus, scheduler)
-        before = len(bus.nc._subs)
+        before = len(bus.connection.nc._subs)
         task = asyncio.create_task(interim.run())
-        await wait_until(lambda: len(bus.nc._subs) == before + 2, description="it listens")
-        await bus.flushed()  # and the server knows
+        await wait_until(lambda: len(bus.connection.nc._subs) == before + 2, description="it listens")
+        await bus.connection.flushed()  # and the server knows
         try:
             yield interim, scheduler
         finally:
@@ -206,8 +207,8 @@ async def test_a_draft_that_waits_goes_before_uploads(bus: Bus, nats_url: str, t
         job = msg.subject.split(".")[1]
         await msg.respond(Snapshot(job=job, index=0, start=0, end=samples, pcm=bytes(2 * samples)).encode())
 
-    await bus.nc.subscribe(Snapshot.pattern(), cb=keep)
-    await bus.flushed()
+    await bus.connection.nc.subscribe(Snapshot.pattern(), cb=keep)
+    await bus.connection.flushed()
     engine = Gated()
     async with drafting(nats_url, engine) as (_, scheduler):
         for job in ("j", "k"):
@@ -281,8 +282,8 @@ async def test_where_nobody_answers_at_all_the_next_one_is_made(bus: Bus, nats_u
     async with drafting(nats_url, engine):
         await bus.publish(Speaking(job="gone", index=0, start=0, end=480))
         segmenter = Segmenter(bus)
-        await bus.nc.subscribe(Snapshot.pattern("here"), cb=segmenter.answer)
-        await bus.flushed()
+        await bus.connection.nc.subscribe(Snapshot.pattern("here"), cb=segmenter.answer)
+        await bus.connection.flushed()
         await segmenter.speak("here", 1_000)
         await wait_until_told(told, 1)
     assert (engine.asked, [p.job for p in told]) == (1, ["here"])
@@ -301,8 +302,8 @@ async def test_what_cannot_be_read_or_decoded_ends_nothing(
             return super().decode(batch)
 
     segmenter.mute.add("garbled")
-    await bus.nc.subscribe(Snapshot.pattern("garbled"), cb=garbage)
-    await bus.flushed()
+    await bus.connection.nc.subscribe(Snapshot.pattern("garbled"), cb=garbage)
+    await bus.connection.flushed()
     async with drafting(nats_url, Fussy()):
         await segmenter.speak("garbled", 100)
         await segmenter.speak("bad", 666)
@@ -431,9 +432,9 @@ async def test_an_unforeseen_error_is_raised(bus: Bus, segmenter: Segmenter, mon
         raise KeyError("a bug")
 
     monkeypatch.setattr("processors.stt.scheduling.interim.local_agreement", fail)
-    before = len(bus.nc._subs)
+    before = len(bus.connection.nc._subs)
     task = asyncio.create_task(InterimTranscriber(bus, Scheduler(Length(), 8, 1_000, asyncio.create_task)).run())
-    await wait_until(lambda: len(bus.nc._subs) == before + 2, description="it listens")
+    await wait_until(lambda: len(bus.connection.nc._subs) == before + 2, description="it listens")
     await segmenter.speak("j", 1_000)
     with pytest.raises(ExceptionGroup) as caught:
         await task

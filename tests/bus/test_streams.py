@@ -4,8 +4,11 @@ import asyncio
 from contextlib import aclosing
 
 import pytest
+from nats.js.api import ConsumerInfo
 
 from bus import Bus, Conflict, connect
+from bus.connection import Connection
+from bus.requests import announce, answering, ask, listening, present
 from compose.servers import Server
 from contract import Closed, Completed, ContractError, JobOptions, Opened, Progress, Segmented
 from tests.support import wait_until
@@ -56,7 +59,7 @@ async def test_the_last_message_of_an_empty_subject_is_none(bus: Bus) -> None:
 
 
 async def test_the_last_message_may_be_garbage(bus: Bus) -> None:
-    await bus.js.publish("events.a.closed", b"garbage")
+    await bus.connection.js.publish("events.a.closed", b"garbage")
     with pytest.raises(ContractError, match="not a Closed"):
         await bus.last(Closed, Closed.pattern("a"))
 
@@ -102,10 +105,10 @@ async def test_history_ends_where_its_last_message_is_removed_under_it(
 ) -> None:
     new_reader = bus._new_reader
 
-    async def remove_then_read(stream: str, subject: str, start: int) -> tuple[int, str]:
+    async def remove_then_read(stream: str, subject: str, start: int) -> ConsumerInfo:
         found = await new_reader(stream, subject, start)
-        await bus.js.purge_stream("EVENTS", seq=3)
-        await bus.js.purge_stream("EVENTS", subject="events.a.closed")
+        await bus.connection.js.purge_stream("EVENTS", seq=3)
+        await bus.connection.js.purge_stream("EVENTS", subject="events.a.closed")
         return found
 
     await bus.publish(Opened(job="a"))
@@ -125,7 +128,7 @@ async def test_a_read_leaves_nothing_behind(bus: Bus) -> None:
     reading.cancel()
 
     async def gone() -> bool:
-        return not await bus.js.consumers_info("EVENTS")
+        return not await bus.connection.js.consumers_info("EVENTS")
 
     await wait_until(gone, description="all consumers are gone")
 
@@ -156,8 +159,8 @@ async def test_a_consumer_that_is_deleted_is_made_again(bus: Bus) -> None:
     await bus.publish(closed(0))
     reading = asyncio.create_task(collect(bus, "events.a.>", seen))
     await wait_until(lambda: seen == [0], description="the first message")
-    for consumer in await bus.js.consumers_info("EVENTS"):
-        await bus.js.delete_consumer("EVENTS", consumer.name)
+    for consumer in await bus.connection.js.consumers_info("EVENTS"):
+        await bus.connection.js.delete_consumer("EVENTS", consumer.name)
     await bus.publish(closed(1))
     await wait_until(lambda: seen == [0, 1], description="the message after the consumer was deleted")
     reading.cancel()
@@ -165,40 +168,40 @@ async def test_a_consumer_that_is_deleted_is_made_again(bus: Bus) -> None:
 
 async def test_connect_waits_for_a_server_that_is_away(nats_server: Server) -> None:
     await nats_server.kill()
-    bus = Bus(nats_server.url)
-    connecting = asyncio.create_task(bus.connect())
-    await wait_until(lambda: "cannot be reached" in (bus.trouble or ""), description="the trouble is told")
+    bus = Bus(Connection(nats_server.url))
+    connecting = asyncio.create_task(bus.connection.connect())
+    await wait_until(lambda: "cannot be reached" in (bus.connection.trouble or ""), description="the trouble is told")
     await nats_server.start()
     await connecting
-    assert bus.trouble is None
-    assert bus.connected.is_set()
+    assert bus.connection.trouble is None
+    assert bus.connection.connected.is_set()
     await nats_server.kill()
-    await wait_until(lambda: bus.trouble, description="the trouble is told again")
-    await bus.close()
+    await wait_until(lambda: bus.connection.trouble, description="the trouble is told again")
+    await bus.connection.close()
 
 
 async def test_progress_is_heard_and_not_stored(bus: Bus) -> None:
     heard: list[Progress] = []
     progress = Progress(job="a", heard=480, floor=0, segments=0)
-    async with bus.listening(Progress, "a", heard.append):
-        await bus.nc.publish("live.a.progress", b"garbage")
+    async with listening(bus, Progress, "a", heard.append):
+        await bus.connection.nc.publish("live.a.progress", b"garbage")
         assert await bus.publish(progress) == 0
         await wait_until(lambda: heard == [progress], description="the progress")
 
 
 async def test_of_those_who_could_answer_for_a_job_the_one_that_knows_it_does(bus: Bus) -> None:
     known = {"a": b"\x00yes", "b": b""}
-    async with bus.answering("live.*.snapshot", known.get), bus.answering("live.*.snapshot", lambda _job: None):
-        assert (await bus.nc.request("live.a.snapshot", b"", timeout=60)).data == b"\x00yes"
-        assert await bus.answered("live.b.snapshot")
-        assert not await bus.answered("live.c.snapshot", timeout=0.2)
+    async with answering(bus, "live.*.snapshot", known.get), answering(bus, "live.*.snapshot", lambda _job: None):
+        assert (await bus.connection.nc.request("live.a.snapshot", b"", timeout=60)).data == b"\x00yes"
+        assert await ask(bus, "live.b.snapshot") is not None
+        assert await ask(bus, "live.c.snapshot", timeout=0.2) is None
 
 
 async def test_workers_are_known_by_their_kind(bus: Bus) -> None:
-    assert not await bus.present("stt", timeout=0.2)
-    await bus.announce("stt")
-    assert await bus.present("stt")
-    assert not await bus.present("vad", timeout=0.2)
+    assert not await present(bus, "stt", timeout=0.2)
+    await announce(bus, "stt")
+    assert await present(bus, "stt")
+    assert not await present(bus, "vad", timeout=0.2)
 
 
 async def test_a_busy_stream_holds_what_two_writers_may_create_only_once(bus: Bus) -> None:

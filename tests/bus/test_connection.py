@@ -6,7 +6,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from bus import Bus, connect
-from bus.reader import Reader, check_address, position, reading
+from bus.connection import ReadOnlyConnection, check_address
+from bus.streams import reading
 from bus.topology import StreamSettings
 from compose.servers import Server
 from contract import Opened
@@ -29,8 +30,8 @@ async def test_a_reader_leaves_the_streams_as_they_are(nats_url: str, monkeypatc
         pass
     monkeypatch.setenv("BUS_EVENTS_DAYS", "nonsense")  # is a setting of parts, and none of who only reads
     async with reading(nats_url) as bus:
-        assert bus.trouble is None
-        assert (await bus.js.stream_info("EVENTS")).config.max_age == 30 * 86_400
+        assert bus.connection.trouble is None
+        assert (await bus.connection.js.stream_info("EVENTS")).config.max_age == 30 * 86_400
 
 
 async def test_a_bus_without_our_streams_is_none(nats_url: str) -> None:
@@ -51,7 +52,7 @@ async def test_a_server_that_is_late_is_waited_for(nats_server: Server) -> None:
     async with connect(nats_server.url):
         pass
     await nats_server.kill()
-    reader = Reader(nats_server.url)
+    reader = ReadOnlyConnection(nats_server.url)
     connecting = asyncio.create_task(reader.connect())
     await wait_until(lambda: reader.nc.last_error, description="an attempt that failed")
     await nats_server.start()
@@ -67,19 +68,19 @@ async def test_a_position_in_time(bus: Bus) -> None:
     between = (await bus.history("EVENTS", "events.>"))[-1].time + timedelta(microseconds=1)
     await wait_until(lambda: datetime.now(UTC) > between, description="the clock goes on")
     await bus.publish(Opened(job="c"))
-    assert await position(bus, "EVENTS", begun - timedelta(days=400)) == 0
-    assert await position(bus, "EVENTS", begun) == 0
-    assert await position(bus, "EVENTS", between) == 2
-    assert await position(bus, "EVENTS", datetime.now(UTC) + timedelta(days=1)) == 3
-    assert await position(bus, "AUDIO", begun) == 0  # which is empty
-    await bus.js.purge_stream("EVENTS")
-    assert await position(bus, "EVENTS", begun) == 3
+    assert await bus.position("EVENTS", begun - timedelta(days=400)) == 0
+    assert await bus.position("EVENTS", begun) == 0
+    assert await bus.position("EVENTS", between) == 2
+    assert await bus.position("EVENTS", datetime.now(UTC) + timedelta(days=1)) == 3
+    assert await bus.position("AUDIO", begun) == 0  # which is empty
+    await bus.connection.js.purge_stream("EVENTS")
+    assert await bus.position("EVENTS", begun) == 3
 
 
 async def test_looking_for_a_position_leaves_nothing_behind(bus: Bus) -> None:
-    await position(bus, "EVENTS", datetime.now(UTC))
+    await bus.position("EVENTS", datetime.now(UTC))
 
     async def left() -> bool:
-        return not await bus.js.consumers_info("EVENTS")
+        return not await bus.connection.js.consumers_info("EVENTS")
 
     await wait_until(left, description="no consumer is left")

@@ -1,0 +1,191 @@
+"""The connection to the NATS server: opened, watched, and waited for while the server is away."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from typing import TypeVar
+from urllib.parse import urlsplit
+
+import nats.errors
+import nats.js.errors
+import structlog
+from nats.aio.client import Client
+from nats.js import JetStreamContext
+
+from bus.backoff import delays
+from bus.topology import StreamSettings, set_up
+from contract import ContractError
+
+log = structlog.get_logger()
+T = TypeVar("T")
+
+ACK_TIMEOUT = 2.0
+"""Seconds to wait for a PubAck. After a disk error the server does not answer at all, so there must be a limit."""
+
+
+class Connection:
+    """A connection that nats-py opens again whenever it breaks.
+
+    `trouble` says in one sentence why it cannot be used now; None: it can. `connected` is set once it was opened for
+    the first time. Everything in `reconnected` is called after each reconnection.
+    """
+
+    def __init__(self, url: str, *, name: str = "stenobus", streams: StreamSettings | None = None) -> None:
+        self.url = url
+        self.name = name
+        self.trouble: str | None = "not connected yet"
+        self.connected = asyncio.Event()
+        self.nc = Client()
+        self.js: JetStreamContext = self.nc.jetstream(timeout=ACK_TIMEOUT)
+        self.reconnected: set[Callable[[], None]] = set()
+        self._streams = streams or StreamSettings()
+
+    @property
+    def is_up(self) -> bool:
+        """Whether there is a connection at this moment."""
+        return self.nc.is_connected
+
+    async def connect(self) -> None:
+        """Connect and set the streams up; waits as long as the server is away."""
+        await self._open()
+        await self.until_done(lambda: set_up(self.js, self._streams), "streams cannot be set up")
+        self.trouble = None
+        self.connected.set()
+        log.info("bus connected", url=self.url)
+
+    async def _open(self) -> None:
+        await self.nc.connect(
+            self.url,
+            name=self.name,
+            inbox_prefix=f"_INBOX_{self.name}",
+            max_reconnect_attempts=-1,
+            reconnect_time_wait=0.25,  # type: ignore[arg-type] # annotated as int, but only passed to sleep
+            ping_interval=10,
+            max_outstanding_pings=2,
+            error_cb=self._on_error,
+            disconnected_cb=self._on_disconnected,
+            reconnected_cb=self._on_reconnected,
+        )
+
+    async def close(self) -> None:
+        """Send what is buffered, then disconnect."""
+        if self.is_up:
+            with suppress(nats.errors.Error, TimeoutError):
+                await self.nc.flush(2)  # drain() can wait 30 s for pull subscriptions
+        await self.nc.close()
+
+    async def alive(self, timeout: float) -> bool:
+        """Whether the server answers within `timeout` seconds, or is away and nats-py is reconnecting."""
+        if not self.is_up:
+            return not self.nc.is_closed
+        try:
+            await self.nc.flush(timeout)  # type: ignore[arg-type] # annotated as int, but only passed to wait_for
+        except nats.errors.Error:
+            return not self.is_up and not self.nc.is_closed
+        return True
+
+    async def flushed(self) -> None:
+        """Return once the server has processed all that was sent on this connection."""
+        # The PING of a flush overtakes what nats-py has queued (2.16). A second one comes behind all of it.
+        await self.nc.flush()
+        await self.nc.flush()
+
+    async def until_done(self, action: Callable[[], Awaitable[T]], what: str) -> T:
+        """Repeat an action while the server is away or slow; raises errors that waiting does not cure.
+
+        what: says in the log what does not work meanwhile.
+        """
+        retry_in, warned = delays(0.1, 2.0), False
+        while True:
+            try:
+                if self.is_up:
+                    return await action()
+            except nats.js.errors.BadRequestError:
+                raise
+            except nats.errors.MaxPayloadError as exc:
+                raise ContractError("message larger than the server takes") from exc
+            except (nats.errors.Error, TimeoutError) as exc:
+                if not warned:
+                    log.warning("bus: " + what + ", trying again", reason=str(exc) or type(exc).__name__)
+                    warned = True
+            await asyncio.sleep(next(retry_in))
+
+    async def _on_error(self, exc: Exception) -> None:
+        if not self.is_up:
+            text = f"NATS at {self.url} cannot be reached: {str(exc) or type(exc).__name__}"
+            if text != self.trouble:
+                log.warning("waiting for the bus", reason=text)
+            self.trouble = text
+        else:
+            log.error("bus error", error=repr(exc))
+
+    async def _on_disconnected(self) -> None:
+        self.trouble = f"NATS at {self.url} has closed the connection"
+
+    async def _on_reconnected(self) -> None:
+        self.trouble = None
+        log.info("bus reconnected", url=self.url)
+        for wake in list(self.reconnected):
+            wake()
+
+
+class ReadOnlyConnection(Connection):
+    """A connection that leaves the streams as they are; they must exist already.
+
+    within: seconds that the first connection may take; later ones are waited for as long as it takes.
+    Raises ValueError for a malformed address.
+    """
+
+    def __init__(self, url: str, *, name: str = "reader", within: float = 10.0) -> None:
+        super().__init__(check_address(url), name=name, streams=StreamSettings.model_construct())
+        self._within = within
+
+    async def connect(self) -> None:
+        """Connect; raises ConnectionError with the reason why that is impossible."""
+        try:
+            async with asyncio.timeout(self._within):
+                await self._open()
+                self.trouble = None
+                found = await self.until_done(self._has_streams, "JetStream does not answer")
+        except (nats.errors.Error, TimeoutError) as exc:
+            raise ConnectionError(f"cannot reach NATS at {self.url}: {self._why()}") from exc
+        if not found:
+            raise ConnectionError(
+                f"NATS at {self.url} has no stream EVENTS: it is no Stenobus bus, or none of its parts has run yet"
+            )
+        self.connected.set()
+
+    async def _on_error(self, exc: Exception) -> None:
+        # Until it is connected, `connect` raises the reason. When the connection breaks, the retries log it.
+        if self.connected.is_set() and not isinstance(exc, nats.errors.UnexpectedEOF):
+            await super()._on_error(exc)
+
+    async def _has_streams(self) -> bool:
+        try:
+            await self.js.stream_info("EVENTS")
+        except nats.js.errors.NotFoundError:
+            return False
+        return True
+
+    def _why(self) -> str:
+        error = self.nc.last_error
+        if self.is_up or error is None:
+            return "JetStream does not answer" if self.is_up else "it does not answer"
+        if isinstance(error, OSError) and error.errno:
+            # asyncio replaces the system's message by its own, and name resolution has error numbers of its own.
+            return (os.strerror(error.errno) if error.errno > 0 else str(error.strerror)).lower()
+        return str(error) or type(error).__name__
+
+
+def check_address(url: str) -> str:
+    """Return `url`; raises ValueError if it cannot be the address of a NATS server."""
+    try:
+        parts = urlsplit(url)
+        if parts.scheme in ("nats", "tls") and parts.hostname and parts.port != 0:
+            return url
+    except ValueError:  # the port is not a number
+        pass
+    raise ValueError(f"{url!r} is not an address like nats://HOST:PORT or tls://HOST:PORT")
