@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from audio import decode
+from processors.vad.classifier import WARM_UP
 
 SAMPLES = Path(__file__).parents[3] / "samples"
 
@@ -13,3 +15,11 @@ SAMPLES = Path(__file__).parents[3] / "samples"
 def meeting() -> bytes:
     """A stand-up, mono s16le at 16 kHz."""
     return b"".join(decode(SAMPLES / "standup.flac"))
+
+
+@pytest.fixture(scope="module")
+def short_spans() -> Iterator[None]:
+    """Generated audio then has many spans."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("processors.vad.classifier.SPAN", WARM_UP + 10)
+        yield

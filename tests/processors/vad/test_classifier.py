@@ -26,7 +26,7 @@ from processors.vad.classifier import (
     webrtc_detector,
 )
 from processors.vad.core import Parameters, Segment, Segmenter
-from tests.processors.vad.stretches import Stretch, assert_anyone_can_take_over, feed_all
+from tests.processors.vad.generated import Stretch, assert_anyone_can_take_over, feed_all
 
 SOUND = b"".join(zlib.crc32(b"%d" % at).to_bytes(4, "little") for at in range(3 * SPAN * FRAME // 2))
 """Three spans of noise."""
