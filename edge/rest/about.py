@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+from collections.abc import Callable, Mapping
 from functools import cache
 
 from starlette.requests import Request
@@ -33,25 +34,22 @@ async def get_readiness(request: Request) -> JSONResponse:
 
 async def get_asyncapi(request: Request) -> Response:
     """`GET /asyncapi.json`: the messages on the bus and on the capture socket, AsyncAPI 3.0."""
-    body, tag = await asyncio.to_thread(_asyncapi)
-    return document_response(request, body, tag, asyncapi.MEDIA_TYPE)
+    return await serve_document(request, asyncapi.MEDIA_TYPE, asyncapi.document)
+
+
+async def serve_document(
+    request: Request, media_type: str, build: Callable[[], str], headers: Mapping[str, str] | None = None
+) -> Response:
+    """A document that is built once and that clients may keep; 304 for those who have it already."""
+    body, tag = await asyncio.to_thread(_built, build)
+    sent = {"Cache-Control": f"public, max-age={_MAX_AGE}", "ETag": tag, **(headers or {})}
+    known = {name.strip().removeprefix("W/") for name in request.headers.get("If-None-Match", "").split(",")}
+    if known & {tag, "*"}:
+        return Response(status_code=304, headers=sent)
+    return Response(body, headers=sent, media_type=media_type)
 
 
 @cache
-def _asyncapi() -> tuple[bytes, str]:
-    return tagged(asyncapi.document())
-
-
-def tagged(text: str) -> tuple[bytes, str]:
-    """A document in UTF-8 with its entity tag."""
-    body = text.encode()
+def _built(build: Callable[[], str]) -> tuple[bytes, str]:
+    body = build().encode()
     return body, f'"{hashlib.sha256(body).hexdigest()[:16]}"'
-
-
-def document_response(request: Request, body: bytes, tag: str, media_type: str) -> Response:
-    """A document that clients may keep; 304 for those who have it already."""
-    headers = {"Cache-Control": f"public, max-age={_MAX_AGE}", "ETag": tag}
-    known = {name.strip().removeprefix("W/") for name in request.headers.get("If-None-Match", "").split(",")}
-    if known & {tag, "*"}:
-        return Response(status_code=304, headers=headers)
-    return Response(body, headers=headers, media_type=media_type)

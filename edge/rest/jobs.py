@@ -49,7 +49,11 @@ class CreateBody(JobOptions):
 class ListQuery(Query):
     """Which jobs are listed."""
 
-    status: tuple[State, ...] = Field((), description="Only jobs in one of these states.")
+    status: tuple[State, ...] = Field(
+        (),
+        description="Only jobs in one of these states, with commas between.",
+        json_schema_extra={"items": {"type": "string", "enum": [*_LISTED]}},
+    )
     limit: int = Field(50, ge=1, le=200, description="Most jobs in one answer.")
     cursor: str | None = Field(None, max_length=400, description="`next_cursor` of the answer before.")
     q: str = Field("", max_length=200, description="Words that must all occur in title, transcript or summary.")
