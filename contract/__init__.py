@@ -1,7 +1,7 @@
-"""The contract: every message on the bus, and the JSON that clients see. Only pydantic and msgpack, and no I/O.
+"""The contract: every message on the bus, and the JSON that clients see. It needs only pydantic and msgpack; no I/O.
 
-Messages and their parts are imported from here. `contract.audio` has the frames of sound, `contract.socket` what the
-capture socket says, `contract.view` what clients see of a job.
+Import messages and their parts from here, audio frames from `contract.audio`, the messages of the capture socket from
+`contract.socket`, and the JSON of REST and webhooks from `contract.view`.
 """
 
 from contract.deadletter import Dead, Redrive, Redriven, dead_letter
@@ -36,9 +36,8 @@ from contract.message import (
     is_job_id,
     seconds,
 )
-from contract.speech import Utterance
+from contract.speech import Transcript, Utterance, Word, language_of, read_transcripts, transcript_text
 from contract.summary import ActionItem, Summary
-from contract.transcript import Transcript, Word, language_of, read_transcripts, transcript_text
 
 __all__ = [
     "ALL",

@@ -1,7 +1,7 @@
 """The whole contract as AsyncAPI 3.0, made from the models: `python -m contract.asyncapi > docs/asyncapi.json`.
 
-Source: https://www.asyncapi.com/docs/reference/specification/v3.0.0. A channel is a subject of the bus, or the capture
-socket of the edge. For each there is an operation of who writes there (`send`) and one of who reads (`receive`).
+Source: https://www.asyncapi.com/docs/reference/specification/v3.0.0. A channel is a subject of the bus or the capture
+socket of the edge. Each has an operation for those who write there (`send`) and one for those who read (`receive`).
 """
 
 from __future__ import annotations
@@ -28,16 +28,16 @@ _BYTES, _JSON, _MSGPACK = "application/octet-stream", "application/json", "appli
 
 WRITERS: dict[type[Message], str] = {
     contract.Opened: "edge",
-    contract.Closed: "edge, or vad where the client is gone",
+    contract.Closed: "edge, or vad if the client is gone",
     contract.Segmented: "vad",
     contract.Transcript: "stt",
     contract.Summary: "summary",
     contract.Completed: "summary",
     contract.Replay: "edge, or anyone",
     contract.Replayed: "vad",
-    contract.Dead: "whoever met the message",
+    contract.Dead: "the worker that could not use the message",
     contract.Redrive: "edge, or anyone",
-    contract.Redriven: "the worker that did it",
+    contract.Redriven: "the worker that tried it again",
     contract.Utterance: "vad",
     contract.Progress: "vad",
     contract.Speaking: "vad",
@@ -47,18 +47,18 @@ WRITERS: dict[type[Message], str] = {
 }
 """Who publishes each message."""
 
-ASKED_FOR: set[type[Message]] = {contract.Snapshot}
-"""Messages that come only as the answer to an empty request on their subject."""
+REPLIES: set[type[Message]] = {contract.Snapshot}
+"""Messages that are only sent as the reply to an empty request on their subject."""
 
 PARAMETERS: dict[str, Json] = {
     "job": {"description": "One job: 1 to 64 letters, digits, `_` or `-`."},
-    "generation": {"description": "Counts the times that the job's audio was processed, from 1 on."},
-    "source": {"description": "Where the job's sound comes from.", "enum": list(get_args(Source))},
-    "index": {"description": "Which utterance of the job, from 0 on."},
-    "stream": {"description": "JetStream stream of the message in question."},
-    "seq": {"description": "Sequence of the message in question in that stream."},
-    "worker": {"description": "Durable consumer that takes the message again."},
-    "kind": {"description": "A name that no other kind has; further tokens may follow it."},
+    "generation": {"description": "Counts the times that the job's audio was processed, from 1."},
+    "source": {"description": "Where the job's audio comes from.", "enum": list(get_args(Source))},
+    "index": {"description": "Counts the utterances of a generation, from 0."},
+    "stream": {"description": "JetStream stream of the dead message."},
+    "seq": {"description": "Sequence of the dead message in that stream."},
+    "worker": {"description": "Durable consumer that tries the message again."},
+    "kind": {"description": "A name that no other kind has; further tokens may follow."},
 }
 
 HEADER: list[Json] = [
@@ -73,13 +73,13 @@ HEADER: list[Json] = [
     {"offset": 4, "type": "u32", "name": "samples", "description": "samples in this frame"},
     {"offset": 8, "type": "u64", "name": "start", "description": "index of the first sample"},
 ]
-"""Of an audio frame; all numbers are little-endian."""
+"""The header of an audio frame; all numbers are little-endian."""
 
 _ABOUT = (
-    "Live speech in, a transcript and a summary out, and all that happens in between on subjects that anyone may read. "
-    "Each parameter of a subject is one token: subscribe with `*` in its place for all. Times on the bus are sample "
-    "indexes at 16 kHz. What is not sound is a msgpack map with named fields, described as JSON Schema; a string of "
-    "format `binary` is `bin` there. A reader passes over fields and kinds of events that it does not know."
+    "Live speech in, a transcript and a summary out, with everything in between on subjects that anyone may read. "
+    "Each parameter of a subject is one token; `*` in its place subscribes to all. Times on the bus are sample indexes "
+    "at 16 kHz. Messages other than audio are msgpack maps with named fields, described as JSON Schema; a string of "
+    "format `binary` has the msgpack type `bin`. Readers ignore fields and kinds of events that they do not know."
 )
 
 _ABOUT_SOCKET = (
@@ -89,34 +89,34 @@ _ABOUT_SOCKET = (
 )
 
 _FRAME = {
-    "summary": "A stretch of sound as it arrived: the header in `x-header`, then mono s16le samples at 16 kHz.",
+    "summary": "A stretch of audio as it arrived: the header in `x-header`, then mono s16le samples at 16 kHz.",
     "contentType": _BYTES,
     "payload": {"type": "string", "format": "binary", "minLength": 16},
     "x-header": HEADER,
 }
 
 _STORED_FRAME = _FRAME | {
-    "summary": "An audio frame just after it was stored; some may be missed, which the headers show.",
+    "summary": "An audio frame right after it was stored. A subscriber that misses one sees it in the headers.",
     "headers": {
         "type": "object",
         "properties": {
-            "Nats-Sequence": {"type": "string", "description": "Where stream AUDIO has it."},
-            "Nats-Last-Sequence": {"type": "string", "description": "Where the job's message before it is; 0: none."},
+            "Nats-Sequence": {"type": "string", "description": "Sequence of the frame in stream AUDIO."},
+            "Nats-Last-Sequence": {"type": "string", "description": "Sequence of the job's frame before it; 0: none."},
         },
         "required": ["Nats-Sequence", "Nats-Last-Sequence"],
     },
 }
 
 _EXTRA = {
-    "summary": "An event of a kind that is not described here: a processor may add its own.",
+    "summary": "An event of a kind that is not described here: processors may add their own.",
     "payload": {"type": "object", "properties": {"job": {"type": "string"}}, "required": ["job"]},
 }
 
 _NOTHING = {"contentType": _BYTES, "payload": {"type": "string", "maxLength": 0}}
 
 _AUDIO = {
-    "summary": "A binary message. Any whole number of samples up to one second, as the job's `encoding` and "
-    "`sample_rate` say; of opus one packet. 960 bytes, 30 ms of mono s16le at 16 kHz, are the norm.",
+    "summary": "A binary message: any whole number of samples up to one second, in the job's `encoding` and "
+    "`sample_rate`, or one packet of opus. The norm is 960 bytes, 30 ms of mono s16le at 16 kHz.",
     "contentType": _BYTES,
     "payload": {"type": "string", "format": "binary"},
 }
@@ -129,24 +129,24 @@ _FIRST_SAMPLE = {
 
 
 @dataclass(frozen=True)
-class _Flow:
-    """What is published on one subject; `asked`: only as the answer to an empty request there."""
+class _Subject:
+    """A subject of the bus and what is published there; `reply`: only in reply to an empty request."""
 
     name: str
     address: str
     stream: str | None
     writer: str
     message: Json
-    asked: bool = False
+    reply: bool = False
     in_payload: bool = False
-    """Whether the tokens of the subject are fields of the message too."""
+    """Whether the tokens of the subject are also fields of the message."""
 
     @property
     def key(self) -> str:
         return self.name[0].lower() + self.name[1:]
 
     def channels(self) -> Json:
-        kept = f"Kept in stream {self.stream}." if self.stream else "Core NATS: no stream keeps it."
+        kept = f"Stored in stream {self.stream}." if self.stream else "Core NATS: no stream stores it."
         channel: Json = {
             "address": self.address,
             "description": f"{kept} Written by {self.writer}.",
@@ -154,10 +154,10 @@ class _Flow:
             "parameters": {name: self._parameter(name) for name in re.findall(r"{(\w+)}", self.address)},
             "messages": {self.name: self.message},
         }
-        if not self.asked:
+        if not self.reply:
             return {self.key: channel}
-        inbox = {"address": None, "description": "The inbox that the request names.", "servers": channel["servers"]}
-        request = {"summary": "A request without content.", **_NOTHING}
+        inbox = {"address": None, "description": "The reply subject of the request.", "servers": channel["servers"]}
+        request = {"summary": "An empty request.", **_NOTHING}
         return {
             self.key: channel | {"description": f"Answered by {self.writer}.", "messages": {"Request": request}},
             f"{self.key}Reply": inbox | {"messages": {self.name: self.message}},
@@ -167,33 +167,35 @@ class _Flow:
         return PARAMETERS[name] | ({"location": f"$message.payload#/{name}"} if self.in_payload else {})
 
     def operations(self) -> Json:
-        if not self.asked:
+        if not self.reply:
             return {
-                f"write{self.name}": _operation("send", self.key, [self.name]),
-                f"read{self.name}": _operation("receive", self.key, [self.name]),
+                f"publish{self.name}": _operation("send", self.key, [self.name]),
+                f"subscribe{self.name}": _operation("receive", self.key, [self.name]),
             }
         inbox = f"{self.key}Reply"
-        reply = {"channel": _ref("channels", inbox), "messages": [_ref("channels", inbox, "messages", self.name)]}
+        answer = {"channel": _ref("channels", inbox), "messages": [_ref("channels", inbox, "messages", self.name)]}
         return {
-            f"ask{self.name}": _operation("send", self.key, ["Request"]) | {"reply": reply},
-            f"answer{self.name}": _operation("receive", self.key, ["Request"]) | {"reply": reply},
+            f"request{self.name}": _operation("send", self.key, ["Request"]) | {"reply": answer},
+            f"reply{self.name}": _operation("receive", self.key, ["Request"]) | {"reply": answer},
         }
 
 
-def _flows() -> list[_Flow]:
+def _subjects() -> list[_Subject]:
     return [
-        _Flow("AudioFrame", audio_subject("{job}"), "AUDIO", "edge; what asks for a cut also by vad", _FRAME),
-        _Flow("StoredFrame", feed_subject("{job}"), None, "stream AUDIO, which republishes", _STORED_FRAME),
+        _Subject("AudioFrame", audio_subject("{job}"), "AUDIO", "edge; requests to cut also by vad", _FRAME),
+        _Subject("StoredFrame", feed_subject("{job}"), None, "stream AUDIO (republish)", _STORED_FRAME),
         *(
-            _Flow(
+            _Subject(
                 *(cls.__name__, cls.SUBJECT, cls.STREAM, WRITERS[cls], _described(cls)),
-                asked=cls in ASKED_FOR,
-                in_payload=cls not in ASKED_FOR,
+                reply=cls in REPLIES,
+                in_payload=cls not in REPLIES,
             )
             for cls in ALL
         ),
-        _Flow("Holder", "live.{job}.holder", None, "the edge that has a connection of the job", _NOTHING, asked=True),
-        _Flow("Extra", "events.{job}.{kind}", "EVENTS", "the processor that adds the kind", _EXTRA),
+        _Subject(
+            "Holder", "live.{job}.holder", None, "the edge that has a connection of the job", _NOTHING, reply=True
+        ),
+        _Subject("Extra", "events.{job}.{kind}", "EVENTS", "the processor that adds the kind", _EXTRA),
     ]
 
 
@@ -209,36 +211,36 @@ def _ref(*path: str) -> Json:
 
 
 def _operation(action: str, channel: str, names: Iterable[str]) -> Json:
-    told = [_ref("channels", channel, "messages", name) for name in names]
-    return {"action": action, "channel": _ref("channels", channel), "messages": told}
+    messages = [_ref("channels", channel, "messages", name) for name in names]
+    return {"action": action, "channel": _ref("channels", channel), "messages": messages}
 
 
-def _capture() -> Json:
+def _capture_channel() -> Json:
     classes = (*socket.FROM_SERVER, *socket.FROM_CLIENT)
-    told = {cls.__name__: _described(cls) | {"contentType": _JSON} for cls in classes}
+    messages = {cls.__name__: _described(cls) | {"contentType": _JSON} for cls in classes}
     return {
         "address": "/api/v1/stream/{job}",
         "description": _ABOUT_SOCKET,
         "servers": [_ref("servers", "edge")],
         "parameters": {"job": PARAMETERS["job"]},
-        "messages": {"Audio": _AUDIO, **told},
+        "messages": {"Audio": _AUDIO, **messages},
         "bindings": {"ws": {"query": {"type": "object", "properties": {"sample": _FIRST_SAMPLE}}}},
     }
 
 
-def _capturing() -> Json:
-    said = ["Audio", *(cls.__name__ for cls in socket.FROM_CLIENT)]
-    told = [cls.__name__ for cls in socket.FROM_SERVER]
+def _capture_operations() -> Json:
+    from_client = ["Audio", *(cls.__name__ for cls in socket.FROM_CLIENT)]
+    from_server = [cls.__name__ for cls in socket.FROM_SERVER]
     return {
-        "capture": _operation("send", "capture", said) | {"summary": "What a client sends."},
-        "takeCapture": _operation("receive", "capture", said) | {"summary": "The same, as the edge sees it."},
-        "tellClient": _operation("send", "capture", told) | {"summary": "What the edge tells a client."},
-        "hearEdge": _operation("receive", "capture", told) | {"summary": "The same, as the client sees it."},
+        "clientSends": _operation("send", "capture", from_client),
+        "serverReceives": _operation("receive", "capture", from_client),
+        "serverSends": _operation("send", "capture", from_server),
+        "clientReceives": _operation("receive", "capture", from_server),
     }
 
 
 def _schemas() -> Json:
-    """JSON Schema of every model, each class once, by its name."""
+    """The JSON Schema of every model, by class name."""
     models = [(cls, "serialization") for cls in (*ALL, *socket.FROM_SERVER, *socket.FROM_CLIENT)]
     _, found = models_json_schema(models, ref_template="#/components/schemas/{model}")  # type: ignore[arg-type]
     schemas: Json = _draft_07(found["$defs"])
@@ -246,7 +248,7 @@ def _schemas() -> Json:
 
 
 def _draft_07(schema: Any) -> Any:
-    """Give a `$ref` no neighbours, which the JSON Schema of AsyncAPI would not see."""
+    """Move what stands beside a `$ref` out of it: draft 7, which AsyncAPI uses, would ignore it."""
     if isinstance(schema, list):
         return [_draft_07(item) for item in schema]
     if not isinstance(schema, dict):
@@ -258,8 +260,8 @@ def _draft_07(schema: Any) -> Any:
 
 
 def specification() -> Json:
-    """The document, as dicts and lists."""
-    flows = _flows()
+    """The document as dicts and lists."""
+    subjects = _subjects()
     return {
         "asyncapi": "3.0.0",
         "info": {"title": "Stenobus", "version": f"{VERSION}.0.0", "description": _ABOUT},
@@ -268,9 +270,10 @@ def specification() -> Json:
             "edge": _server("ws", "The edge", "127.0.0.1:8000"),
         },
         "defaultContentType": _MSGPACK,
-        "channels": {name: channel for flow in flows for name, channel in flow.channels().items()}
-        | {"capture": _capture()},
-        "operations": {name: each for flow in flows for name, each in flow.operations().items()} | _capturing(),
+        "channels": {name: channel for subject in subjects for name, channel in subject.channels().items()}
+        | {"capture": _capture_channel()},
+        "operations": {name: each for subject in subjects for name, each in subject.operations().items()}
+        | _capture_operations(),
         "components": {"schemas": _schemas()},
     }
 
@@ -281,7 +284,7 @@ def _server(protocol: str, title: str, default: str) -> Json:
 
 
 def document() -> str:
-    """The specification as JSON text, in a form that makes for readable differences."""
+    """The specification as JSON text, indented so that changes show well in a diff."""
     return json.dumps(specification(), indent=1, ensure_ascii=False) + "\n"
 
 

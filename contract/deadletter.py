@@ -12,7 +12,7 @@ from contract.message import Message
 class Dead(Message):
     """A message that could not be used, and why. The message itself stays in its stream.
 
-    Replaced when another attempt fails, removed when one succeeds.
+    It is replaced when another attempt fails, and removed when one succeeds.
     """
 
     SUBJECT = "events.{job}.dead.{stream}.{seq}"
@@ -21,11 +21,11 @@ class Dead(Message):
     seq: int = Field(ge=0, description="Sequence of the message in `stream`.")
     at: str = Field(description="Subject of the message.")
     reason: str
-    worker: str = Field("", description="Durable consumer that takes it again when asked; empty: no attempt can help.")
+    worker: str = Field("", description="Durable consumer that can try it again; empty: no attempt can help.")
 
 
 class Redrive(Message):
-    """Somebody asks that a dead message be tried again by the worker that gave it up."""
+    """A request to try a dead message again. It is for the worker that gave up on the message."""
 
     SUBJECT = "events.{job}.redrive.{worker}.{stream}.{seq}"
 
@@ -35,7 +35,7 @@ class Redrive(Message):
 
 
 class Redriven(Message):
-    """A dead message was tried again with success; what came of it is stored. Written once."""
+    """A dead message was tried again with success, and its output is stored. Written once."""
 
     SUBJECT = "events.{job}.redriven.{worker}.{stream}.{seq}"
 
@@ -45,6 +45,6 @@ class Redriven(Message):
 
 
 def dead_letter(stream: str, seq: int, subject: str, reason: str, worker: str = "") -> Dead:
-    """The note about a message that could not be used; its job is the subject's second token, made fit to be one."""
+    """A note about a message that could not be used. Its job is the second token of the subject, as far as valid."""
     job = re.sub(r"[^A-Za-z0-9_-]", "_", [*subject.split("."), ""][1])[:64] or "_"
     return Dead(job=job, stream=stream, seq=seq, at=subject, reason=reason, worker=worker)

@@ -21,21 +21,21 @@ LANGUAGES = frozenset(_CODES.split())
 LanguageCode = Annotated[str, Field(pattern=r"^[a-z]{2,3}$", description="Whisper language code.")]
 
 Source = Literal["live", "upload", "replay"]
-"""Where a job's sound comes from, in the order in which it is served."""
+"""Where a job's audio comes from, in order of priority."""
 
 State = Literal["created", "streaming", "transcribing", "summarizing", "completed", "failed", "deleted"]
 """Where a job stands. It only moves forward."""
 
 
 class VadOptions(Value):
-    """How one job is cut into segments; what is None is left to the segmenter's own settings."""
+    """How a job's audio is cut into segments; None: the segmenter's own setting."""
 
-    aggressiveness: int | None = Field(None, ge=0, le=3, description="webrtcvad mode: 3 calls the least speech.")
+    aggressiveness: int | None = Field(None, ge=0, le=3, description="webrtcvad mode; 3 finds the least speech.")
     onset_ms: int | None = Field(None, ge=30, le=600, description="Voiced time that opens a segment.")
-    padding_ms: int | None = Field(None, ge=0, le=1_000, description="Sound kept before and after speech.")
+    padding_ms: int | None = Field(None, ge=0, le=1_000, description="Audio kept before and after speech.")
     hangover_ms: int | None = Field(None, ge=150, le=3_000, description="Silence that closes a segment.")
     endpointing: Literal["fixed", "adaptive"] | None = Field(
-        None, description="adaptive: hangover follows the interim results, between the two bounds below."
+        None, description="adaptive: hangover depends on the interim results, between the two bounds below."
     )
     min_hangover_ms: int | None = Field(None, ge=150, le=3_000, description="Adaptive: after the end of a sentence.")
     max_hangover_ms: int | None = Field(None, ge=150, le=3_000, description="Adaptive: in the middle of a sentence.")
@@ -52,17 +52,23 @@ class VadOptions(Value):
 
 
 class SpeechOptions(Value):
-    """What the speech engine may know about a job."""
+    """How the speech of a job is transcribed."""
 
     language: LanguageCode | None = Field(None, description="Whisper language code; None: detect.")
     allowed_languages: list[LanguageCode] | None = Field(
-        None, min_length=1, max_length=100, description="What detection may choose from; None: all of the model's."
+        None,
+        min_length=1,
+        max_length=100,
+        description="Languages that may be detected; None: all that the model knows.",
     )
     prompt: str | None = Field(None, max_length=2_000, description="Text that sets vocabulary and style.")
     hotwords: str | None = Field(None, max_length=1_000, description="Words that are likely to be said.")
     task: Literal["transcribe", "translate"] = "transcribe"
     model: str | None = Field(
-        None, min_length=1, max_length=200, description="One of those that the speech workers offer; None: their own."
+        None,
+        min_length=1,
+        max_length=200,
+        description="A model that the speech workers offer; None: their default.",
     )
 
 
@@ -72,8 +78,8 @@ class JobOptions(SpeechOptions):
     title: str | None = Field(None, max_length=200)
     sample_rate: int = Field(RATE, ge=8_000, le=48_000, description="Samples per second of what the client sends.")
     encoding: Literal["pcm_s16le", "pcm_f32le", "mulaw", "opus"] = "pcm_s16le"
-    source: Source = Field("live", description="What is live is served before an upload, and that before a replay.")
-    partials: bool = Field(True, description="Whether interim results of the open segment are made.")
+    source: Source = Field("live", description="Live audio is served before uploads, and those before replays.")
+    partials: bool = Field(True, description="Whether there are interim results.")
     vad: VadOptions = VadOptions()
     summary: bool = True
     webhook_url: str | None = Field(None, max_length=2_000, pattern=r"^https?://")
@@ -81,7 +87,7 @@ class JobOptions(SpeechOptions):
 
 
 class Opened(Message):
-    """A client began to send audio."""
+    """A client has begun to send audio."""
 
     SUBJECT = "events.{job}.opened"
 
@@ -98,7 +104,7 @@ class Closed(Message):
 
 
 class Segmented(Message):
-    """The segmenter is through: the job has exactly `segments` utterances, 0 to segments - 1."""
+    """All audio is segmented: the job has exactly `segments` utterances, 0 to segments - 1."""
 
     SUBJECT = "events.{job}.segmented"
 
@@ -107,19 +113,19 @@ class Segmented(Message):
 
 
 class Replay(Message):
-    """Somebody asks that a job's stored audio be processed once more. Written once for each generation."""
+    """A request to process a job's stored audio once more. Written once for each generation."""
 
     SUBJECT = "events.{job}.replay.{generation}"
 
     generation: int = Field(ge=2, description="Counts the times that the job's audio was processed; the first was 1.")
     speed: float | None = Field(
-        None, gt=0, allow_inf_nan=False, description="1: at the pace of the recording; None: as fast as it is taken."
+        None, gt=0, allow_inf_nan=False, description="1: at the pace of the recording; None: as fast as possible."
     )
-    options: JobOptions = Field(JobOptions(), description="The job's own, with what is to be different this time.")
+    options: JobOptions = Field(JobOptions(), description="Those of the job, with the changes for this generation.")
 
 
 class Replayed(Message):
-    """The segmenter is through with a generation: it has exactly `segments` utterances, 0 to segments - 1."""
+    """All audio of a replay is segmented: the generation has exactly `segments` utterances, 0 to segments - 1."""
 
     SUBJECT = "events.{job}.replayed.{generation}"
 

@@ -1,4 +1,4 @@
-"""What is told while a job is live, over core NATS: no stream keeps it."""
+"""Messages about live jobs, over core NATS: no stream stores them, and some may be lost."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from contract.message import Message, Samples
 
 
 class Progress(Message):
-    """How far the segmenter is; core NATS only, never stored."""
+    """How far the segmenter has got."""
 
     SUBJECT, STREAM = "live.{job}.progress", None
 
@@ -20,19 +20,19 @@ class Progress(Message):
 
 
 class Speaking(Message):
-    """A segment is open; core NATS only. Told when it opens, and again, at a rising interval, while it grows."""
+    """A segment is open. Sent when it opens and, at growing intervals, while it grows."""
 
     SUBJECT, STREAM = "live.{job}.speaking", None
 
-    index: int = Field(ge=0, description="Of the utterance that this will be.")
+    index: int = Field(ge=0, description="Of the utterance that the segment will be.")
     start: Samples
-    end: Samples = Field(description="Its sound is there up to here.")
-    first: bool = Field(False, description="It has just opened.")
-    partials: bool = Field(True, description="Whether interim results are wanted; the sound is had by `Snapshot`.")
+    end: Samples = Field(description="End of its audio so far.")
+    first: bool = Field(False, description="The segment has just opened.")
+    partials: bool = Field(True, description="Whether interim results are wanted; `Snapshot` has the audio.")
 
 
 class Snapshot(Message):
-    """The open segment so far: the answer to a request, core NATS only, from the segmenter that owns the job."""
+    """The open segment so far: the answer of the segmenter that owns the job to a request."""
 
     SUBJECT, STREAM = "live.{job}.snapshot", None
 
@@ -44,20 +44,20 @@ class Snapshot(Message):
 
 
 class Partial(Message):
-    """What was understood of an open segment so far; core NATS only. It has no meaning once there is a transcript."""
+    """Interim text of an open segment. It has no meaning once there is a transcript."""
 
     SUBJECT, STREAM = "live.{job}.partial", None
 
     index: int = Field(ge=0)
     start: Samples
-    end: Samples = Field(description="The text is of the sound before this.")
+    end: Samples = Field(description="The text is of the audio before this.")
     text: str
-    stable: int = Field(0, ge=0, description="So many characters of `text` will be the same in the next ones.")
+    stable: int = Field(0, ge=0, description="This many characters of `text` will not change.")
     language: str | None = None
 
 
 class Attached(Message):
-    """A connection took the job over; core NATS only. Whoever had it before lets go."""
+    """A connection has taken the job over. The one that had it before lets go."""
 
     SUBJECT, STREAM = "live.{job}.attached", None
 

@@ -1,8 +1,8 @@
 """What all messages share: one class = one subject = one meaning. Pure: no I/O in this package.
 
-Everything behind the edge is mono 16 kHz signed 16-bit little-endian sound, and time is a sample index at that rate.
-Messages are msgpack maps with named fields; readers ignore fields they do not know, so that a newer writer can add
-some. Audio frames are the exception (`audio.py` beside this file): a fixed header and raw samples.
+On the bus all audio is mono, 16 kHz, signed 16-bit little-endian, and time is a sample index at that rate. Messages are
+msgpack maps with named fields. Readers ignore unknown fields, so that a newer writer can add some. Audio frames
+(`audio.py`) are the exception: a fixed header and raw samples.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from typing import Annotated, ClassVar, Self
 import msgpack
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-_PACKER = msgpack.Packer()  # has a buffer of 256 kB, which is much to make anew for each message
+_PACKER = msgpack.Packer()  # shared, because each one allocates a buffer of 256 kB
 
 VERSION = 4
-"""Number of the contract. It counts up when a stream or a message changes in a way that an older part cannot read."""
+"""Number of the contract. It goes up when a stream or a message changes in a way that an older part cannot read."""
 
 RATE = 16_000
 """Samples per second of all audio on the bus."""
@@ -26,7 +26,7 @@ WIDTH = 2
 """Bytes per sample of all audio on the bus."""
 
 JOB_ID = r"^[A-Za-z0-9_-]{1,64}$"
-"""Pattern of a job id: one token of a subject. Some other characters would match all jobs in a subject filter."""
+"""Pattern of a job id: one token of a subject. A `*`, for one, would match all jobs in a subject filter."""
 
 JobId = Annotated[str, Field(pattern=JOB_ID, description="One subject token.")]
 Samples = Annotated[int, Field(ge=0, description="Sample index at 16 kHz.")]
@@ -39,12 +39,12 @@ def is_job_id(text: str) -> bool:
 
 
 def seconds(samples: int) -> float:
-    """Samples at 16 kHz as the seconds that clients and people see, to the millisecond."""
+    """Samples at 16 kHz in seconds, to the millisecond, as clients and people see them."""
     return round(samples / RATE, 3)
 
 
 class ContractError(ValueError):
-    """Bytes that do not mean what their subject promises. Never retried: dead-lettered."""
+    """Bytes that break the contract of their subject. Not worth another attempt: they become a dead letter."""
 
 
 class Value(BaseModel):
@@ -54,7 +54,7 @@ class Value(BaseModel):
 
 
 class Message(Value):
-    """What all messages share. `SUBJECT` has a token `{name}` for each field that addresses the message."""
+    """The base of all messages. `SUBJECT` has a token `{name}` for each field that addresses the message."""
 
     SUBJECT: ClassVar[str]
     STREAM: ClassVar[str | None] = "EVENTS"
@@ -68,7 +68,7 @@ class Message(Value):
 
     @classmethod
     def pattern(cls, job: str = "*", **others: str) -> str:
-        """Subject filter for the messages of one job, or of all; `others`: further tokens that are to be so."""
+        """Subject filter for the messages of one job or of all; `others` are values for further tokens."""
         given = {"job": job, **others}
         return cls.SUBJECT.format(**{name: given.get(name, "*") for name in _tokens(cls.SUBJECT)})
 
@@ -78,7 +78,7 @@ class Message(Value):
 
     @classmethod
     def decode(cls, data: bytes) -> Self:
-        """Read a msgpack map; raises ContractError that says what is wrong with it."""
+        """Read a msgpack map; raises ContractError, which says what is wrong."""
         try:
             return cls.model_validate(msgpack.unpackb(data))
         except ValidationError as exc:
@@ -90,7 +90,7 @@ class Message(Value):
 
     @classmethod
     def read(cls, subject: str, data: bytes) -> Self:
-        """Decode what was found on a subject; raises ContractError also where it is addressed to another one."""
+        """Decode a message found on a subject; raises ContractError also if it belongs on another subject."""
         message = cls.decode(data)
         if message.subject != subject:
             raise ContractError(f"not a {cls.__name__}: addressed to {message.subject} but published on {subject}")

@@ -1,4 +1,4 @@
-"""The contract as JSON Schema, one for each message: `python -m contract.schema > docs/schema.json`."""
+"""The JSON Schema of each message: `python -m contract.schema > docs/schema.json`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from contract import ALL
 
 
 def schemas() -> dict[str, Any]:
-    """Subject, stream and JSON Schema of each message class, by its name; what is binary on the wire is a string."""
+    """Subject, stream and JSON Schema of each message class, by its name; bytes appear as strings there."""
     return {
         cls.__name__: {
             "subject": cls.SUBJECT,
@@ -21,7 +21,7 @@ def schemas() -> dict[str, Any]:
 
 
 def document() -> str:
-    """All schemas as JSON text, in a form that makes for readable differences."""
+    """All schemas as JSON text, indented so that changes show well in a diff."""
     return json.dumps(schemas(), indent=1, ensure_ascii=False) + "\n"
 
 

@@ -1,4 +1,4 @@
-"""What a job was about."""
+"""The summary of a job."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from contract.message import Message, Value
 
 
 class ActionItem(Value):
-    """Something that somebody is to do."""
+    """A task that somebody has."""
 
     who: str | None = None
     what: str
@@ -18,7 +18,7 @@ class ActionItem(Value):
 
 
 class SummaryView(Value):
-    """What a job was about, as clients see it."""
+    """The summary of a job, as clients see it."""
 
     title: str
     summary: str
@@ -32,11 +32,11 @@ class SummaryView(Value):
 
 
 class Summary(SummaryView, Message):
-    """What the job was about."""
+    """The summary of a job."""
 
     SUBJECT = "events.{job}.summary"
 
     @property
     def view(self) -> SummaryView:
-        """The same without what addresses it."""
+        """The same without the job."""
         return SummaryView(**self.model_dump(exclude={"job"}))

@@ -12,7 +12,7 @@ from jsonschema import Draft7Validator
 
 from bus.topology import StreamSettings, configurations
 from contract import ALL
-from contract.asyncapi import ASKED_FOR, HEADER, PARAMETERS, WRITERS, document, specification
+from contract.asyncapi import HEADER, PARAMETERS, REPLIES, WRITERS, document, specification
 from contract.audio import encode_audio
 from tests.golden.examples import FRAMES
 from tests.golden.files import HERE, read
@@ -26,7 +26,7 @@ OPERATIONS: dict[str, Any] = SPECIFICATION["operations"]
 NAMES = [cls.__name__ for cls in ALL]
 
 
-def test_the_document_is_what_the_messages_say() -> None:
+def test_the_document_is_up_to_date() -> None:
     wanted = (ROOT / "docs" / "asyncapi.json").read_text()
     assert wanted == document(), "run: python -m contract.asyncapi > docs/asyncapi.json"
 
@@ -34,7 +34,7 @@ def test_the_document_is_what_the_messages_say() -> None:
 def test_it_is_an_asyncapi_document() -> None:
     official = Draft7Validator(OFFICIAL)
     assert [error.message for error in official.iter_errors(SPECIFICATION)] == []
-    wrong = SPECIFICATION | {"operations": {"readOpened": OPERATIONS["readOpened"] | {"action": "peruse"}}}
+    wrong = SPECIFICATION | {"operations": {"subscribeOpened": OPERATIONS["subscribeOpened"] | {"action": "peruse"}}}
     assert not official.is_valid(wrong)
 
 
@@ -69,39 +69,39 @@ def test_an_operation_has_messages_of_its_channel() -> None:
         for part in filter(None, [operation, operation.get("reply")]):
             channel = part["channel"]["$ref"]
             assert part["messages"], name
-            assert all(told["$ref"].startswith(f"{channel}/messages/") for told in part["messages"]), name
+            assert all(message["$ref"].startswith(f"{channel}/messages/") for message in part["messages"]), name
 
 
 def test_the_parameters_are_those_of_the_address() -> None:
     for channel in CHANNELS.values():
         tokens = re.findall(r"{(\w+)}", channel["address"] or "")
         assert list(channel.get("parameters", {})) == tokens
-        (told,) = list(channel["messages"].values())[:1]
+        (message,) = list(channel["messages"].values())[:1]
         for token, parameter in channel.get("parameters", {}).items():
             assert parameter["description"] == PARAMETERS[token]["description"]
             if "location" in parameter:
-                fields = resolve(told["payload"]["$ref"])["properties"]
+                fields = resolve(message["payload"]["$ref"])["properties"]
                 assert parameter["location"] == f"$message.payload#/{token}"
                 assert parameter.get("enum") == fields[token].get("enum")
 
 
 @pytest.mark.parametrize("cls", ALL, ids=NAMES)
-def test_every_message_has_a_writer_a_reader_and_a_channel(cls: Any) -> None:
+def test_every_message_has_a_channel_and_two_operations(cls: Any) -> None:
     name = cls.__name__
     channel = CHANNELS[name[0].lower() + name[1:]]
     assert channel["address"] == cls.SUBJECT
-    if cls in ASKED_FOR:
-        sent, received = OPERATIONS[f"ask{name}"], OPERATIONS[f"answer{name}"]
+    if cls in REPLIES:
+        sent, received = OPERATIONS[f"request{name}"], OPERATIONS[f"reply{name}"]
         channel = resolve(sent["reply"]["channel"]["$ref"])
     else:
-        sent, received = OPERATIONS[f"write{name}"], OPERATIONS[f"read{name}"]
+        sent, received = OPERATIONS[f"publish{name}"], OPERATIONS[f"subscribe{name}"]
         assert WRITERS[cls] in channel["description"]
         assert (f"stream {cls.STREAM}" in channel["description"]) == (cls.STREAM is not None)
     assert (sent["action"], received["action"]) == ("send", "receive")
     assert channel["messages"][name]["payload"] == {"$ref": f"#/components/schemas/{name}"}
 
 
-def test_every_subject_belongs_to_the_stream_that_is_named() -> None:
+def test_the_stream_of_each_subject_is_named() -> None:
     taken = {config.name: config.subjects or [] for config in configurations(StreamSettings())}
     for channel in CHANNELS.values():
         address = re.sub(r"{\w+}", "x", channel["address"] or "")
@@ -119,7 +119,7 @@ def _matches(pattern: str, subject: str) -> bool:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_what_is_written_is_what_the_payload_says(name: str) -> None:
+def test_golden_messages_match_their_payload(name: str) -> None:
     schema = {"$ref": f"#/components/schemas/{name}", "components": SPECIFICATION["components"]}
     payload = Draft7Validator(schema)
     for entry in read(HERE, f"{name}.json").values():
@@ -133,7 +133,7 @@ def _text(value: Any) -> Any:
     return value["bytes"] if isinstance(value, dict) and set(value) == {"bytes"} else value
 
 
-def test_the_header_of_audio_is_as_it_is_written() -> None:
+def test_the_audio_header_is_as_written() -> None:
     codes = {"u8": "B", "u16": "H", "u32": "I", "u64": "Q"}
     layout = struct.Struct("<" + "".join(codes[field["type"]] for field in HEADER))
     offsets = [struct.calcsize("<" + "".join(codes[each["type"]] for each in HEADER[:n])) for n in range(len(HEADER))]

@@ -34,12 +34,12 @@ def test_the_header_is_the_documented_one() -> None:
         (b"", "0 bytes"),
         (b"x" * 15, "15 bytes"),
         (b"\x09" + b"\0" * 15, "version 9"),
-        (encode_audio(AudioFrame(0, b"\0\0")) + b"\0", "1 samples said, 3 bytes present"),
-        (encode_audio(AudioFrame(0, b"\0\0"))[:-1], "1 samples said, 1 bytes present"),
-        (encode_audio(AudioFrame(0, b"\0\0", cut=True)), "a cut is neither sound nor its end: 1 samples, flags 2"),
+        (encode_audio(AudioFrame(0, b"\0\0")) + b"\0", "1 samples expected, 3 bytes found"),
+        (encode_audio(AudioFrame(0, b"\0\0"))[:-1], "1 samples expected, 1 bytes found"),
+        (encode_audio(AudioFrame(0, b"\0\0", cut=True)), "a cut has no samples and no `last`: 1 samples, flags 2"),
         (
             encode_audio(AudioFrame(0, b"", last=True, cut=True)),
-            "a cut is neither sound nor its end: 0 samples, flags 3",
+            "a cut has no samples and no `last`: 0 samples, flags 3",
         ),
     ],
 )

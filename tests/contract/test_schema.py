@@ -8,7 +8,7 @@ from contract.schema import document, schemas
 DOCUMENT = Path(__file__).parents[2] / "docs" / "schema.json"
 
 
-def test_the_document_is_what_the_messages_say() -> None:
+def test_the_document_is_up_to_date() -> None:
     assert DOCUMENT.read_text() == document(), "run: python -m contract.schema > docs/schema.json"
 
 
