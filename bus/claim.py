@@ -1,9 +1,9 @@
-"""Whose turn it is to write a job's audio.
+"""Decides which connection may write a job's audio.
 
-A connection that takes a job over first finds out where its audio stands, then stores an empty frame there, on
-condition that nothing was stored meanwhile. The mark that audio has ended is stored on condition that no such claim
-came after one's own. So of two edges that both believe to have a job, only the one that claimed it last can end it,
-and what the other still sends are frames that are there already.
+A connection that takes a job over first finds the sample up to which audio is stored. There it stores an empty frame,
+its claim, on condition that nothing was stored meanwhile. The end mark is stored on condition that no later claim
+exists. So if two edges both believe that they have a job, only the one with the last claim can end it, and what the
+other still sends are frames that are stored already.
 """
 
 from __future__ import annotations
@@ -11,14 +11,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from bus.reassembly import Gap, Reassembler
 from bus.streams import Bus, Conflict, Raw
+from bus.window import Gap, Reassembler
 from contract import ContractError, Source, Utterance
 from contract.audio import AudioFrame, audio_subject, encode_audio, read_audio
 
 
 class AudioEnded(Exception):
-    """The job's audio has its end: nothing can follow it."""
+    """The end mark of the job's audio is stored: nothing can follow it."""
 
 
 class Superseded(Exception):
@@ -27,7 +27,7 @@ class Superseded(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """The right to write a job's audio from sample `start` on; `seq` is where it stands in stream AUDIO."""
+    """The right to write a job's audio from sample `start` on; `seq` is its sequence in stream AUDIO."""
 
     start: int = 0
     seq: int = 0
@@ -36,20 +36,20 @@ class Claim:
 async def last_utterance(
     bus: Bus, job: str, source: Source = "live", generation: int = 1
 ) -> tuple[Utterance | None, int]:
-    """A job's last utterance, if there is one, and the sequence that the next one must follow."""
+    """A job's last utterance, if any, and the sequence that the next one must follow."""
     subject = Utterance.pattern(job, source=source, generation=str(generation))
     raw = await bus.last_raw(subject)
     if raw is None:
         return None, 0
     utterance = decode_utterance(raw)
-    if utterance is None:  # somebody else's garbage came after it
+    if utterance is None:  # another program's garbage came behind it
         found = (decode_utterance(older) for older in reversed(await bus.history("SPEECH", subject)))
         utterance = next((older for older in found if older), None)
     return utterance, raw.seq
 
 
 def decode_utterance(raw: Raw) -> Utterance | None:
-    """The utterance, or None for garbage."""
+    """The utterance, or None if it cannot be decoded."""
     try:
         return Utterance.decode(raw.data)
     except ContractError:
@@ -64,23 +64,23 @@ async def claim_audio(
     *,
     accept: Callable[[int], None] = lambda _start: None,
 ) -> Claim:
-    """Take a job's audio over at the first sample that is not stored; raises AudioEnded.
+    """Claim a job's audio at the first sample that is not stored; raises AudioEnded.
 
-    `accept` is told that sample before anything is claimed, and may raise.
+    accept: gets that sample before the claim is stored, and may raise to prevent it.
     """
     done, _ = await last_utterance(bus, job, source, generation)
     reassembler = Reassembler(done.end if done else 0)
     last = 0
     after = done.audio_seq - 1 if done else 0
     while True:
-        # The last message is not enough: one before it may have been refused and never sent again.
+        # The last message alone is not enough: one before it may have been refused and never sent again.
         for raw in await bus.history("AUDIO", audio_subject(job), after=after):
             last = after = raw.seq
             _take(reassembler, raw)
         accept(reassembler.expected)
-        marker = encode_audio(AudioFrame(reassembler.expected, b"", generation=generation))
+        claim = encode_audio(AudioFrame(reassembler.expected, b"", generation=generation))
         try:
-            return Claim(reassembler.expected, await bus.store(audio_subject(job), marker, after=last))
+            return Claim(reassembler.expected, await bus.store(audio_subject(job), claim, after=last))
         except Conflict:
             continue
 
@@ -99,18 +99,18 @@ def _take(reassembler: Reassembler, raw: Raw) -> None:
 
 
 async def check_claim(bus: Bus, job: str, claim: Claim) -> None:
-    """Return if a claim still holds; raises AudioEnded or Superseded. Reads what was stored since it was made."""
+    """Return if a claim still holds; raises AudioEnded or Superseded. Reads what was stored behind it."""
     for raw in await bus.history("AUDIO", audio_subject(job), after=claim.seq):
-        if _is_end(raw):
+        if is_end(raw):
             raise AudioEnded(f"the audio of {job} has ended")
         if _is_claim(raw):
-            raise Superseded(f"the audio of {job} is in other hands")
+            raise Superseded(f"the audio of {job} is claimed by another connection")
 
 
 async def end_audio(bus: Bus, job: str, end: int, after: int, generation: int = 1) -> None:
-    """Store the mark that a job's audio ends at sample `end`, unless it has been claimed behind sequence `after`.
+    """Store the mark that a job's audio ends at sample `end`.
 
-    Raises Superseded where it has, and where it has its end already.
+    Raises Superseded if the audio was claimed behind sequence `after`, or has its end mark already.
     """
     mark = encode_audio(AudioFrame(end, b"", True, generation))
     while True:
@@ -119,28 +119,30 @@ async def end_audio(bus: Bus, job: str, end: int, after: int, generation: int = 
             return
         except Conflict:
             later = await bus.history("AUDIO", audio_subject(job), after=after)
-        if not later or any(_is_claim(raw) or _is_end(raw) for raw in later):
-            raise Superseded(f"the audio of {job} is in other hands")
-        after = later[-1].seq  # frames that were sent twice
+        if not later or any(_is_claim(raw) or is_end(raw) for raw in later):
+            raise Superseded(f"the audio of {job} is claimed by another connection")
+        after = later[-1].seq  # only frames that were sent twice
 
 
 async def cut_audio(bus: Bus, job: str, at: int, after: int, wanted: Callable[[], bool]) -> None:
-    """Store a request to cut a job's speech, made when all before sample `at` had been heard; not behind its end.
+    """Store a request to cut a job's speech at sample `at`, unless its audio has ended.
 
-    `after`: the last message that was read. Gives up once `wanted` says no.
+    after: sequence of the last message that was read when the cut was decided.
+    wanted: is asked before each attempt whether the cut still makes sense.
     """
-    mark = encode_audio(AudioFrame(at, b"", cut=True))
+    request = encode_audio(AudioFrame(at, b"", cut=True))
     while wanted():
         try:
-            await bus.store(audio_subject(job), mark, after=after)
+            await bus.store(audio_subject(job), request, after=after)
             return
         except Conflict as conflict:
-            if conflict.found is None or _is_end(conflict.found):
+            if conflict.found is None or is_end(conflict.found):
                 return
             after = conflict.found.seq
 
 
-def _is_end(raw: Raw) -> bool:
+def is_end(raw: Raw) -> bool:
+    """Whether a message of AUDIO is an end mark."""
     frame = read_audio(raw.data)
     return frame is not None and frame.last
 

@@ -1,20 +1,22 @@
-"""Removing all that the streams have of a job, also where others are still at work on it.
+"""Removes everything that the streams have of a job, even while workers are busy with it.
 
-Who still works on an erased job would wait for good for what is gone. So three marks without content are left for them:
-its audio has ended, it has no utterances, it is completed. Each of them then ends by itself, and finds that the job is
-erased when it comes to write the record. What they write meanwhile is removed when the job is swept, later and again.
+Workers on an erased job would block forever, waiting for messages that are gone. So three marks without content are
+left for them: the audio has ended, there are no utterances, the job is completed. The workers then end by themselves,
+and find out that the job is erased when they write its record. What they store meanwhile is removed later, when the job
+is swept.
 """
 
 from __future__ import annotations
 
-from bus.streams import Bus, Conflict, Raw
+from bus.claim import is_end
+from bus.streams import Bus, Conflict
 from contract import Closed, Completed, Dead, Message, Opened, Redrive, Redriven, Replay, Segmented
-from contract.audio import AudioFrame, audio_subject, encode_audio, read_audio
+from contract.audio import AudioFrame, audio_subject, encode_audio
 
 _END = encode_audio(AudioFrame(0, b"", last=True))
 _MARKS = {"SPEECH": 0, "AUDIO": 1, "EVENTS": 2}
 _LATE: tuple[type[Message], ...] = (Dead, Redrive, Redriven, Replay)
-"""A finished job that has one of these may have somebody at work on it."""
+"""If a finished job has one of these, workers may be busy with it."""
 
 
 class StillLive(Exception):
@@ -27,9 +29,9 @@ async def has_messages(bus: Bus, job: str) -> bool:
 
 
 async def settle(bus: Bus, job: str, *, finished: bool) -> bool:
-    """Make sure that no audio of a job can come any more; returns whether nobody is at work on it. Raises StillLive.
+    """Make sure that a job gets no more audio; returns whether it is certain that no worker is busy with it.
 
-    `finished`: whether the store says so, which keeps jobs longer than the streams do.
+    finished: whether the store says so; it keeps jobs longer than the streams do. Raises StillLive.
     """
     if finished or await bus.last_raw(Completed.pattern(job)):
         return not any([await bus.last_raw(kind.pattern(job)) for kind in _LATE])
@@ -37,19 +39,19 @@ async def settle(bus: Bus, job: str, *, finished: bool) -> bool:
         return False
     if await bus.last_raw(Opened.pattern(job)):
         raise StillLive(job)
-    # Nobody has opened it, and nobody can once its audio has an end: whoever claims it is told so.
+    # The job was never opened. With an end mark it never will be: claiming its audio then fails.
     try:
         await bus.store(audio_subject(job), _END, after=0)
     except Conflict as conflict:
-        if conflict.found is None or not _is_end(conflict.found):
+        if conflict.found is None or not is_end(conflict.found):
             raise StillLive(job) from conflict
     return False
 
 
 async def erase(bus: Bus, job: str, *, mark: bool) -> bool:
-    """Remove a job from all streams; returns whether there was anything of it, marks aside.
+    """Remove a job from all streams; returns whether there was anything but marks. Harmless to repeat.
 
-    `mark`: leave the marks behind, for those who are still at work on it. Harmless to repeat.
+    mark: leave marks for workers that are still busy with the job.
     """
     removed = {stream: await bus.purge(stream, subject) for stream, subject in _subjects(job).items()}
     if mark:
@@ -60,10 +62,5 @@ async def erase(bus: Bus, job: str, *, mark: bool) -> bool:
 
 
 def _subjects(job: str) -> dict[str, str]:
-    """What there may be of a job in each stream. What would be made of it is removed before what is made."""
+    """A job's subjects in each stream, inputs before the outputs that are made of them."""
     return {"AUDIO": audio_subject(job), "SPEECH": f"speech.{job}.>", "EVENTS": f"events.{job}.>"}
-
-
-def _is_end(raw: Raw) -> bool:
-    frame = read_audio(raw.data)
-    return frame is not None and frame.last

@@ -1,7 +1,7 @@
-"""Messages of one JetStream consumer, asked for as they are used up.
+"""Pulls the messages of one JetStream consumer.
 
-nats-py's `fetch` makes a task and an inbox for each call and can wait out its whole timeout after a server restart;
-this keeps one inbox, asks again by itself, and notices a consumer that is gone by its missing heartbeat.
+nats-py's `fetch` makes a task and an inbox for each call, and after a server restart can wait out its whole timeout.
+This keeps one inbox, requests more messages by itself, and notices by missing heartbeats that a consumer is gone.
 Source for the protocol: ADR-13 "Pull Subscribe internals" of nats-architecture-and-design.
 """
 
@@ -19,13 +19,13 @@ from nats.aio.subscription import Subscription
 EXPIRES = 60.0
 HEARTBEAT = 2.0
 SLOW_HEARTBEAT = 20.0
-"""For readers of which there are many that wait for long: each heartbeat is a message like any other."""
+"""For readers that are many and mostly idle: each heartbeat costs as much as any other message."""
 
 _BEATS_MISSED = 2.5
 _MAX_BYTES = 16 * 2**20
 
 _ENDED = ("Batch Completed", "Message Size Exceeds MaxBytes")
-"""Endings of a request, among the many that status 409 has, after which one just asks again."""
+"""Descriptions of status 409 after which another request is all that is needed."""
 
 
 class Gone(Exception):
@@ -47,7 +47,7 @@ class Pull:
         self._asked = 0
 
     async def open(self, stream: str, consumer: str) -> None:
-        """Begin with a consumer, or go over to another: what is left of the former is forgotten."""
+        """Begin with a consumer, or switch to another; undelivered messages of the former are dropped."""
         if self._subscription is not None:
             await self._subscription.unsubscribe()
             self._inbox = self._nc.new_inbox()
@@ -57,7 +57,7 @@ class Pull:
         self._subscription = await self._nc.subscribe(f"{self._inbox}.*", cb=self._on_message)
 
     async def close(self) -> list[Msg]:
-        """End; returns what had been delivered and not yet been taken."""
+        """End; returns the messages that were delivered but not returned by `next`."""
         if self._subscription is not None and not self._nc.is_closed:
             await self._subscription.unsubscribe()
         left = [msg for msg in self._queue if msg is not None and msg.reply]
@@ -65,7 +65,7 @@ class Pull:
         return left
 
     def interrupt(self) -> None:
-        """Say that the connection was lost and came back: requests under way did not survive that."""
+        """Note that the connection was lost and came back: pull requests did not survive that."""
         self._queue.append(None)
         self._arrived.set()
 
@@ -74,7 +74,7 @@ class Pull:
         self._arrived.set()
 
     async def next(self, batch: Callable[[], int]) -> Msg:
-        """The next message; asks for `batch()` more when nothing is under way. Raises Gone."""
+        """The next message; requests `batch()` more when no request is open. Raises Gone."""
         while True:
             while self._queue:
                 msg = self._queue.popleft()
@@ -109,6 +109,6 @@ class Pull:
         status, description = headers.get("Status", ""), headers.get("Description", "")
         if status == "100" or msg.subject != f"{self._inbox}.{self._asked}":
             return  # an idle heartbeat, or the end of an earlier request
-        self._outstanding = 0  # the request has ended: 404 nothing there, 408 expired, 409 too large or worse
+        self._outstanding = 0  # the request has ended: 404 no messages, 408 expired, 409 too large or worse
         if status == "503" or (status == "409" and not description.startswith(_ENDED)):
             raise Gone(f"{status} {description}".strip())

@@ -1,9 +1,9 @@
-"""The sound of a job as it is stored: how far it reaches, and any stretch of it.
+"""Reads the stored audio of a job: how far it reaches, and any stretch of it.
 
-Where a stretch begins in the stream is found by bisection: the stream tells the next message of a job behind any
-sequence, and that message tells its sample. That takes some thirty short questions, however long the job is. Frames
-that were sent again, perhaps much later by an edge that had stood still, can mislead it. Then the stretch shows a gap,
-and is read once more from the job's beginning: only a gap that is found there is one.
+The beginning of a stretch is found by bisection: the stream can be asked for the first message of a job behind any
+sequence, and that message names its sample. This takes some thirty short requests, however long the job is. Frames that
+were sent again, perhaps much later by an edge that had been suspended, can mislead it. The stretch then shows a gap and
+is read again from the job's beginning, where a gap is certain.
 """
 
 from __future__ import annotations
@@ -12,29 +12,28 @@ from collections.abc import AsyncGenerator, Iterator
 from contextlib import aclosing
 from dataclasses import dataclass
 
-from bus.reassembly import Gap, Reassembler
 from bus.streams import Bus
-from bus.window import MAX_BYTES
+from bus.window import MAX_BYTES, Gap, Reassembler
 from contract import WIDTH
 from contract.audio import MAX_SAMPLES, AudioFrame, audio_subject, read_audio
 
 _MARGIN = MAX_BYTES // WIDTH + 2 * MAX_SAMPLES
-"""Samples before the wanted one at which reading begins: more than can have been on their way at once."""
+"""Samples by which reading begins early: more than can have been under way at once."""
 
 _NEAR = 64
-"""Sequences that are sooner read than bisected."""
+"""With so few sequences left, reading is faster than bisecting."""
 
 _PIECE = 16_000
-"""Samples of silence in one piece."""
+"""Samples in one piece of silence."""
 
 
 class SoundGone(Exception):
-    """The stream ends before the stretch does: its sound has aged out, or was erased while it was read."""
+    """The stream ends before the stretch: the audio has aged out, or was erased while it was read."""
 
 
 @dataclass(frozen=True, slots=True)
 class Extent:
-    """The samples of a job that are stored, `first` to before `end`; `ended`: no more will come."""
+    """A job's stored samples, from `first` up to but not including `end`; `ended`: no more will come."""
 
     first: int
     end: int
@@ -42,7 +41,7 @@ class Extent:
 
 
 async def extent(bus: Bus, job: str) -> Extent | None:
-    """How far a job's sound reaches; None where nothing is stored. Of a live job, up to what is still on its way."""
+    """How far a job's audio reaches; None if nothing is stored."""
     first, last = await _first_frame(bus, job), await bus.last_raw(audio_subject(job))
     if first is None or last is None:
         return None
@@ -66,12 +65,12 @@ async def extent(bus: Bus, job: str) -> Extent | None:
 
 
 async def read_sound(bus: Bus, job: str, start: int, end: int) -> AsyncGenerator[bytes, None]:
-    """Yield the samples `start` to before `end`, mono s16le at 16 kHz, in pieces; a gap in the stream is silence.
+    """Yield the samples from `start` up to but not including `end`, mono s16le at 16 kHz, in pieces.
 
-    Raises SoundGone where the stream ends before.
+    A gap in the stream becomes silence. Raises SoundGone if the stream ends before `end`.
     """
     after = await _before(bus, job, start - _MARGIN)
-    at, reassembler, sought = start, Reassembler(start), after > 0
+    at, reassembler, bisected = start, Reassembler(start), after > 0
     while at < end:
         try:
             async with aclosing(_frames(bus, job, after)) as frames:
@@ -85,21 +84,21 @@ async def read_sound(bus: Bus, job: str, start: int, end: int) -> AsyncGenerator
                         yield wanted
                     if at == end:
                         return
-            if not sought:
+            if not bisected:
                 raise SoundGone(f"the sound of {job} ends at sample {at}, not at {end}")
         except Gap as gap:
-            if not sought:
+            if not bisected:
                 for silence in _silence(min(gap.sample, end) - at):
                     yield silence
                 at = max(at, min(gap.sample, end))
                 reassembler.skip(gap)
                 after = gap.seq - 1
                 continue
-        after, reassembler, sought = 0, Reassembler(at), False
+        after, reassembler, bisected = 0, Reassembler(at), False
 
 
 async def _frames(bus: Bus, job: str, after: int) -> AsyncGenerator[tuple[int, AudioFrame], None]:
-    """The frames that are stored now, with their sequences; what is not sound or its end is passed over."""
+    """The frames stored so far, with their sequences; requests to cut and garbage are left out."""
     async with aclosing(bus.read("AUDIO", audio_subject(job), after=after, live=False)) as stored:
         async for raw in stored:
             frame = read_audio(raw.data)
@@ -108,7 +107,7 @@ async def _frames(bus: Bus, job: str, after: int) -> AsyncGenerator[tuple[int, A
 
 
 async def _before(bus: Bus, job: str, sample: int) -> int:
-    """A sequence behind which the frames from `sample` on are stored, and some before them."""
+    """A sequence behind which the frames from `sample` on are stored, and perhaps some earlier ones."""
     last = await bus.last_raw(audio_subject(job)) if sample > 0 else None
     low, high = 1, last.seq if last else 1
     while high - low > _NEAR:

@@ -1,4 +1,4 @@
-"""The three streams, and how they come to be: created, or brought up to date without losing a message."""
+"""The three streams: their configuration, and how they are created, or updated without losing a message."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _METADATA_KEY = "stenobus.contract"
 
 
 class StreamSettings(BaseSettings):
-    """How long, how much and how often the streams keep things."""
+    """How long the streams keep messages, how many, and in how many copies."""
 
     model_config = SettingsConfigDict(env_prefix="BUS_")
 
@@ -31,7 +31,7 @@ class StreamSettings(BaseSettings):
 
 
 def configurations(settings: StreamSettings) -> list[StreamConfig]:
-    """What the streams should be."""
+    """The configuration of each stream."""
     audio_age, events_age = settings.audio_hours * 3600, settings.events_days * 86_400
     base = StreamConfig(
         retention=RetentionPolicy.LIMITS,
@@ -40,7 +40,7 @@ def configurations(settings: StreamSettings) -> list[StreamConfig]:
         discard=DiscardPolicy.NEW,
         allow_direct=True,
         num_replicas=settings.replicas,
-        # Identities are subjects and sample indexes; message ids are not used, so their table is kept short.
+        # Messages are identified by subject and sample index. Message ids are not used, so their table is kept short.
         duplicate_window=1,
         metadata={_METADATA_KEY: str(VERSION)},
     )
@@ -52,17 +52,17 @@ def configurations(settings: StreamSettings) -> list[StreamConfig]:
             max_age=audio_age,
             max_bytes=settings.audio_max_bytes,
             max_msg_size=65_536,
-            # What is stored is told on `feed.<job>`, for readers that are many: see `feed.py` beside this file.
+            # Stored messages are republished on `feed.<job>` for readers of many jobs: see `feed.py`.
             republish=RePublish(src=audio_subject("*"), dest=feed_subject("{{wildcard(1)}}")),
         ),
         replace(base, name="SPEECH", subjects=["speech.>"], max_age=audio_age),
-        # Roll-up: a message may take the place of all that its subject has, in one step.
+        # Roll-up: a message may replace all messages of its subject in one step.
         replace(base, name="EVENTS", subjects=["events.>"], max_age=events_age, allow_rollup_hdrs=True),
     ]
 
 
 async def set_up(js: JetStreamContext, settings: StreamSettings) -> None:
-    """Create the streams that are missing and update those that differ. May be called by many processes at once."""
+    """Create missing streams and update those that differ; many processes may do so at once."""
     for wanted in configurations(settings):
         assert wanted.name  # noqa: S101 - narrows the type: each configuration has one
         try:

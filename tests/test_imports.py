@@ -58,7 +58,6 @@ PURE = {
     "edge/capture/session.py",
     "edge/capture/frames.py",
     "store/job.py",
-    "bus/reassembly.py",
     "edge/rest/export.py",
     "edge/rest/subtitles.py",
     "edge/rest/wav.py",

@@ -24,7 +24,7 @@ from typing import NamedTuple
 import numpy as np
 import structlog
 
-from bus.reassembly import Gap, Reassembler
+from bus.window import Gap, Reassembler
 from contract import RATE, WIDTH, ContractError, Dead, dead_letter
 from contract.audio import audio_subject, decode_audio
 from processors.vad.classifier import FRAME, FRAME_MS, DetectorFactory, FrameClassifier, first_frame, warm_up_start
