@@ -1,12 +1,16 @@
+"""Live audio to mono 16 kHz s16le."""
+
 from itertools import pairwise
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
-from audio import AudioError, Converter
-from tests.audio.sounds import level, opus_packets, tone
+from audio import AudioError, Converter, to_float32
+from audio.convert import Resampler
+from tests.audio.sounds import frame, level, opus_packets, tone
 
 WIDTHS = {"pcm_s16le": 2, "pcm_f32le": 4, "mulaw": 1}
 SPEECH_LIKE = np.random.default_rng(1).normal(0, 0.2, 9_600).clip(-1, 1)
@@ -38,7 +42,7 @@ def test_output_does_not_depend_on_chunking(encoding: str, rate: int, cuts: list
     assert convert(encoding, rate, pieces) == convert(encoding, rate, [data])
 
 
-def test_our_own_kind_passes_uncopied() -> None:
+def test_our_own_format_is_returned_uncopied() -> None:
     converter = Converter("pcm_s16le", 16_000)
     data = tone(0.03).tobytes()
     assert converter.push(data) is data
@@ -87,26 +91,26 @@ def test_part_of_a_sample_is_refused(encoding: str, size: int, bits: int, rate: 
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
-def test_float_that_is_no_number_is_refused(value: float) -> None:
+def test_nan_and_infinity_are_refused(value: float) -> None:
     with pytest.raises(AudioError, match="infinite or not a number"):
         Converter("pcm_f32le", 16_000).push(np.array([0, value], "<f4").tobytes())
 
 
 @pytest.mark.parametrize("packet", [b"", b"\xff\xff\xff", b"OggS not a raw packet", bytes(5_000)])
-def test_what_is_not_opus_is_refused(packet: bytes) -> None:
+def test_invalid_opus_is_refused(packet: bytes) -> None:
     converter = Converter("opus", 48_000)
     with pytest.raises(AudioError, match=f"not an Opus packet: {len(packet)} bytes"):
         converter.push(packet)
 
 
-def test_good_opus_is_taken_after_bad() -> None:
+def test_valid_opus_is_decoded_after_invalid() -> None:
     converter = Converter("opus", 48_000)
     with pytest.raises(AudioError):
         converter.push(b"\xff\xff\xff")
     assert converter.push(opus_packets(tone(1, rate=48_000))[0])
 
 
-def test_empty_message_is_no_sound() -> None:
+def test_an_empty_message_is_allowed() -> None:
     for encoding in WIDTHS:
         assert Converter(encoding, 48_000).push(b"") == b""
 
@@ -114,3 +118,69 @@ def test_empty_message_is_no_sound() -> None:
 def test_unknown_encoding_names_the_known_ones() -> None:
     with pytest.raises(AudioError, match="unknown encoding 'g729': one of pcm_s16le, pcm_f32le, mulaw, opus"):
         Converter("g729", 8_000)
+
+
+def resampled(samples: NDArray[np.int16], rate: int, layout: str = "mono") -> NDArray[np.int16]:
+    resampler = Resampler()
+    return np.frombuffer(resampler.push(frame(samples, rate, layout)) + resampler.flush(), "<i2")
+
+
+@pytest.mark.parametrize("rate", [8_000, 11_025, 22_050, 44_100, 48_000])
+@pytest.mark.parametrize("hz", [100, 1_000, 3_500])
+def test_speech_band_keeps_its_level_and_length(rate: int, hz: int) -> None:
+    out = resampled(tone(1, hz, rate), rate)
+    assert len(out) == 16_000
+    assert level(out) == pytest.approx(level(tone(1, hz)), abs=0.05)
+
+
+def test_band_is_flat_up_to_7_khz() -> None:
+    assert level(resampled(tone(1, 7_000, 48_000), 48_000)) == pytest.approx(level(tone(1)), abs=0.05)
+
+
+@pytest.mark.parametrize("hz", [8_400, 9_000, 12_000, 20_000])
+def test_frequencies_above_8_khz_are_removed(hz: int) -> None:
+    assert level(resampled(tone(1, hz, 48_000), 48_000)) < -80
+
+
+def test_channels_are_averaged() -> None:
+    left, right = tone(1, 440, peak=0.9), np.zeros(16_000, np.int16)
+    out = resampled(np.stack([left, right], axis=1).ravel(), 16_000, "stereo")
+    assert level(out) == pytest.approx(level(left) - 6.02, abs=0.05)
+
+
+def test_the_delay_is_at_most_3_ms() -> None:
+    resampler = Resampler()
+    out = resampler.push(frame(tone(0.03, rate=48_000), 48_000))
+    assert len(out) // 2 >= 480 - 48  # 3 ms
+
+
+def test_format_may_change_in_mid_stream() -> None:
+    resampler = Resampler()
+    out = resampler.push(frame(tone(1, rate=48_000), 48_000))
+    out += resampler.push(frame(tone(1, rate=8_000), 8_000))
+    out += resampler.flush()
+    assert len(out) == 2 * 32_000
+
+
+def test_flush_leaves_nothing_behind() -> None:
+    resampler = Resampler()
+    assert resampler.flush() == b""
+    resampler.push(frame(tone(1, rate=48_000), 48_000))
+    resampler.flush()
+    assert resampler.flush() == b""
+
+
+def test_full_scale_is_one() -> None:
+    pcm = np.array([0, 16_384, -32_768, 32_767], "<i2").tobytes()
+    vector = to_float32(pcm)
+    assert vector.dtype == np.float32
+    assert vector.tolist() == [0.0, 0.5, -1.0, 32_767 / 32_768]
+
+
+def test_no_bytes_are_an_empty_vector() -> None:
+    assert to_float32(b"").shape == (0,)
+
+
+def test_half_a_sample_is_refused() -> None:
+    with pytest.raises(AudioError, match="odd length: 3 bytes are not a whole number of 16-bit samples"):
+        to_float32(b"abc")

@@ -1,3 +1,5 @@
+"""Reading and writing audio files and streams."""
+
 import io
 import os
 import tracemalloc
@@ -9,7 +11,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from audio import AudioError, decode, duration
+from audio import AudioError, decode, duration, write_flac
 from tests.audio.sounds import Pipe, encoded, frame, level, tone, video_only, wav
 
 KINDS = {
@@ -26,7 +28,7 @@ KINDS = {
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_any_kind_of_file_becomes_our_sound(tmp_path: Path, kind: str) -> None:
+def test_any_audio_file_is_decoded(tmp_path: Path, kind: str) -> None:
     rate, container, codec = KINDS[kind]
     path = tmp_path / kind
     path.write_bytes(encoded(tone(2, rate=rate), rate, container, codec))
@@ -47,7 +49,7 @@ def test_pipe_gives_the_same_as_file(kind: str) -> None:
 
 
 @pytest.mark.parametrize(("container", "codec", "most"), [("au", "pcm_s16be", 0.6), ("mp3", "mp3", 0.8)])
-def test_live_pipe_is_heard_soon(container: str, codec: str, most: float) -> None:
+def test_a_live_pipe_is_decoded_soon(container: str, codec: str, most: float) -> None:
     data = encoded(tone(20, rate=48_000), 48_000, container, codec)
     pipe = Pipe(data)
     chunks = decode(io.BufferedReader(pipe))
@@ -56,7 +58,7 @@ def test_live_pipe_is_heard_soon(container: str, codec: str, most: float) -> Non
     chunks.close()
 
 
-def test_live_wav_is_heard_after_the_64_kib_that_ffmpeg_looks_into() -> None:
+def test_a_live_wav_is_decoded_after_the_64_kib_that_ffmpeg_analyses() -> None:
     pipe = Pipe(wav(tone(20)))
     chunks = decode(io.BufferedReader(pipe))
     assert next(chunks)
@@ -64,7 +66,7 @@ def test_live_wav_is_heard_after_the_64_kib_that_ffmpeg_looks_into() -> None:
     chunks.close()
 
 
-def test_sound_that_is_ours_already_is_not_touched(tmp_path: Path) -> None:
+def test_audio_in_our_own_format_is_unchanged(tmp_path: Path) -> None:
     pcm = os.urandom(50_000)
     assert b"".join(decode(io.BytesIO(wav(np.frombuffer(pcm, "<i2").astype(np.int16))))) == pcm
 
@@ -113,19 +115,19 @@ def mark(pcm: bytes) -> float:
 @pytest.mark.parametrize(
     ("kind", "tolerance"), [("wav", 0), ("flac", 0), ("mp3", 0.04), ("m4a", 0.03), ("ogg-opus", 0), ("mkv", 0.01)]
 )
-def test_what_is_behind_damage_keeps_its_time(kind: str, tolerance: float, damage: Callable[[int], bytes]) -> None:
+def test_audio_behind_damage_keeps_its_time(kind: str, tolerance: float, damage: Callable[[int], bytes]) -> None:
     rate, container, codec = KINDS[kind]
     data = bytearray(encoded(marked(rate), rate, container, codec))
     start, length = int(len(data) * 0.35), len(data) // 15
     data[start : start + length] = damage(length)
-    holes: list[tuple[float, float]] = []
-    out = b"".join(decode(io.BytesIO(data), lambda *hole: holes.append(hole)))
+    gaps: list[tuple[float, float]] = []
+    out = b"".join(decode(io.BytesIO(data), lambda *gap: gaps.append(gap)))
     assert mark(out) == pytest.approx(7, abs=tolerance)
     assert len(out) / 32_000 == pytest.approx(10, abs=0.05)
     if kind == "wav":  # has no packets that could be bad: damage is noise
-        assert holes == []
+        assert gaps == []
         return
-    ((at, seconds),) = holes
+    ((at, seconds),) = gaps
     assert 2.8 < at < 3.7  # damage is from 3.5 to 4.17 s; where packets lie in pages or clusters, all of these are lost
     assert 0.6 < seconds < 2.1
     silence = np.frombuffer(out, "<i2")[int((at + 0.1) * 16_000) : int((at + seconds - 0.1) * 16_000)]
@@ -135,16 +137,14 @@ def test_what_is_behind_damage_keeps_its_time(kind: str, tolerance: float, damag
 @pytest.mark.parametrize("kind", KINDS)
 def test_nothing_is_missing_in_a_good_file(kind: str) -> None:
     rate, container, codec = KINDS[kind]
-    holes: list[float] = []
-    for _ in decode(
-        io.BytesIO(encoded(marked(rate), rate, container, codec)), lambda _at, length: holes.append(length)
-    ):
+    gaps: list[float] = []
+    for _ in decode(io.BytesIO(encoded(marked(rate), rate, container, codec)), lambda _at, length: gaps.append(length)):
         pass
-    assert holes == []
+    assert gaps == []
 
 
-@pytest.mark.parametrize(("jump", "holes"), [(5, [(2, 5), (8, 1)]), (3_600, [(3, 1)])], ids=["gap", "clock set anew"])
-def test_gaps_and_jumps_of_the_timestamps(jump: int, holes: list[tuple[float, float]]) -> None:
+@pytest.mark.parametrize(("jump", "gaps"), [(5, [(2, 5), (8, 1)]), (3_600, [(3, 1)])], ids=["gap", "clock reset"])
+def test_gaps_and_jumps_of_the_timestamps(jump: int, gaps: list[tuple[float, float]]) -> None:
     file = io.BytesIO()
     with av.open(file, "w", format="matroska") as output:
         stream = output.add_stream("pcm_s16le", rate=16_000, layout="mono")
@@ -154,19 +154,19 @@ def test_gaps_and_jumps_of_the_timestamps(jump: int, holes: list[tuple[float, fl
             output.mux(stream.encode(piece))
         output.mux(stream.encode(None))
     found: list[tuple[float, float]] = []
-    out = b"".join(decode(io.BytesIO(file.getvalue()), lambda *hole: found.append(hole)))
-    assert np.array(found) == pytest.approx(np.array(holes))
-    assert len(out) == (4 + sum(length for _, length in holes)) * 32_000
+    out = b"".join(decode(io.BytesIO(file.getvalue()), lambda *gap: found.append(gap)))
+    assert np.array(found) == pytest.approx(np.array(gaps))
+    assert len(out) == (4 + sum(length for _, length in gaps)) * 32_000
 
 
 @pytest.mark.parametrize("kind", ["mp3", "ogg-opus"])
 def test_nothing_is_missing_between_files_that_were_joined(kind: str) -> None:
     rate, container, codec = KINDS[kind]
-    holes: list[float] = []
+    gaps: list[float] = []
     data = encoded(marked(rate), rate, container, codec) * 2
-    out = b"".join(decode(io.BytesIO(data), lambda _at, length: holes.append(length)))
+    out = b"".join(decode(io.BytesIO(data), lambda _at, length: gaps.append(length)))
     assert len(out) / 32_000 == pytest.approx(20, abs=0.1)
-    assert sum(holes) < 0.06  # the header of the second one
+    assert sum(gaps) < 0.06  # the header of the second one
 
 
 def test_truncated_file_gives_what_it_has() -> None:
@@ -187,7 +187,7 @@ def test_truncated_file_gives_what_it_has() -> None:
     ],
     ids=["empty", "bytes", "text", "video", "no samples", "header only"],
 )
-def test_what_is_not_sound_is_named(tmp_path: Path, content: bytes, message: str) -> None:
+def test_input_without_audio_is_refused_by_name(tmp_path: Path, content: bytes, message: str) -> None:
     path = tmp_path / "input.bin"
     path.write_bytes(content)
     with pytest.raises(AudioError, match=rf"input\.bin: {message}"):
@@ -201,7 +201,7 @@ def test_missing_file_and_folder_are_named(tmp_path: Path) -> None:
         duration(tmp_path)
 
 
-def test_stream_without_a_name_is_named_so() -> None:
+def test_a_stream_without_a_name_is_called_the_stream() -> None:
     with pytest.raises(AudioError, match="the stream: not an audio file"):
         list(decode(io.BytesIO()))
 
@@ -224,3 +224,29 @@ def test_fault_of_the_stream_itself_is_not_hidden() -> None:
 
     with pytest.raises(ConnectionResetError, match="the other side is gone"):
         list(decode(io.BufferedReader(Broken(wav(tone(20))))))
+
+
+@pytest.mark.parametrize("samples", [1, 4_095, 4_096, 100_001])
+def test_flac_is_lossless(tmp_path: Path, samples: int) -> None:
+    pcm = np.random.default_rng(samples).integers(-32_768, 32_768, samples, dtype="<i2").tobytes()
+    write_flac(tmp_path / "sound.flac", pcm)
+    assert b"".join(decode(tmp_path / "sound.flac")) == pcm
+    assert duration(tmp_path / "sound.flac") == pytest.approx(samples / 16_000, abs=1e-4)
+
+
+def test_same_sound_same_file(tmp_path: Path) -> None:
+    pcm = np.arange(20_000, dtype="<i2").tobytes()
+    for name in ("a", "b"):
+        write_flac(tmp_path / name, pcm)
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+
+
+def test_no_audio_is_an_empty_flac_file(tmp_path: Path) -> None:
+    write_flac(tmp_path / "empty.flac", b"")
+    assert (tmp_path / "empty.flac").read_bytes().startswith(b"fLaC")
+
+
+def test_half_a_sample_is_not_written(tmp_path: Path) -> None:
+    with pytest.raises(AudioError, match="odd length"):
+        write_flac(tmp_path / "sound.flac", b"abc")
+    assert not (tmp_path / "sound.flac").exists()
