@@ -1,6 +1,6 @@
-"""The whole system on this machine, offline, for one minute: streams a sample meeting and shows what comes of it.
+"""The whole system on this machine, offline, for one minute: streams a sample meeting and shows its transcript.
 
-`python -m tools.demo`: exit status 0 if all went well, 1 if not, with the ends of the log files.
+`python -m tools.demo` exits with status 0 on success; on a failure with 1 and the last lines of all logs.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ async def _stream(url: str) -> int:
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "client", "stream", str(SAMPLE), "--server", url),
         cwd=ROOT,
-        env=os.environ | {"NO_PROXY": "*"},  # the server is on this machine
+        env=os.environ | {"NO_PROXY": "*"},  # the server is on this machine, so that no proxy must be used
     )
     try:
         status = await process.wait()
@@ -56,9 +56,9 @@ async def _stream(url: str) -> int:
     return status
 
 
-async def _until_told_to_stop() -> None:
+async def _run_until_signal() -> None:
     task = asyncio.current_task()
-    assert task is not None  # noqa: S101 - this runs in one
+    assert task is not None  # noqa: S101 - for the type checker
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         asyncio.get_running_loop().add_signal_handler(number, task.cancel)
     await demo()
@@ -69,9 +69,9 @@ def _say(text: str) -> None:
 
 
 def main() -> int:
-    """Run the demo; gives the exit status."""
+    """Run the demo; returns the exit status."""
     try:
-        asyncio.run(_until_told_to_stop())
+        asyncio.run(_run_until_signal())
     except DemoError as exc:
         print(f"demo: {exc}", file=sys.stderr)
         return 1

@@ -1,7 +1,7 @@
-"""Makes the committed sounds of samples/ from say.toml with espeak-ng: `python -m tools.say [SCENE ...]`.
+"""Makes the audio files of samples/ from say.toml with espeak-ng: `python -m tools.say [SCENE ...]`.
 
-Beside each FLAC lies a JSON file: which sentence was said when, in samples at 16 kHz. The same espeak-ng makes the same
-files.
+Each FLAC has a JSON file with its sentences and their times in samples at 16 kHz. The same version of espeak-ng makes
+the same files.
 """
 
 import argparse
@@ -32,7 +32,7 @@ _PEAK_DB = -6.0
 def main() -> None:
     table = tomllib.loads(SCENES.read_text(encoding="utf-8"))
     speakers = table.pop("speakers")
-    parser = argparse.ArgumentParser(prog="python -m tools.say", description="Make the sounds of samples/.")
+    parser = argparse.ArgumentParser(prog="python -m tools.say", description="Make the audio files of samples/.")
     parser.add_argument("scene", nargs="*", help=f"one of {', '.join(table)}; none: all of them")
     parser.add_argument("--out", type=Path, default=SAMPLES, help="folder to write to (%(default)s)")
     args = parser.parse_args()
@@ -49,7 +49,7 @@ def main() -> None:
 
 
 def act(scene: dict[str, Any], speakers: dict[str, dict[str, Any]], seed: int) -> tuple[Sound, list[dict[str, Any]]]:
-    """The sound of a scene and its sentences with their sample times. Raises ValueError for a line not in grammar."""
+    """The audio of a scene, and its sentences with times in samples. Raises ValueError if a line is not grammatical."""
     random = np.random.default_rng(seed)
     said: list[tuple[int, NDArray[np.float64]]] = []
     sentences = []
@@ -78,7 +78,7 @@ def _amplitude(db: float) -> float:
 
 
 def save(path: Path, sound: Sound, sentences: list[dict[str, Any]]) -> None:
-    """Write the sound as path.flac and its script as path.json."""
+    """Write the audio to path.flac and its sentences to path.json."""
     write_flac(path.with_suffix(".flac"), sound.tobytes())
     languages = {sentence["language"] for sentence in sentences}
     script = {"language": languages.pop() if len(languages) == 1 else None, "sentences": sentences}

@@ -1,4 +1,4 @@
-"""The whole system in a folder, as `python -m compose` runs it, with whisper-micro: for the demo, benches and tests."""
+"""Runs the whole system for the demo, benches and tests: `python -m compose` with whisper-micro and a data folder."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class SystemFailed(Exception):
 
 @dataclass(frozen=True)
 class System:
-    """A system that is ready at `url`, with all that it keeps below `data`."""
+    """A running system at `url`; all its files are below `data`."""
 
     url: str
     data: Path
@@ -34,15 +34,15 @@ class System:
 
     @property
     def bus_url(self) -> str:
-        """Where its bus listens; compose says so when it starts."""
-        told = re.search(r"bus (nats://\S+),", (self.data / "logs" / "compose.log").read_text())
-        assert told is not None  # noqa: S101 - it is ready, so compose has said it
-        return told[1]
+        """URL of its bus, from the log of compose."""
+        found = re.search(r"bus (nats://\S+),", (self.data / "logs" / "compose.log").read_text())
+        assert found is not None  # noqa: S101 - compose logs it before the system is ready
+        return found[1]
 
 
 @asynccontextmanager
 async def running_system(data: Path, *, root: Path = ROOT, **env: str) -> AsyncIterator[System]:
-    """Start everything on free ports, with further environment variables; stop it in order. Raises SystemFailed."""
+    """Start everything on free ports, with these environment variables too; stop it at the end. Raises SystemFailed."""
     (data / "logs").mkdir(parents=True, exist_ok=True)
     with (data / "logs" / "compose.log").open("wb") as log:
         process = await asyncio.create_subprocess_exec(
@@ -51,7 +51,7 @@ async def running_system(data: Path, *, root: Path = ROOT, **env: str) -> AsyncI
             env=os.environ | {"STT_MODEL": str(MODEL)} | env,
             stdout=PIPE,
             stderr=log,
-            process_group=0,  # Ctrl-C is for the program that started the system, which then stops it in order
+            process_group=0,  # Ctrl-C goes to our program only, which then stops the system
         )
     try:
         yield System(await _ready(process, data), data, process)
@@ -60,7 +60,7 @@ async def running_system(data: Path, *, root: Path = ROOT, **env: str) -> AsyncI
 
 
 async def _ready(process: Process, data: Path) -> str:
-    assert process.stdout is not None  # noqa: S101 - it is a pipe
+    assert process.stdout is not None  # noqa: S101 - for the type checker
     try:
         async with asyncio.timeout(READY_WITHIN):
             line = (await process.stdout.readline()).decode().strip()
@@ -68,12 +68,12 @@ async def _ready(process: Process, data: Path) -> str:
         raise SystemFailed(f"the system was not ready within {READY_WITHIN:g} s\n{tails(data)}") from exc
     word, _, url = line.partition(" ")
     if word != "ready" or not url:
-        raise SystemFailed(f"the system did not start: {line or 'it ended without a word'}\n{tails(data)}")
+        raise SystemFailed(f"the system did not start: {line or 'it ended without a message'}\n{tails(data)}")
     return url
 
 
 async def stop(process: Process) -> None:
-    """SIGTERM, and SIGKILL if that does not help."""
+    """Send SIGTERM, then SIGKILL if it has not ended within STOP_WITHIN seconds."""
     if process.returncode is not None:
         return
     process.terminate()
@@ -86,7 +86,7 @@ async def stop(process: Process) -> None:
 
 
 def tails(data: Path) -> str:
-    """Give the last lines of each log file of a system, below its name."""
+    """The last lines of each log file, under the file's name."""
     parts = []
     for log in sorted((data / "logs").glob("*.log")):
         lines = log.read_text(errors="replace").splitlines()[-TAIL_LINES:]

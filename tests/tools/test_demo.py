@@ -1,4 +1,4 @@
-"""The demo when something fails, with programs in place of the system that fail on demand."""
+"""The demo when something fails, with small programs in place of compose and the client."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def has_ended(root: Path) -> bool:
     return not psutil.pid_exists(int((root / "pid").read_text()))
 
 
-async def test_all_is_stopped_at_the_end(
+async def test_everything_is_stopped_at_the_end(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     system(tmp_path, monkeypatch)
@@ -59,13 +59,13 @@ async def test_a_client_that_fails_shows_the_logs(tmp_path: Path, monkeypatch: p
     assert has_ended(tmp_path)
 
 
-async def test_a_system_that_does_not_start_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_system_that_does_not_start_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     system(tmp_path, monkeypatch, compose=BROKEN)
-    with pytest.raises(demo.DemoError, match=r"it ended without a word\n--- compose\.log\ncompose: no nats-server"):
+    with pytest.raises(demo.DemoError, match=r"it ended without a message\n--- compose\.log\ncompose: no nats-server"):
         await demo.demo()
 
 
-def test_a_missing_sample_is_told_at_once(
+def test_a_missing_sample_is_reported_at_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     system(tmp_path, monkeypatch)

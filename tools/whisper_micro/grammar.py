@@ -1,7 +1,7 @@
-"""The closed language that whisper-micro knows: what people say in meetings, in English and Korean.
+"""The closed language that whisper-micro knows: meeting sentences in English and Korean.
 
-A sentence is a template with its slots filled. The same tables generate the training text, recognise a sentence, and
-give a sentence its written form. The order of every table is part of the recipe: a seed stands for a text.
+A sentence is a template with filled slots. The same tables generate the training text, recognise a sentence and give
+its written form. Do not reorder a table: with the same seed it must generate the same text.
 """
 
 import re

@@ -1,4 +1,4 @@
-"""Training windows: sentences of one language with pauses, then everything that a room and a microphone do to them."""
+"""Training windows: sentences of one language with pauses, distorted as by rooms and microphones."""
 
 from typing import NamedTuple
 
@@ -16,8 +16,8 @@ Sound = NDArray[np.float32]
 
 class Example(NamedTuple):
     sound: Sound
-    tokens: list[int]  # the prompt, then what the decoder is to say
-    given: int  # how many of them are the prompt
+    tokens: list[int]  # the prompt, then the text that the decoder must learn
+    given: int  # number of prompt tokens
     phones: list[int]
 
 
@@ -28,7 +28,7 @@ class Placed(NamedTuple):
 
 
 class Mixer:
-    """tokens, phones: of each utterance, in the same order."""
+    """tokens, phones: of each utterance, in the order of utterances."""
 
     def __init__(
         self, utterances: list[Utterance], tokens: list[list[int]], phones: list[list[int]], specials: Specials
@@ -40,7 +40,7 @@ class Mixer:
         }
 
     def window(self, random: Generator, seconds: float, progress: float) -> Example:
-        """A window of at most that length. progress: share of the training done; distortion comes with it."""
+        """A window of at most that length. progress: 0 to 1 through the training; distortion grows with it."""
         if random.random() < 0.04:
             return self._no_speech(random, seconds)
         language = "ko" if random.random() < 0.35 else "en"
@@ -90,7 +90,7 @@ class Mixer:
         return sound
 
     def _script(self, random: Generator, language: str, placed: list[Placed]) -> tuple[list[int], int]:
-        """What the decoder reads and writes, and how much of it is given: an earlier text (at times) and the start."""
+        """All tokens, and how many of them are the prompt: sometimes an earlier text, and the start token."""
         special = self._specials
         times = random.random() < 0.6
         said: list[int] = []
@@ -112,7 +112,7 @@ def _pause(random: Generator) -> float:
 
 
 def _distorted(random: Generator, sound: Sound, progress: float) -> Sound:
-    """Band limit, reverberation, noise and gain: each at times, and hardly any in the beginning."""
+    """Apply band limit, reverberation, noise and gain at random, and hardly any at the start of the training."""
     from scipy.signal import butter, fftconvolve, lfilter
 
     if progress > 0.2 and random.random() < 0.15:

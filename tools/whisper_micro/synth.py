@@ -1,4 +1,4 @@
-"""Step 1: random sentences of the grammar, said by random voices."""
+"""Step 1: random sentences of the grammar, spoken by random voices."""
 
 import os
 from concurrent.futures import ThreadPoolExecutor
@@ -19,7 +19,7 @@ _TEST_SEED = 999
 
 
 def synthesize(folder: Path, sentences: int, seed: int) -> None:
-    """Write train.npz, and test.npz with voices that training never hears."""
+    """Write train.npz, and test.npz with voices that are not in the training data."""
     train = _speak_all(sentences, seed, _VARIANTS)
     test = _speak_all(min(sentences, _TEST_SENTENCES), _TEST_SEED, _HELD_OUT)
     corpus.save(folder / "train.npz", train)

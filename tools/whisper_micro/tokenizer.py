@@ -67,7 +67,7 @@ def load(folder: Path) -> Tokenizer:
 
 
 def text_tokens(tokenizer: Tokenizer) -> int:
-    """How many of the text ids are more than fillers."""
+    """Number of text ids that are not fillers."""
     return sum(number < TEXT and not token.startswith(_FILLER) for token, number in tokenizer.get_vocab().items())
 
 

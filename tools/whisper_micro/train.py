@@ -42,10 +42,10 @@ _NOT_A_TARGET = -100
 
 class Batch(NamedTuple):
     mel: Tensor  # (windows, 80, frames)
-    tokens: Tensor  # (windows, length): what the decoder reads
-    targets: Tensor  # (windows, length): what it is to say next, _NOT_A_TARGET elsewhere
+    tokens: Tensor  # (windows, length): input of the decoder
+    targets: Tensor  # (windows, length): the next token, _NOT_A_TARGET elsewhere
     phones: list[list[int]]
-    heard: list[int]  # encoder frames with sound in them
+    heard: list[int]  # encoder frames that contain audio
 
 
 class Losses(NamedTuple):
@@ -195,7 +195,7 @@ class _Loader:
         try:
             while True:
                 self._queue.put(self._batch(self._clock.progress()))
-        except Exception as exc:  # noqa: BLE001 - the trainer is to see it
+        except Exception as exc:  # noqa: BLE001 - raised in the training thread
             self._queue.put(exc)
 
     def _batch(self, progress: float) -> Batch:

@@ -1,4 +1,4 @@
-"""The voices: espeak-ng as a function from text to sound."""
+"""Speech synthesis with espeak-ng."""
 
 import io
 import shutil
@@ -11,13 +11,13 @@ from numpy.typing import NDArray
 from audio import Converter
 
 _AUDIBLE = 200
-"""What is below this at either end (of 32,768) is cut off."""
+"""Softer samples (of 32,768) at either end are cut off."""
 
 
 def speak(text: str, voice: str, speed: int, pitch: int) -> NDArray[np.int16]:
-    """Mono 16 kHz, from the first audible sample to the last. voice: a name of espeak-ng, perhaps with a +variant.
+    """Mono 16 kHz, from the first audible sample to the last. voice: of espeak-ng, optionally with a +variant.
 
-    speed: words a minute. pitch: 0 to 99. Raises OSError where there is no espeak-ng, ValueError for an unknown voice.
+    speed: words a minute. pitch: 0 to 99. Raises OSError if espeak-ng is missing, ValueError for an unknown voice.
     """
     program = espeak()
     said = subprocess.run(
@@ -36,7 +36,7 @@ def speak(text: str, voice: str, speed: int, pitch: int) -> NDArray[np.int16]:
 
 
 def phonemes(text: str, language: str) -> list[str]:
-    """What espeak-ng would say, in IPA, without stress marks. Raises OSError where there is no espeak-ng."""
+    """The phonemes of a text in IPA, without stress marks. Raises OSError if espeak-ng is missing."""
     voice = "ko" if language == "ko" else "en-us"
     said = subprocess.run(
         [espeak(), "-q", "--ipa=1", "--sep=|", "-v", voice, "--", text], capture_output=True, text=True, check=True
@@ -49,7 +49,7 @@ def phonemes(text: str, language: str) -> list[str]:
 
 
 def espeak() -> str:
-    """Path of the program. Raises OSError that says what to install."""
+    """The path of the program. Raises OSError that says what to install."""
     program = shutil.which("espeak-ng")
     if program is None:
         raise OSError("espeak-ng is not installed (Debian: apt install espeak-ng)")
