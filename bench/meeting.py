@@ -14,7 +14,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import WebSocketException
 
 from bench.timeline import Endpointing
-from client.session.pacing import delay, frame_bytes, take_frames, take_rest
+from client.session.outgoing import delay, frame_bytes, take_frames, take_rest
 from contract import RATE, WIDTH
 
 FRAME_MS = 30

@@ -1,12 +1,10 @@
-"""The `stenobus` command: its commands put together, and a whole server started here."""
+"""The `stenobus` command line."""
 
 from __future__ import annotations
 
-import os
 import sys
 from importlib.metadata import version
 from io import TextIOWrapper
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -21,7 +19,7 @@ from client.commands.replay import replay
 from client.commands.rm import rm
 from client.commands.stream import stream
 from client.commands.tail import tail
-from client.commands.up import data_home
+from client.commands.up import up
 from client.shell import EXIT_CODES
 
 app = typer.Typer(
@@ -35,6 +33,7 @@ app = typer.Typer(
 for command in (stream, jobs, job, export, replay, diff, rm, tail, doctor):
     app.command(epilog=EXIT_CODES)(command)
 app.add_typer(dead, name="dead", epilog=EXIT_CODES)
+app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(up)
 
 
 def _version(wanted: bool) -> None:
@@ -49,23 +48,7 @@ def options(
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit.")
     ] = False,
 ) -> None:
-    """Take what stands before the name of a command."""
-
-
-@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
-def up(
-    context: typer.Context,
-    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=0, max=65_535, help="Port to listen on; 0 picks a free one.")] = 8000,
-    data: Annotated[
-        Path | None, typer.Option(help="Folder for all data.  [default: stenobus in your data folder]")
-    ] = None,
-) -> None:
-    """Start everything on this machine; any further arguments go to `python -m compose`."""
-    # Parts are started by their short names: a folder of such a name where the user stands must not be taken for one.
-    os.environ["PYTHONSAFEPATH"] = "1"
-    arguments = ["--host", host, "--port", str(port), "--data", str(data or data_home()), *context.args]
-    os.execv(sys.executable, [sys.executable, "-m", "compose", *arguments])  # noqa: S606 - this process becomes it
+    """Take the options before the name of a command."""
 
 
 def main() -> None:

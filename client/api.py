@@ -1,16 +1,19 @@
-"""The REST calls that a client needs, and the addresses that it calls."""
+"""The REST requests that the client makes, and their addresses."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, TypeVar
 from urllib.parse import quote, urlencode, urljoin, urlsplit
 
 import httpx
+from pydantic import ValidationError
 
 from client.errors import ServerError, UnavailableError, UnreachableError, refusal
+from client.reading import DeadPage, JobPage, Json, read
+from contract.view import CreatedView, ReplayView
 
 TIMEOUT = 10.0
 """Seconds that a server may take to answer."""
@@ -20,23 +23,8 @@ _ERASING = 60.0
 Answer = TypeVar("Answer")
 
 
-@dataclass(frozen=True)
-class Options:
-    """What a capture may ask for; None leaves the choice to the server."""
-
-    language: str | None = None
-    title: str | None = None
-    prompt: str | None = None
-    task: str | None = None
-    summary: bool = True
-
-    def body(self) -> dict[str, Any]:
-        """Give the JSON body of `POST /api/v1/stream/create`."""
-        return {name: value for name, value in asdict(self).items() if value is not None}
-
-
 def check_server(url: str) -> str:
-    """Bring a server's address into the form the other functions take; raises ValueError that says what is accepted."""
+    """Return a server's address without a trailing slash; raises ValueError that says what is accepted."""
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise ValueError(f"{url!r} is not an address like http://HOST:PORT or https://HOST")
@@ -44,27 +32,28 @@ def check_server(url: str) -> str:
 
 
 @dataclass(frozen=True)
-class Job:
-    """A job that was created, and the absolute address of its capture socket."""
+class CreatedJob:
+    """A new job, and the absolute address of its capture socket."""
 
     job_id: str
     ws_url: str
 
 
-async def create_job(server: str, options: Options) -> Job:
-    """Create a job; raises UnreachableError if nobody answers, ServerError if the server refuses."""
-    created = await call("POST", server, "/api/v1/stream/create", json=options.body())
-    match created:
-        case {"job_id": str(job_id), "ws_url": str(ws_url)}:
-            try:
-                return Job(job_id, urljoin(f"{_ws(server)}/", ws_url))
-            except ValueError as exc:
-                raise ServerError(f"the server gave a ws_url that is none: {ws_url}") from exc
-    raise ServerError(f"{server} created a job but named no job_id and ws_url")
+async def create_job(server: str, options: Mapping[str, Any]) -> CreatedJob:
+    """Create a job; raises UnreachableError if the server does not answer, ServerError if it refuses."""
+    answer = await call("POST", server, "/api/v1/stream/create", json=options)
+    try:
+        created = CreatedView.model_validate(answer)
+    except ValidationError as exc:
+        raise ServerError(f"{server} created a job but named no job_id and ws_url") from exc
+    try:
+        return CreatedJob(created.job_id, urljoin(f"{_ws(server)}/", created.ws_url))
+    except ValueError as exc:
+        raise ServerError(f"the server sent a ws_url that is not valid: {created.ws_url}") from exc
 
 
 def socket_url(server: str, job_id: str) -> str:
-    """Give the address of a job's capture socket at any server."""
+    """The address of a job's capture socket at any server."""
     return f"{_ws(server)}/api/v1/stream/{quote(job_id, safe='')}"
 
 
@@ -72,24 +61,22 @@ def _ws(server: str) -> str:
     return server.replace("http", "ws", 1)
 
 
-async def get_job(server: str, job_id: str, generation: int = 1) -> dict[str, Any]:
-    """Give the record of a job, with the segments of a generation; raises UnreachableError, or ServerError.
+async def get_job(server: str, job_id: str, generation: int = 1) -> Json:
+    """Fetch a job's record with the segments of a generation; raises UnreachableError, or ServerError.
 
     ServerError also for an unknown job.
     """
     return await call("GET", server, _job_path(job_id) + (f"?generation={generation}" if generation > 1 else ""))
 
 
-async def replay_job(server: str, job_id: str, body: dict[str, Any]) -> int:
-    """Have a job's stored sound processed once more; gives the generation that comes of it. Raises as above."""
+async def replay_job(server: str, job_id: str, body: Mapping[str, Any]) -> int:
+    """Start a replay and return the generation that it makes. Raises as `get_job` does."""
     answer = await call("POST", server, f"{_job_path(job_id)}/replay", json=body)
-    if not isinstance(generation := answer.get("generation"), int):
-        raise ServerError(f"{server} took a replay but named no generation")
-    return generation
+    return read(ReplayView, answer, "replay").generation
 
 
-def sound_url(server: str, job_id: str) -> str:
-    """Give the address of a job's sound, a WAV file."""
+def audio_url(server: str, job_id: str) -> str:
+    """The address of a job's audio, a WAV file."""
     return f"{server}{_job_path(job_id)}/audio.wav"
 
 
@@ -101,29 +88,41 @@ async def list_jobs(
     query: str | None = None,
     cursor: str | None = None,
     timeout: float = TIMEOUT,
-) -> dict[str, Any]:
-    """Give a page of jobs, newest first: `jobs`, `searched`, `next_cursor` where there are more; raises as above."""
+) -> JobPage:
+    """Fetch some jobs, newest first. Raises as `get_job` does."""
     asked = {"limit": str(limit), "status": status, "q": query, "cursor": cursor}
     parameters = urlencode({name: value for name, value in asked.items() if value})
-    return await call("GET", server, f"/api/v1/jobs?{parameters}", timeout=timeout)
+    return read(JobPage, await call("GET", server, f"/api/v1/jobs?{parameters}", timeout=timeout), "list of jobs")
 
 
 async def export_job(server: str, job_id: str, extension: str) -> httpx.Response:
-    """Give a job's transcript as a file of that kind, with its headers; raises as above."""
+    """Fetch a job's transcript as a file of that type, with its headers. Raises as `get_job` does."""
     return await _request("GET", server, f"{_job_path(job_id)}/transcript.{extension}")
 
 
 async def erase_job(server: str, job_id: str) -> None:
-    """Erase a job, its sound and all that was made of it; raises as above, RefusedError also for one that is live."""
+    """Erase a job with its audio and results. Raises as `get_job` does, RefusedError also for a live job."""
     await _request("DELETE", server, _job_path(job_id), timeout=_ERASING)
+
+
+async def list_dead(server: str, job_id: str | None, limit: int) -> list[Json]:
+    """Fetch dead letters, newest first. Raises as `get_job` does."""
+    query = urlencode({"limit": limit} | ({} if job_id is None else {"job": job_id}))
+    return read(DeadPage, await call("GET", server, f"/api/v1/dead?{query}"), "list of dead letters").dead
+
+
+async def retry_dead(server: str, job_id: str, stream: str, seq: int) -> Json:
+    """Request that a dead letter be tried again. Raises as `get_job` does."""
+    path = f"/api/v1/dead/{quote(job_id, safe='')}/{quote(stream, safe='')}/{seq}/retry"
+    return await call("POST", server, path)
 
 
 def _job_path(job_id: str) -> str:
     return f"/api/v1/jobs/{quote(job_id, safe='')}"
 
 
-async def in_turn(servers: Sequence[str], ask: Callable[[str], Awaitable[Answer]]) -> tuple[int, Answer]:
-    """Ask the first of some servers that can answer, and say which it was; raises what the last of them raises."""
+async def try_each(servers: Sequence[str], ask: Callable[[str], Awaitable[Answer]]) -> tuple[int, Answer]:
+    """Ask servers in turn until one answers; returns its index and the answer. Raises what the last one raises."""
     for index, server in enumerate(servers[:-1]):
         try:
             return index, await ask(server)
@@ -133,21 +132,21 @@ async def in_turn(servers: Sequence[str], ask: Callable[[str], Awaitable[Answer]
 
 
 async def call(
-    method: str, server: str, path: str, json: dict[str, Any] | None = None, timeout: float = TIMEOUT
-) -> dict[str, Any]:
-    """Give the JSON object that a request is answered with; raises UnreachableError, ServerError."""
+    method: str, server: str, path: str, json: Mapping[str, Any] | None = None, timeout: float = TIMEOUT
+) -> Json:
+    """Make a request and return the JSON object of the answer; raises UnreachableError, ServerError."""
     response = await _request(method, server, path, json, timeout)
     try:
         value = response.json()
     except ValueError:
         value = None
     if not isinstance(value, dict):
-        raise ServerError(f"{server} does not speak like a Stenobus server: {path} gave no JSON object")
+        raise ServerError(f"{server} does not answer like a Stenobus server: {path} gave no JSON object")
     return value
 
 
 async def _request(
-    method: str, server: str, path: str, json: dict[str, Any] | None = None, timeout: float = TIMEOUT
+    method: str, server: str, path: str, json: Mapping[str, Any] | None = None, timeout: float = TIMEOUT
 ) -> httpx.Response:
     try:
         async with httpx.AsyncClient(timeout=timeout) as http:
@@ -160,7 +159,7 @@ async def _request(
 
 
 def explain(exc: BaseException) -> str:
-    """Why a connection failed, from the operating system's error below a library's, without its errno clutter."""
+    """Why a connection failed: the operating system's error below a library's, without its number."""
     cause: BaseException | None = exc
     while cause is not None:
         if isinstance(cause, OSError) and cause.errno and cause.errno > 0:

@@ -1,4 +1,4 @@
-"""Bad news from the server as one sentence and an exit code. Pure."""
+"""Failures as one sentence and an exit code. Pure."""
 
 from __future__ import annotations
 
@@ -7,43 +7,45 @@ from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
 
-from pydantic import ValidationError
+from contract.socket import Close
 
-CLOSE_CODES = {
-    1001: "the server is going away",
+CLOSE_CODES: dict[int, str] = {
+    Close.GOING_AWAY: "the server is going away",
     1006: "the connection broke",
-    1008: "protocol error",
-    1009: "frame too large",
-    1011: "internal error of the server",
-    1012: "the server is restarting",
-    1013: "the server cannot take it now",
+    Close.POLICY: "protocol error",
+    Close.TOO_LARGE: "frame too large",
+    Close.INTERNAL: "internal error of the server",
+    Close.RESTART: "the server is restarting",
+    Close.TRY_AGAIN: "the server cannot take it now",
     1014: "a gateway has lost the server",
     4001: "not authorised",
-    4004: "no such job",
-    4008: "idle for too long",
-    4009: "the job is already closed",
-    4010: "taken over by a newer connection",
+    Close.NO_SUCH_JOB: "no such job",
+    Close.IDLE: "idle for too long",
+    Close.JOB_CLOSED: "the job is already closed",
+    Close.TAKEN_OVER: "taken over by a newer connection",
 }
-"""What a WebSocket close code of the capture socket means."""
-
-PASSING_CODES = {1001, 1005, 1006, 1011, 1012, 1013, 1014}
-"""Close codes after which a new connection may go on with the job; 1005: none was given."""
-
-CLOSED_CODES = {4008, 4009}
-TAKEN_OVER_CODE = 4010
-"""Close codes of a job that takes no more sound, but goes on to its end."""
+"""What a close code of the capture socket means: those of our servers, and of what may be in between."""
 
 _PASSING_STATUS = {408, 425, 429, 500, 502, 503, 504}
 
 
 class ClientError(Exception):
-    """Told to a person in one sentence; ends the command with `exit_code`."""
+    """One sentence for a person; ends the command with `exit_code`."""
 
     exit_code = 1
+    retry_after: float | None = None
+    """Seconds after which the server asks to be tried again."""
+
+
+def unexpected(task: str, cause: BaseException) -> ClientError:
+    """The failure of a background task, which nobody foresaw."""
+    error = ClientError(f"{task} failed: {cause!r}")
+    error.__cause__ = cause
+    return error
 
 
 class ServerError(ClientError):
-    """The server refused or failed. `retry_after`: seconds after which it asks to be tried again."""
+    """The server refused or failed."""
 
     def __init__(self, sentence: str, retry_after: float | None = None) -> None:
         hint = f"; try again in {retry_after:g} s" if retry_after is not None else ""
@@ -52,35 +54,35 @@ class ServerError(ClientError):
 
 
 class RefusedError(ServerError):
-    """The server answered an HTTP request with `status`, and asking again will not help."""
+    """The server refused an HTTP request with `status`; a repeat will not help."""
 
     def __init__(self, sentence: str, retry_after: float | None = None, *, status: int, detail: str) -> None:
         super().__init__(sentence, retry_after)
         self.status = status
         self.detail = detail
-        """What the server says about it."""
+        """The server's reason."""
 
 
 class UnavailableError(ServerError):
-    """The server cannot now, or broke; trying again may help."""
+    """The server cannot do it now, or failed; a repeat may help."""
 
 
 class JobClosedError(ServerError):
-    """The job takes no more sound; its record tells what becomes of it."""
+    """The job accepts no more audio; its record says what becomes of it."""
 
 
 class TakenOverError(ServerError):
-    """A newer connection has the job."""
+    """A newer connection has taken the job over."""
 
 
 class UnreachableError(ClientError):
-    """No server answers at that address, or none does for too long."""
+    """No server answers, or none has for too long."""
 
     exit_code = 3
 
 
 def refusal(status: int, body: bytes, headers: Mapping[str, str]) -> ServerError:
-    """Read an HTTP answer that is not a success: problem+json (RFC 9457) if it is one, else the bare status."""
+    """Read an unsuccessful HTTP response: problem+json (RFC 9457) if it is that, else the bare status."""
     problem = _json_object(body)
     title = problem.get("title") or _phrase(status)
     sentence = f"the server answered {status}: {title}"
@@ -93,7 +95,7 @@ def refusal(status: int, body: bytes, headers: Mapping[str, str]) -> ServerError
 
 
 def ending(code: int | None, reason: str | None, error: Mapping[str, Any] | None) -> ServerError:
-    """Say why a capture ended early: the server's last `error` message if there was one, and the close code."""
+    """Why a capture ended early: the last `error` message of the server if there was one, and the close code."""
     code = code or 1006
     kind = _KINDS.get(code, ServerError)
     meaning = CLOSE_CODES.get(code)
@@ -105,18 +107,15 @@ def ending(code: int | None, reason: str | None, error: Mapping[str, Any] | None
     return kind(f"the capture ended before its summary{because} ({closed})")
 
 
+# 1005: no code was given; 1006: no close at all; 1014: from a gateway.
+_PASSING_CODES = {1005, 1006, 1014, Close.GOING_AWAY, Close.INTERNAL, Close.RESTART, Close.TRY_AGAIN}
+
 _KINDS: dict[int, type[ServerError]] = {
-    **dict.fromkeys(PASSING_CODES, UnavailableError),
-    **dict.fromkeys(CLOSED_CODES, JobClosedError),
-    TAKEN_OVER_CODE: TakenOverError,
+    **dict.fromkeys(_PASSING_CODES, UnavailableError),
+    Close.IDLE: JobClosedError,
+    Close.JOB_CLOSED: JobClosedError,
+    Close.TAKEN_OVER: TakenOverError,
 }
-
-
-def broken(kind: str, error: ValidationError) -> ServerError:
-    """Say what is wrong with something of the server that is not what the contract promises."""
-    first = error.errors(include_url=False, include_input=False)[0]
-    where = ".".join(map(str, first["loc"]))
-    return ServerError(f"the server gave a {kind} that breaks the contract: {where}: {first['msg']}")
 
 
 def _json_object(body: bytes) -> dict[str, Any]:

@@ -1,9 +1,10 @@
-"""What a person sees of a capture or of a finished job, on a terminal or in a pipe."""
+"""How a capture or a finished job is shown, on a terminal or in a pipe."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
 from types import TracebackType
 from typing import Any, Self
 
@@ -13,42 +14,66 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from client.transcript import ActionItem, Partial, Segment, Summary, Transcript
+from client.reading import Summary
+from client.transcript import Transcript
+from contract import ActionItem
+from contract.socket import SocketPartial
+from contract.view import SegmentView
 
 _HELD_SHOWN = 3
 _PARTIAL_LINES = 3
-# Text comes from another machine, and from a language model: it must not steer the terminal.
+# Text comes from another machine and from a language model: it must not control the terminal.
 _CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f]")
 
 
 def clock(seconds: float) -> str:
-    """Give a time as mm:ss, from one hour on as h:mm:ss."""
+    """A time as mm:ss, from one hour on as h:mm:ss."""
     minutes, second = divmod(int(seconds), 60)
     hour, minute = divmod(minutes, 60)
     return f"{hour}:{minute:02}:{second:02}" if hour else f"{minute:02}:{second:02}"
 
 
 def clean(text: str) -> str:
-    """Take the control characters out of foreign text; line breaks stay."""
+    """Replace the control characters of foreign text, except line breaks."""
     return _CONTROL.sub(" ", text).strip()
 
 
+def one_line(text: str) -> str:
+    """Foreign text without control characters and line breaks."""
+    return " ".join(clean(text).split())
+
+
+def when(at: datetime) -> str:
+    """A time in the local zone, for a table."""
+    return at.astimezone().strftime("%d %b %H:%M")
+
+
+def length(duration: float | None) -> str:
+    """A job's length; a dash where it is not known yet."""
+    return "-" if duration is None else clock(duration)
+
+
+def count(number: int, noun: str) -> str:
+    """A number and its noun, such as `1 segment` and `2 segments`."""
+    return f"{number} {noun}{'s' * (number != 1)}"
+
+
 def damage_line(holes: Sequence[tuple[float, float]]) -> str:
-    """Say how much of a file is missing; holes: start and length in seconds, at least one."""
+    """How much of a file is missing; holes: start and length in seconds, at least one."""
     places = f"at {clock(holes[0][0])}" if len(holes) == 1 else f"in {len(holes)} places from {clock(holes[0][0])} on"
-    return f"incomplete: {sum(length for _, length in holes):.1f} s are missing {places}; silence stands in for them"
+    return f"incomplete: {sum(size for _, size in holes):.1f} s are missing {places}, replaced by silence"
 
 
 def status_line(transcript: Transcript) -> str:
-    """Say how the capture stands."""
+    """The state of a capture in one line."""
     if transcript.kept is not None:
-        return f"reconnecting, {transcript.kept:.1f} s of sound kept"
+        return f"reconnecting, {transcript.kept:.1f} s of audio kept"
     lag = f" · {transcript.lag:.1f} s behind" if transcript.lag >= 0.1 else ""
     return f"{clean(transcript.state)}{lag} · {transcript.saved:.1f} s saved"
 
 
 def sections(summary: Summary) -> list[tuple[str, list[str]]]:
-    """Give the lists of a summary that are not empty, each with its heading."""
+    """The lists of a summary that are not empty, each with its heading."""
     lists = [
         ("Key points", summary.key_points),
         ("Decisions", summary.decisions),
@@ -58,7 +83,7 @@ def sections(summary: Summary) -> list[tuple[str, list[str]]]:
 
 
 def engine_line(summary: Summary) -> str:
-    """Say what wrote a summary and, if that is no language model, why."""
+    """What wrote a summary and, if that was no language model, why."""
     parts = [f"Engine: {summary.engine}", summary.model, summary.reason]
     return clean(", ".join(part for part in parts if part)).replace("\n", " ")
 
@@ -89,13 +114,13 @@ class View:
             self._live.stop()
 
     def show(self, message: Mapping[str, Any]) -> None:
-        """Take a message of the server and show what it changes."""
+        """Show what a message of the server changes."""
         ready = self.transcript.feed(message)
-        self._refresh()  # first, so that a final never stands above its own hypothesis
+        self._refresh()  # first, or a final would appear above its own hypothesis
         self.segments(ready)
 
     def disconnected(self, kept: float) -> None:
-        """Show that there is no connection at present; kept: seconds of sound that wait for one."""
+        """Show that there is no connection; kept: seconds of audio in the backlog."""
         self.transcript.disconnected(kept)
         self._refresh()
 
@@ -103,14 +128,14 @@ class View:
         if self._live is not None:
             self._live.update(_foot(self.transcript, self.console), refresh=True)
 
-    def segments(self, segments: Iterable[Segment]) -> None:
-        """Print finals, one below the other."""
+    def segments(self, segments: Iterable[SegmentView]) -> None:
+        """Print finals, each below the one before."""
         for segment in segments:
             if self._rich:
-                said = Text(_said(segment), style="red" if segment.error else "")
-                self.console.print(_row(Text(clock(segment.start), style="cyan"), said))
+                text = Text(_text(segment), style="red" if segment.error else "")
+                self.console.print(_row(Text(clock(segment.start), style="cyan"), text))
             else:
-                self.line(f"{clock(segment.start)}  {_said(segment)}")
+                self.line(f"{clock(segment.start)}  {_text(segment)}")
 
     def summary(self, summary: Summary) -> None:
         """Print a summary: a panel, or plain lines."""
@@ -126,26 +151,24 @@ class View:
         self.line(f"\n{engine_line(summary)}")
 
     def end(self) -> None:
-        """Print the summary, if there is one, and how much it was."""
+        """Print the summary, if there is one, and the totals."""
         known = self.transcript
         if known.summary is not None:
             self.summary(known.summary)
-        segments = "1 segment" if known.segments == 1 else f"{known.segments} segments"
-        self.line(f"{segments}, {known.saved:.1f} s of sound, job {known.job}")
+        self.line(f"{count(known.segments, 'segment')}, {known.saved:.1f} s of audio, job {known.job}")
 
     def line(self, text: str) -> None:
-        """Print a line of our own as it is; in a pipe it is never wrapped."""
+        """Print a line without markup; in a pipe it is never wrapped."""
         self.console.print(Text(text), soft_wrap=not self._rich)
 
 
-def _said(segment: Segment) -> str:
-    speaker = f"{segment.speaker}: " if segment.speaker else ""
+def _text(segment: SegmentView) -> str:
     text = segment.text.strip() or (f"[not transcribed: {segment.error}]" if segment.error else "")
-    return clean(f"{speaker}{text}").replace("\n", " ")
+    return clean(text).replace("\n", " ")
 
 
 def _row(mark: Text, text: Text) -> Table:
-    """Lay text out behind a mark, its further lines below its first."""
+    """Lay text out behind a mark, with a hanging indent."""
     row = Table.grid(padding=(0, 1, 0, 0))
     row.add_column(no_wrap=True)
     row.add_column(overflow="fold")
@@ -154,8 +177,8 @@ def _row(mark: Text, text: Text) -> Table:
 
 
 def _foot(transcript: Transcript, console: Console) -> RenderableType:
-    """What stands below the finals while the capture runs; at most a few lines, so that it never scrolls."""
-    waiting = [f"{clock(segment.start)} {_said(segment)}" for segment in transcript.held[-_HELD_SHOWN:]]
+    """What is shown below the finals during a capture; only a few lines, so that it never scrolls."""
+    waiting = [f"{clock(segment.start)} {_text(segment)}" for segment in transcript.held[-_HELD_SHOWN:]]
     return Group(
         *(Text(line, style="dim", no_wrap=True, overflow="ellipsis") for line in waiting),
         *([_hypothesis(transcript.partial, console)] if transcript.partial is not None else []),
@@ -163,8 +186,8 @@ def _foot(transcript: Transcript, console: Console) -> RenderableType:
     )
 
 
-def _hypothesis(partial: Partial, console: Console) -> RenderableType:
-    """Lay out what was understood so far as its final will be; of a long one the end, where it grows."""
+def _hypothesis(partial: SocketPartial, console: Console) -> RenderableType:
+    """Lay interim text out as its final will be; of a long text only the end, where it grows."""
     mark = Text(clock(partial.start), style="dim")
     text = Text(clean(partial.text).replace("\n", " "), style="dim")
     lines = text.wrap(console, max(1, console.width - len(mark) - 4))

@@ -1,54 +1,39 @@
-"""`stenobus dead`: what a server could not use, and having it tried again."""
+"""`stenobus dead`: list dead letters, and have them tried again."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine, Sequence
-from datetime import datetime
-from typing import Annotated, Any
-from urllib.parse import quote, urlencode
+from typing import Annotated
 
 import typer
-from pydantic import BaseModel, ConfigDict, ValidationError
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from client.api import call, in_turn
-from client.completion import complete_job
-from client.errors import ServerError, UnavailableError, broken
-from client.listing import one_line, when
-from client.shell import EXIT_CODES, LOCAL, AsJson, Servers, print_json, say, told
+from client.api import list_dead, retry_dead, try_each
+from client.errors import ServerError, UnavailableError
+from client.reading import Json, read
+from client.shell import EXIT_CODES, LOCAL, AsJson, Servers, complete_job, exit_on_failure, print_json, print_note
+from client.view import one_line, when
+from contract.view import DeadLetterView
 
 MOST = 10_000
-"""Dead letters that a server lists at most."""
+"""Dead letters that a server lists, at most."""
 
-dead = typer.Typer(help="What a server could not use: list it, have it tried again.", no_args_is_help=True)
-
-
-class DeadLetter(BaseModel):
-    """A message that could not be used, as the server lists it; without a `worker` no attempt can help."""
-
-    model_config = ConfigDict(frozen=True, extra="ignore")
-
-    job_id: str
-    stream: str
-    seq: int
-    reason: str
-    at: datetime
-    worker: str | None = None
+dead = typer.Typer(help="List messages that could not be used, and have them tried again.", no_args_is_help=True)
 
 
 @dead.command("list", epilog=EXIT_CODES)
 def listing(
-    job: Annotated[str | None, typer.Option(metavar="ID", help="Only of this job.")] = None,
+    job: Annotated[str | None, typer.Option(metavar="ID", help="Only those of this job.")] = None,
     limit: Annotated[int, typer.Option(min=1, max=MOST, help="How many, the newest first.")] = 100,
     as_json: AsJson = False,
     servers: Servers = LOCAL,
 ) -> None:
     """List dead letters, newest first.
 
-    In a pipe each is a line of job, stream, number, time, worker (- where no attempt can help) and reason, with tabs.
+    In a pipe each is a line with tabs: job, stream, number, time, worker (- where no attempt can help), reason.
     """
     _run(_show(servers, job, limit, as_json=as_json))
 
@@ -58,11 +43,13 @@ def retry(
     job: Annotated[str | None, typer.Argument(help="As listed.", autocompletion=complete_job)] = None,
     stream: Annotated[str | None, typer.Argument()] = None,
     seq: Annotated[int | None, typer.Argument(min=0)] = None,
-    everything: Annotated[bool, typer.Option("--all", help="All that can be; with JOB, all of that job.")] = False,
+    everything: Annotated[
+        bool, typer.Option("--all", help="All that can be tried again; with JOB, those of that job.")
+    ] = False,
     as_json: AsJson = False,
     servers: Servers = LOCAL,
 ) -> None:
-    """Ask that a message be tried again. Once that has succeeded it is listed no more."""
+    """Have a message tried again. Once that succeeds it is no longer listed."""
     if everything:
         if stream is not None:
             raise typer.BadParameter("with --all only JOB may be given")
@@ -79,11 +66,11 @@ async def _show(servers: Sequence[str], job: str | None, limit: int, *, as_json:
         for letter in found:
             print_json(letter)
     else:
-        show(_parsed(found), Console(highlight=False))
+        show(_read(found), Console(highlight=False))
 
 
 async def _retry_all(servers: Sequence[str], job: str | None, *, as_json: bool) -> None:
-    letters = _parsed(await _list(servers, job, MOST))
+    letters = _read(await _list(servers, job, MOST))
     refused = False
     for letter in letters:
         try:
@@ -93,42 +80,33 @@ async def _retry_all(servers: Sequence[str], job: str | None, *, as_json: bool) 
             raise
         except ServerError as exc:
             refused = True
-            say(str(exc))
-    if hopeless := sum(letter.worker is None for letter in letters):
-        say(f"{hopeless} cannot be tried again: see `stenobus dead list`")
+            print_note(str(exc))
+    if lost := sum(letter.worker is None for letter in letters):
+        print_note(f"{lost} cannot be tried again: see `stenobus dead list`")
     if len(letters) == MOST:
-        say(f"there may be more than these {MOST}: give the command again once they are done")
+        print_note(f"there may be more than these {MOST}: repeat the command once they are done")
     if refused:
         raise typer.Exit(ServerError.exit_code)
 
 
 async def _retry(servers: Sequence[str], job: str, stream: str, seq: int, *, as_json: bool) -> None:
-    path = f"/api/v1/dead/{quote(job, safe='')}/{quote(stream, safe='')}/{seq}/retry"
-    _, asked = await in_turn(servers, lambda server: call("POST", server, path))
+    _, asked = await try_each(servers, lambda server: retry_dead(server, job, stream, seq))
     if as_json:
         print_json(asked)
     else:
         typer.echo(f"will be tried again: {job} {stream} {seq}")
 
 
-async def _list(servers: Sequence[str], job: str | None, limit: int) -> list[Any]:
-    query = urlencode({"limit": limit} | ({} if job is None else {"job": job}))
-    _, answer = await in_turn(servers, lambda server: call("GET", server, f"/api/v1/dead?{query}"))
-    found = answer.get("dead")
-    if not isinstance(found, list):
-        raise ServerError("the server does not speak like a Stenobus server: it gave no list of dead letters")
-    return found
+async def _list(servers: Sequence[str], job: str | None, limit: int) -> list[Json]:
+    return (await try_each(servers, lambda server: list_dead(server, job, limit)))[1]
 
 
-def _parsed(found: Sequence[Any]) -> list[DeadLetter]:
-    try:
-        return [DeadLetter.model_validate(letter) for letter in found]
-    except ValidationError as exc:
-        raise broken("dead letter", exc) from exc
+def _read(letters: Sequence[Json]) -> list[DeadLetterView]:
+    return [read(DeadLetterView, letter, "dead letter") for letter in letters]
 
 
-def show(letters: Sequence[DeadLetter], console: Console) -> None:
-    """Print dead letters: a table in a terminal, plain lines in a pipe."""
+def show(letters: Sequence[DeadLetterView], console: Console) -> None:
+    """Print dead letters: a table on a terminal, lines in a pipe."""
     if not console.is_terminal:
         for letter in letters:
             at = letter.at.isoformat(timespec="seconds")
@@ -140,7 +118,7 @@ def show(letters: Sequence[DeadLetter], console: Console) -> None:
         console.print("no dead letters")
 
 
-def _table(letters: Sequence[DeadLetter]) -> Table:
+def _table(letters: Sequence[DeadLetterView]) -> Table:
     table = Table(box=None, padding=(0, 1, 0, 0))
     for heading in ("Job", "Stream", "Seq", "When"):
         table.add_column(heading, overflow="fold", justify="right" if heading == "Seq" else "left")
@@ -153,5 +131,5 @@ def _table(letters: Sequence[DeadLetter]) -> Table:
 
 
 def _run(work: Coroutine[None, None, None]) -> None:
-    with told():
+    with exit_on_failure():
         asyncio.run(work)

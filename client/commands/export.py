@@ -14,15 +14,14 @@ from urllib.parse import unquote
 
 import typer
 
-from client.api import export_job, in_turn
-from client.completion import JobId
+from client.api import export_job, try_each
 from client.errors import ClientError
-from client.shell import LOCAL, Servers, told
+from client.shell import LOCAL, JobId, Servers, exit_on_failure
 from client.view import clean
 
 
 class Format(StrEnum):
-    """Kinds of files that a server makes."""
+    """File types that a server makes."""
 
     TXT = "txt"
     SRT = "srt"
@@ -34,23 +33,24 @@ class Format(StrEnum):
 def export(
     job_id: JobId,
     wanted: Annotated[
-        Format | None, typer.Option("--format", help="Kind of file. Default: as the name of FILE says, else txt.")
+        Format | None, typer.Option("--format", help="File type. Default: the suffix of FILE, else txt.")
     ] = None,
     output: Annotated[Path | None, typer.Option("-o", "--output", metavar="FILE", help="Default: stdout.")] = None,
     own_name: Annotated[
-        bool, typer.Option("-O", "--own-name", help="Into a new file here, named as the server says; prints its name.")
+        bool,
+        typer.Option("-O", "--own-name", help="Write a new file in this folder, named by the server; prints its name."),
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="The same as --format json.")] = False,
     servers: Servers = LOCAL,
 ) -> None:
-    """Export the transcript of a job: text, subtitles, JSON or minutes. Of a live job what there is so far."""
+    """Export the transcript of a job as text, subtitles, JSON or minutes; of a live job, what there is so far."""
     if output and own_name:
         raise typer.BadParameter("give -o or -O, not both")
     if as_json and wanted not in (None, Format.JSON):
         raise typer.BadParameter("give --json or --format, not both")
     extension = (Format.JSON if as_json else wanted) or format_of(output)
-    with told():
-        _, response = asyncio.run(in_turn(servers, lambda server: export_job(server, job_id, extension.value)))
+    with exit_on_failure():
+        _, response = asyncio.run(try_each(servers, lambda server: export_job(server, job_id, extension.value)))
         if own_name:
             path = Path(file_name(response.headers) or f"{job_id}.{extension}")
             write(path, response.content, new=True)
@@ -64,12 +64,12 @@ def export(
 
 
 def format_of(path: Path | None) -> Format:
-    """The kind of file that a name asks for; raises BadParameter for one that there is not."""
+    """The file type that a name asks for; raises BadParameter for an unknown one."""
     extension = path.suffix[1:].lower() if path else ""
     if not extension:
         return Format.TXT
     if extension not in set(Format):
-        raise typer.BadParameter(f"{path}: say which with --format: {', '.join(Format)}")
+        raise typer.BadParameter(f"{path}: choose one with --format: {', '.join(Format)}")
     return Format(extension)
 
 
@@ -82,16 +82,16 @@ def file_name(headers: Mapping[str, str]) -> str | None:
         parsed = EmailMessage()
         parsed["Content-Disposition"] = value or "attachment"
         name = parsed.get_filename() or ""
-    # It comes from another machine: it must not lead out of this folder, nor hide itself.
+    # It comes from another machine: it must neither leave this folder nor be hidden.
     return re.sub(r'[/\\<>:"|?*]+', " ", clean(name)).replace("\n", " ").strip(" .") or None
 
 
 def write(path: Path, content: bytes, *, new: bool) -> None:
-    """Write a file, if `new` only where there is none; raises ClientError that says why not."""
+    """Write a file, with `new` only where there is none; raises ClientError that says why not."""
     try:
         with path.open("xb" if new else "wb") as file:
             file.write(content)
     except FileExistsError as exc:
-        raise ClientError(f"{path} is there already: move it away, or name a file with -o") from exc
+        raise ClientError(f"{path} exists: move it away, or name a file with -o") from exc
     except OSError as exc:
         raise ClientError(f"cannot write {path}: {(exc.strerror or str(exc)).lower()}") from exc

@@ -1,4 +1,4 @@
-"""`stenobus replay`: stored jobs through today's processors."""
+"""`stenobus replay`: process the stored audio of jobs once more."""
 
 from __future__ import annotations
 
@@ -15,25 +15,24 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from client.api import get_job, in_turn, list_jobs, replay_job
-from client.commands.jobs import pages
+from client.api import get_job, list_jobs, replay_job, try_each
+from client.commands.jobs import pages, read_entries
 from client.commands.stream import show_capture
-from client.completion import AnyJob
 from client.errors import ClientError, RefusedError, ServerError
-from client.listing import Page, State, read_listed, read_page
+from client.reading import JobPage
 from client.session.capture import capture
-from client.session.polling import as_before, follow, stored_sound
-from client.shell import LOCAL, AsJson, Servers, print_json, say, told
-from client.times import read_since
+from client.session.polling import follow_generation
+from client.session.source import stored_audio
+from client.shell import LOCAL, AnyJob, AsJson, Servers, exit_on_failure, print_json, print_note, read_since
 from client.transcript import Transcript
-from client.view import View, clean
+from client.view import View, clean, count
 
 _AT_ONCE = 4
-"""Jobs that are under way at the same time, so that their sound is not all waiting at the speech workers at once."""
+"""Jobs that are replayed at the same time, so that they do not all wait at the speech workers at once."""
 
 
 class As(StrEnum):
-    """What becomes of the sound."""
+    """What a replay makes."""
 
     GENERATION = "generation"
     JOB = "job"
@@ -41,41 +40,44 @@ class As(StrEnum):
 
 def replay(
     job_id: AnyJob = None,
-    speed: Annotated[str, typer.Option(metavar="SPEED", help="1: as it was said; 2: twice as fast; max.")] = "max",
-    model: Annotated[str | None, typer.Option(help="Speech model, of those that the server offers.")] = None,
-    language: Annotated[str | None, typer.Option(help="Whisper language code. Default: as the job.")] = None,
+    speed: Annotated[str, typer.Option(metavar="SPEED", help="1: in real time; 2: twice as fast; max.")] = "max",
+    model: Annotated[str | None, typer.Option(help="One of the speech models that the server offers.")] = None,
+    language: Annotated[str | None, typer.Option(help="Whisper language code. Default: that of the job.")] = None,
     allowed: Annotated[
-        list[str] | None, typer.Option("--allowed-language", help="Detect only this; may be given several times.")
+        list[str] | None,
+        typer.Option("--allowed-language", help="Detect only this language; may be given several times."),
     ] = None,
     prompt: Annotated[str | None, typer.Option(help="Text that sets vocabulary and style.")] = None,
     hotwords: Annotated[str | None, typer.Option(help="Words that are likely to be said.")] = None,
     vad: Annotated[
-        list[str] | None, typer.Option(metavar="NAME=VALUE", help="How speech is cut, as hangover_ms=400.")
+        list[str] | None, typer.Option(metavar="NAME=VALUE", help="Option of the segmenter, such as hangover_ms=400.")
     ] = None,
-    become: Annotated[As, typer.Option("--as", help="Another transcript of the job, or a job of its own.")] = (
+    become: Annotated[As, typer.Option("--as", help="Another generation of the job, or a job of its own.")] = (
         As.GENERATION
     ),
     since: Annotated[
         str | None, typer.Option(metavar="TIME", help="All jobs since 10m, 2h, 3d ago, or since a time.")
     ] = None,
-    wait: Annotated[bool, typer.Option("--wait/--no-wait", help="Whether to show what comes of it.")] = True,
+    wait: Annotated[
+        bool, typer.Option("--wait/--no-wait", help="Whether to wait for the transcript and show it.")
+    ] = True,
     as_json: AsJson = False,
     servers: Servers = LOCAL,
 ) -> None:
-    """Have the stored sound of a job, or of all since a time, transcribed once more, and show it as it comes.
+    """Transcribe the stored audio of a job, or of all jobs since a time, once more.
 
-    The transcript that there is stays; the new one is another generation, which `diff` compares with it. What is live
-    comes first.
+    The existing transcript stays; the new one is another generation, and `diff` compares the two. Live jobs take
+    precedence.
     """
-    pace = speed_of(speed)
+    pace = read_speed(speed)
     start = _check(job_id, since, pace, become, wait=wait)
     given = {"model": model, "language": language, "prompt": prompt, "hotwords": hotwords}
     changes: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
     if allowed:
         changes["allowed_languages"] = allowed
     if vad:
-        changes["vad"] = vad_of(vad)
-    with told():
+        changes["vad"] = read_vad(vad)
+    with exit_on_failure():
         if start is not None:
             failed = asyncio.run(_replay_all(servers, start, {**changes, "speed": pace}, wait=wait, as_json=as_json))
             if failed:
@@ -86,8 +88,8 @@ def replay(
             asyncio.run(_replay_one(servers, job_id, {**changes, "speed": pace}, wait=wait, as_json=as_json))
 
 
-def speed_of(text: str) -> float | None:
-    """Read a speed; None: as fast as it is taken. Raises BadParameter."""
+def read_speed(text: str) -> float | None:
+    """Read a speed; None: as fast as possible. Raises BadParameter."""
     if text == "max":
         return None
     try:
@@ -95,23 +97,23 @@ def speed_of(text: str) -> float | None:
     except ValueError:
         speed = 0.0
     if not 0 < speed < float("inf"):
-        raise typer.BadParameter(f"{text!r} is no speed; accepted: max, or a number above 0", param_hint="--speed")
+        raise typer.BadParameter(f"{text!r} is not a speed; accepted: max, or a number above 0", param_hint="--speed")
     return speed
 
 
-def vad_of(given: Sequence[str]) -> dict[str, int | str]:
-    """Read options of the segmenter; raises BadParameter. Which there are the server knows."""
+def read_vad(given: Sequence[str]) -> dict[str, int | str]:
+    """Read options of the segmenter; raises BadParameter. The server checks their names."""
     found: dict[str, int | str] = {}
     for text in given:
         name, separator, value = text.partition("=")
         if not (name and separator and value):
-            raise typer.BadParameter(f"{text!r} is not NAME=VALUE, as hangover_ms=400", param_hint="--vad")
+            raise typer.BadParameter(f"{text!r} is not NAME=VALUE, such as hangover_ms=400", param_hint="--vad")
         found[name] = int(value) if value.isascii() and value.isdigit() else value
     return found
 
 
 def _check(job_id: str | None, since: str | None, pace: float | None, become: As, *, wait: bool) -> datetime | None:
-    """Raise BadParameter for what does not go together; gives the time from which on all jobs are meant."""
+    """Raise BadParameter for arguments that exclude each other; returns the time that `since` means."""
     if (job_id is None) == (since is None):
         raise typer.BadParameter("name a job, or give --since", param_hint="ID")
     if become is As.JOB:
@@ -120,7 +122,9 @@ def _check(job_id: str | None, since: str | None, pace: float | None, become: As
         if pace not in (None, 1.0):
             raise typer.BadParameter("a new job is sent with --speed 1 or max", param_hint="--speed")
         if not wait:
-            raise typer.BadParameter("a new job is sent from here: there is nothing to leave", param_hint="--no-wait")
+            raise typer.BadParameter(
+                "a new job is sent from here: it cannot go on without this command", param_hint="--no-wait"
+            )
     if since is None:
         return None
     try:
@@ -131,7 +135,7 @@ def _check(job_id: str | None, since: str | None, pace: float | None, become: As
 
 
 async def _ask(servers: Sequence[str], job_id: str, body: Mapping[str, Any]) -> int:
-    return (await in_turn(servers, lambda server: replay_job(server, job_id, dict(body))))[1]
+    return (await try_each(servers, lambda server: replay_job(server, job_id, dict(body))))[1]
 
 
 async def _replay_one(
@@ -147,7 +151,7 @@ async def _replay_one(
     transcript = Transcript()
     view = View(Console(highlight=False), transcript)
     try:
-        async with aclosing(follow(servers, job_id, generation)) as messages:
+        async with aclosing(follow_generation(servers, job_id, generation)) as messages:
             async for message in messages:
                 if as_json:
                     print_json(message)
@@ -157,30 +161,39 @@ async def _replay_one(
                 else:
                     view.segments(transcript.feed(message))
     except (ClientError, asyncio.CancelledError):
-        say(f"it goes on: generation {generation} of job {job_id}")
+        print_note(f"the server continues with generation {generation} of job {job_id}")
         raise
 
 
 def _described(message: Mapping[str, Any]) -> str:
-    segments = "1 segment" if message["segments"] == 1 else f"{message['segments']} segments"
+    segments = count(message["segments"], "segment")
     model = f", {message['model']}" if message.get("model") else ""
     return clean(f"generation {message['generation']}: {segments}{model}, job {message['job_id']}")
 
 
 def _as_job(servers: list[str], job_id: str, changes: Mapping[str, Any], *, fast: bool, as_json: bool) -> None:
-    """Send the stored sound as a new job."""
-    index, record = asyncio.run(in_turn(servers, lambda server: get_job(server, job_id)))
-    options = as_before(record, changes)
+    """Send the stored audio as a new job."""
+    index, record = asyncio.run(try_each(servers, lambda server: get_job(server, job_id)))
+    options = options_for(record, changes)
     begin = partial(capture, servers, options=options, fast=fast)
     ended = threading.Event()
-    sound = stored_sound(servers[index], job_id)
-    asyncio.run(show_capture(begin, sound, servers, on_end=ended.set, as_json=as_json))
+    audio = stored_audio(servers[index], job_id)
+    asyncio.run(show_capture(begin, audio, servers, on_end=ended.set, as_json=as_json))
+
+
+def options_for(record: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """The options of a stored job, changed, for a new job with its audio, which is 16 kHz PCM by now."""
+    kept = dict(record.get("options") or {})
+    for name in ("webhook_url", "sample_rate", "encoding"):  # the webhook was called when the job was completed
+        kept.pop(name, None)
+    vad = {**(kept.get("vad") or {}), **changes.get("vad", {})}
+    return {**kept, **changes, "vad": vad, "source": "replay"}
 
 
 async def _replay_all(
     servers: Sequence[str], since: datetime, body: Mapping[str, Any], *, wait: bool, as_json: bool
 ) -> int:
-    """Replay all jobs since a time, the oldest first; gives how many could not be."""
+    """Replay all jobs since a time, the oldest first; returns how many could not be replayed."""
     jobs = [job_id async for job_id in _stored_since(servers, since)]
     room, failed = asyncio.Semaphore(_AT_ONCE), 0
     console = Console(stderr=True, highlight=False)
@@ -194,16 +207,16 @@ async def _replay_all(
                 generation = await _ask(servers, job_id, body)
                 message: dict[str, Any] = {"type": "replay", "job_id": job_id, "generation": generation}
                 if wait:
-                    async with aclosing(follow(servers, job_id, generation)) as messages:
-                        async for told_last in messages:
-                            message = told_last
+                    async with aclosing(follow_generation(servers, job_id, generation)) as messages:
+                        async for last in messages:
+                            message = last
                 if as_json:
                     print_json(message)
                 else:
                     typer.echo(_described(message) if wait else f"generation {generation}, job {job_id}")
-            except RefusedError as exc:  # its sound is gone, or it has gone on: the others have not
+            except RefusedError as exc:  # the audio of this one may be gone; the others go on
                 failed += 1
-                say(f"not replayed: {exc.detail}")
+                print_note(f"not replayed: {exc.detail}")
             shown.advance(task)
 
     with shown:
@@ -216,20 +229,20 @@ async def _replay_all(
                 each.cancel()
             await asyncio.gather(*replaying, return_exceptions=True)
     if not as_json:
-        say(f"{len(jobs) - failed} of {len(jobs)} jobs {'replayed' if wait else 'will be replayed'}")
+        print_note(f"{len(jobs) - failed} of {len(jobs)} jobs {'replayed' if wait else 'will be replayed'}")
     return failed
 
 
-async def _stored_since(servers: Sequence[str], since: datetime) -> AsyncGenerator[str, None]:
-    """The jobs since a time whose sound has ended, newest first."""
+async def _stored_since(servers: Sequence[str], since: datetime) -> AsyncGenerator[str]:
+    """The jobs since a time whose audio has ended, newest first."""
 
-    async def ask(most: int, at: str | None) -> Page:
-        return read_page((await in_turn(servers, lambda server: list_jobs(server, limit=most, cursor=at)))[1])
+    async def ask(most: int, at: str | None) -> JobPage:
+        return (await try_each(servers, lambda server: list_jobs(server, limit=most, cursor=at)))[1]
 
     async with aclosing(pages(ask, None, None)) as found:
         async for page in found:
-            for listed in read_listed(page.jobs):
-                if listed.created_at < since:
+            for entry in read_entries(page.jobs):
+                if entry.created_at < since:
                     return
-                if listed.state not in (State.CREATED, State.STREAMING):
-                    yield listed.job_id
+                if entry.state not in ("created", "streaming"):
+                    yield entry.job_id

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from http import HTTPStatus
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from client.api import erase_job, get_job, in_turn
-from client.commands.job import read_job
-from client.completion import JobIds
+from client.api import erase_job, get_job, try_each
 from client.errors import RefusedError, ServerError
-from client.listing import length, one_line, when
-from client.shell import LOCAL, AsJson, Servers, print_json, say, told
+from client.reading import Job, read
+from client.shell import LOCAL, AsJson, JobIds, Servers, exit_on_failure, print_json, print_note
+from client.view import length, one_line, when
 
 
 def rm(
@@ -24,32 +23,29 @@ def rm(
     as_json: AsJson = False,
     servers: Servers = LOCAL,
 ) -> None:
-    """Erase jobs: their sound, their transcripts and their summaries. There is no way back."""
+    """Erase jobs with their audio, transcripts and summaries. This cannot be undone."""
     if not yes and not sys.stdin.isatty():
-        raise typer.BadParameter("there is nobody to ask: give --yes", param_hint="--yes")
+        raise typer.BadParameter("nobody can be asked here: give --yes", param_hint="--yes")
     failed = False
-    with told():
+    with exit_on_failure():
         for job_id in dict.fromkeys(job_ids):
             try:
-                record = asyncio.run(_get(servers, job_id))
-                if yes or typer.confirm(f"Erase {described(record, job_id)}?", err=True):
+                job = asyncio.run(_get(servers, job_id))
+                if yes or typer.confirm(f"Erase {described(job)}?", err=True):
                     asyncio.run(_erase(servers, job_id))
-                    _tell(record, job_id, as_json=as_json)
+                    _print(job, as_json=as_json)
             except RefusedError as exc:
                 failed = True
-                say(reason(exc, job_id))
+                print_note(reason(exc, job_id))
     if failed:
         raise typer.Exit(ServerError.exit_code)
 
 
-def described(record: Mapping[str, Any], job_id: str) -> str:
-    """A job so that a person knows which it is: its title, its length, when it was."""
-    job = read_job(record)
+def described(job: Job) -> str:
+    """Describe a job so that a person recognises it: title, length, time, id."""
     title = f"“{one_line(job.title)}”" if job.title else "the job without a title"
-    facts = [length(job.duration) if job.duration is not None else one_line(job.state)]
-    if job.created_at is not None:
-        facts.append(when(job.created_at))
-    return f"{title} ({', '.join(facts)}; {job_id})"
+    size = length(job.duration) if job.duration is not None else one_line(job.state)
+    return f"{title} ({size}, {when(job.created_at)}; {job.job_id})"
 
 
 def reason(refused: RefusedError, job_id: str) -> str:
@@ -64,16 +60,16 @@ def reason(refused: RefusedError, job_id: str) -> str:
     return f"not erased: {job_id}: {refused}"
 
 
-async def _get(servers: Sequence[str], job_id: str) -> dict[str, Any]:
-    return (await in_turn(servers, lambda server: get_job(server, job_id)))[1]
+async def _get(servers: Sequence[str], job_id: str) -> Job:
+    return read(Job, (await try_each(servers, lambda server: get_job(server, job_id)))[1], "job")
 
 
 async def _erase(servers: Sequence[str], job_id: str) -> None:
-    await in_turn(servers, lambda server: erase_job(server, job_id))
+    await try_each(servers, lambda server: erase_job(server, job_id))
 
 
-def _tell(record: Mapping[str, Any], job_id: str, *, as_json: bool) -> None:
+def _print(job: Job, *, as_json: bool) -> None:
     if as_json:
-        print_json({"job_id": job_id, "erased": True})
+        print_json({"job_id": job.job_id, "erased": True})
     else:
-        typer.echo(f"erased: {described(record, job_id)}")
+        typer.echo(f"erased: {described(job)}")

@@ -1,28 +1,31 @@
-"""A whole capture over the public contract: create a job, deliver sound whatever breaks, yield what the server says."""
+"""A whole capture: creates a job, delivers its audio over as many connections as that takes, yields its messages."""
 
 from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncGenerator, AsyncIterable, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterable, Callable, Mapping, Sequence
 from contextlib import aclosing
+from typing import Any
 
-from audio import RATE
-from client.api import Job, Options, create_job, get_job, in_turn, socket_url
+from client.api import CreatedJob, create_job, get_job, socket_url, try_each
 from client.errors import JobClosedError, ServerError, TakenOverError, UnavailableError, UnreachableError
-from client.session.connection import Message, converse
-from client.session.messages import ROUNDING, retell
-from client.session.pacing import LIVE_MS, UPLOAD_MS
+from client.reading import Json, read_message
+from client.session.connection import exchange
+from client.session.messages import ROUNDING, Deduplicator, catch_up
+from client.session.outgoing import LIVE_MS, UPLOAD_MS
+from client.session.polling import poll
 from client.session.retry import GIVE_UP_AFTER, Outage, Reconnecting
-from client.session.sender import Sound
-
-_LOOK_EVERY = 0.5
+from client.session.sender import Sender
+from contract import RATE
+from contract.socket import SocketWelcome
+from contract.view import View
 
 
 async def capture(
     servers: Sequence[str],
     source: AsyncIterable[bytes],
-    options: Options | None = None,
+    options: Mapping[str, Any] | None = None,
     *,
     frame_ms: int | None = None,
     fast: bool = False,
@@ -30,151 +33,129 @@ async def capture(
     keepalive: float = 10.0,
     give_up_after: float = GIVE_UP_AFTER,
     on_reconnect: Callable[[Reconnecting], None] = lambda _: None,
-) -> AsyncGenerator[Message, None]:
+) -> AsyncGenerator[Json]:
     """Send `source` (chunks of mono 16 kHz s16le of any size) as a new job; yield every message until the end.
 
-    Sound goes out in real time in frames of `frame_ms`, 10 to 1,000 (None: LIVE_MS), or with `fast` as quickly as the
-    server takes it (None: UPLOAD_MS). A connection that breaks is opened again, to each of `servers` in turn, and goes
-    on where the server has the sound; up to a minute of it is kept meanwhile. Each segment is yielded once.
-    `on_reconnect` is told before each attempt. Setting `stop` ends the sound early; the rest of the transcript and the
-    summary still come.
+    Audio is sent in real time in frames of `frame_ms`, 10 to 1,000 (None: LIVE_MS), or with `fast` as quickly as the
+    server accepts it (None: UPLOAD_MS). A broken connection is replaced by one to the next of `servers`, which
+    continues where the server has the audio; meanwhile up to a minute of audio is kept. Each segment is yielded once.
+    `on_reconnect` is called before each attempt. Setting `stop` ends the audio early; the rest of the transcript and
+    the summary still come.
 
-    Raises UnreachableError when nobody answers, or after `give_up_after` seconds without a connection and without
-    progress; ServerError when a server refuses, or sound could not be delivered; and whatever `source` raises: sound
-    whose first chunk cannot be read makes no job. Closing the generator leaves the job to the server.
+    Raises UnreachableError when no server answers, or after `give_up_after` seconds without a connection and without
+    progress; ServerError when a server refuses, or audio could not be delivered; and whatever `source` raises: no job
+    is created if its first chunk cannot be read. Closing the generator ends the job's audio.
     """
     chunks = aiter(source)
     head = await anext(chunks, b"")
-    first, job = await in_turn(servers, lambda server: create_job(server, options or Options()))
-    sound = Sound(frame_ms or (UPLOAD_MS if fast else LIVE_MS), paced=not fast)
-    reading = asyncio.create_task(sound.read(head, chunks, stop or asyncio.Event()))
-    lifeline = _Lifeline(job, [*servers[first:], *servers[:first]], Outage(give_up_after), on_reconnect)
+    first, job = await try_each(servers, lambda server: create_job(server, options or {}))
+    sender = Sender(frame_ms or (UPLOAD_MS if fast else LIVE_MS), paced=not fast)
+    reading = asyncio.create_task(sender.read(head, chunks, stop or asyncio.Event()))
+    session = _Session(job, [*servers[first:], *servers[:first]], sender, Outage(give_up_after), on_reconnect)
     try:
         try:
-            async with aclosing(lifeline.deliver(sound, keepalive)) as messages:
+            async with aclosing(session.deliver(keepalive)) as messages:
                 async for message in messages:
                     yield message
             return
         except JobClosedError:
-            complete = sound.over
+            complete = sender.ended
             reading.cancel()
-        async with aclosing(lifeline.follow(sound)) as messages:
+        async with aclosing(session.catch_up()) as messages:
             async for message in messages:
                 yield message
-        _check_delivered(job, sound, lifeline.stored, complete=complete)
+        session.check_delivered(complete=complete)
     finally:
         reading.cancel()
         await asyncio.gather(reading, return_exceptions=True)
 
 
-def _check_delivered(job: Job, sound: Sound, stored: int, *, complete: bool) -> None:
-    if not complete or stored + ROUNDING < sound.tail.end:
-        raise ServerError(
-            f"job {job.job_id} was closed while there was no connection: "
-            f"the sound from {stored / RATE:.1f} s on was not delivered"
-        )
-    if sound.error is not None:
-        raise sound.error
-
-
-class _Lifeline:
-    """Connections to one job, one after the other, and what has been told so far on all of them."""
+class _Session:
+    """One job over several connections, one after the other."""
 
     def __init__(
-        self, job: Job, servers: Sequence[str], outage: Outage, on_reconnect: Callable[[Reconnecting], None]
+        self,
+        job: CreatedJob,
+        servers: Sequence[str],
+        sender: Sender,
+        outage: Outage,
+        on_reconnect: Callable[[Reconnecting], None],
     ) -> None:
-        self.stored = 0
-        """Samples that a server is known to have."""
         self._job = job
         self._servers = servers
         self._sockets = [job.ws_url, *(socket_url(server, job.job_id) for server in servers[1:])]
         self._turn = 0
+        self._sender = sender
         self._outage = outage
         self._on_reconnect = on_reconnect
-        self._told: set[int] = set()
-        self._told_until = 0.0  # end of the last final, in seconds
-        self._started = -1.0  # start of the speech that was told of last
-        self._given_up = 0
+        self._known = Deduplicator()
+        self._abandoned = 0
 
-    async def deliver(self, sound: Sound, keepalive: float) -> AsyncGenerator[Message, None]:
-        """Yield messages until the summary, over as many connections as that takes; raises as `converse` does."""
+    async def deliver(self, keepalive: float) -> AsyncGenerator[Json]:
+        """Yield messages until the summary, reconnecting as needed; raises as `exchange` does."""
         while True:
             ws_url = self._sockets[self._turn]
             try:
-                async with aclosing(converse(ws_url, sound, keepalive=keepalive)) as messages:
-                    async for message in messages:
-                        if self._is_news(message):
-                            yield message
+                async with aclosing(exchange(ws_url, self._sender, keepalive=keepalive)) as messages:
+                    async for raw, message in messages:
+                        if self._is_new(message):
+                            yield raw
             except (UnreachableError, UnavailableError) as exc:
-                self._given_up += 1
-                await self._pause(exc, sound)
+                self._abandoned += 1
+                await self._wait(exc)
             except TakenOverError as exc:
-                # A connection that we had given up may have reached its server late, and have taken the job from this
-                # one. It can do so once; anybody else keeps the job.
-                if not self._given_up:
+                # A connection that we had abandoned may have reached its server late and taken the job over from this
+                # one. Each can do so once; anybody else keeps the job.
+                if not self._abandoned:
                     raise
-                self._given_up -= 1
-                await self._pause(exc, sound)
+                self._abandoned -= 1
+                await self._wait(exc)
             else:
                 return
 
-    async def follow(self, sound: Sound) -> AsyncGenerator[Message, None]:
-        """Yield what is still to be told of a job that is closed, as a connection would; raises ClientError."""
-        while True:
-            try:
-                record = await get_job(self._servers[self._turn], self._job.job_id)
-            except (UnreachableError, UnavailableError) as exc:
-                await self._pause(exc, sound)
-                continue
-            self._outage.connected(asyncio.get_running_loop().time())
-            self._outage.progress()
-            messages = retell(record)
-            for message in filter(self._is_news, messages):
-                yield message
-            if messages and messages[-1]["type"] == "final_summary":
-                return
-            await asyncio.sleep(_LOOK_EVERY)
-
-    def _is_news(self, message: Message) -> bool:
-        """Note how far the job is; False for what was told before, and for what is final by now."""
-        match message:
-            case {"type": "connection_success", "next_sample": int(sample)}:
+    async def catch_up(self) -> AsyncGenerator[Json]:
+        """Yield the rest of a job that was closed, from its record; raises ClientError."""
+        async with aclosing(poll(lambda: get_job(self._servers[self._turn], self._job.job_id), self._wait)) as records:
+            async for record in records:
                 self._outage.connected(asyncio.get_running_loop().time())
-                self._reached(sample)
-            case {"type": "ack", "samples": int(samples)}:
-                self._reached(samples)
-            case {"type": "transcript_segment", "index": int(index)}:
-                if index in self._told:
-                    return False
-                self._told.add(index)
-                if isinstance(end := message.get("end"), int | float):
-                    self._told_until = max(self._told_until, end)
                 self._outage.progress()
-            case {"type": "partial", "start": int() | float() as start}:
-                return start >= self._told_until
-            case {"type": "speech_started", "start": int() | float() as start}:
-                if start < self._told_until or start <= self._started:
-                    return False
-                self._started = start
-        return True
+                messages = catch_up(record)
+                for raw in messages:
+                    if self._is_new(read_message(raw)):
+                        yield raw
+                if messages and messages[-1]["type"] == "final_summary":
+                    return
 
-    def _reached(self, samples: int) -> None:
-        if samples > self.stored:
-            self.stored = samples
+    def check_delivered(self, *, complete: bool) -> None:
+        """Raise ServerError if a closed job lacks audio. complete: the source had ended before."""
+        if not complete or self._known.stored + ROUNDING < self._sender.backlog.end:
+            raise ServerError(
+                f"job {self._job.job_id} was closed while there was no connection: "
+                f"the audio from {self._known.stored / RATE:.1f} s on was not delivered"
+            )
+        if self._sender.error is not None:
+            raise self._sender.error
+
+    def _is_new(self, message: View | None) -> bool:
+        before = self._known.stored, self._known.finals
+        if isinstance(message, SocketWelcome):
+            self._outage.connected(asyncio.get_running_loop().time())
+        new = self._known.is_new(message)
+        if (self._known.stored, self._known.finals) != before:
             self._outage.progress()
+        return new
 
-    async def _pause(self, why: ServerError | UnreachableError, sound: Sound) -> None:
-        """Wait before the next attempt, which is the next server's; raises UnreachableError to give up."""
-        retry_after = why.retry_after if isinstance(why, ServerError) else None
-        # Chance spreads clients that lost the same server; it is no secret.
-        wait = self._outage.pause(asyncio.get_running_loop().time(), random.random(), retry_after)  # noqa: S311
-        kept = sound.tail.kept / RATE
-        if wait is None:
-            loss = f"; {kept:.1f} s of sound were not delivered" if kept else ""
-            patience = self._outage.give_up_after
-            raise UnreachableError(f"gave up on job {self._job.job_id} after {patience:g} s: {why}{loss}") from why
+    async def _wait(self, why: ServerError | UnreachableError) -> None:
+        """Wait before the next attempt, at the next server; raises UnreachableError to give up."""
+        # Jitter spreads clients that lost the same server; it is no secret.
+        delay = self._outage.next_delay(asyncio.get_running_loop().time(), random.random(), why.retry_after)  # noqa: S311
+        kept = self._sender.backlog.unacked / RATE
+        if delay is None:
+            loss = f"; {kept:.1f} s of audio were not delivered" if kept else ""
+            limit = self._outage.give_up_after
+            raise UnreachableError(f"gave up on job {self._job.job_id} after {limit:g} s: {why}{loss}") from why
         self._turn = (self._turn + 1) % len(self._servers)
         self._on_reconnect(
-            Reconnecting(self._job.job_id, self._outage.attempt, round(wait, 3), round(kept, 3), str(why))
+            Reconnecting(self._job.job_id, self._outage.attempt, round(delay, 3), round(kept, 3), str(why))
         )
-        await asyncio.sleep(wait)
+        await asyncio.sleep(delay)

@@ -1,45 +1,67 @@
-"""What a capture socket would have told of a job, from the job's record. Pure."""
+"""The messages of a job across its connections: duplicates are dropped, missed ones come from its record. Pure."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
-from pydantic import BaseModel, ConfigDict, ValidationError
-
-from audio import RATE
-from client.errors import ServerError, broken
+from client.errors import ServerError
+from client.reading import Job, Json, read
+from contract import RATE
+from contract.socket import SocketAck, SocketPartial, SocketSpeechStarted, SocketWelcome
+from contract.view import SegmentView, View
 
 ROUNDING = RATE // 2_000
-"""Samples by which the length in a record, in milliseconds, may be wrong."""
+"""Samples by which the duration in a record, in milliseconds, may be off."""
 
 
-class _Record(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="ignore")
+class Deduplicator:
+    """Knows what a job's connections have sent. A new connection repeats finals and the state of the open segment."""
 
-    job_id: str
-    state: str
-    duration: float | None
-    segments: list[dict[str, Any]]
-    transcript: str
-    summary: dict[str, Any] | None
+    def __init__(self) -> None:
+        self.stored = 0
+        """Samples that a server is known to have."""
+        self.finals = 0
+        """Segments that have arrived."""
+        self._indexes: set[int] = set()
+        self._final_until = 0.0  # seconds; end of the last final
+        self._speech = -1.0  # seconds; start of the last speech
+
+    def is_new(self, message: View | None) -> bool:
+        """Take a message; False for a repeated one, and for an interim one whose final has arrived."""
+        match message:
+            case SocketWelcome(next_sample=samples) | SocketAck(samples=samples):
+                self.stored = max(self.stored, samples)
+            case SegmentView(index=index, end=end):
+                if index in self._indexes:
+                    return False
+                self._indexes.add(index)
+                self._final_until = max(self._final_until, end)
+                self.finals += 1
+            case SocketPartial(start=start):
+                return start >= self._final_until
+            case SocketSpeechStarted(start=start):
+                if start < self._final_until or start <= self._speech:
+                    return False
+                self._speech = start
+        return True
 
 
-def retell(record: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Give a job's finals and, once it is completed, the last ack and the summary.
+def catch_up(record: Json) -> list[Json]:
+    """Return what a capture socket would have sent of a job: its finals; once completed, the last ack and the summary.
 
-    Raises ServerError for a record that is none, and for a job that will never be completed.
+    Raises ServerError for a broken record, and for a job that will never be completed.
     """
-    try:
-        job = _Record.model_validate(record)
-    except ValidationError as exc:
-        raise broken("job", exc) from exc
+    job = read(Job, record, "job")
     if job.state in ("failed", "deleted"):
         raise ServerError(f"job {job.job_id} is {job.state}")
-    messages: list[dict[str, Any]] = [{"type": "transcript_segment", **segment} for segment in job.segments]
+    messages: list[Json] = [{"type": "transcript_segment", **segment} for segment in record["segments"]]
     if job.state == "completed":
         messages += [
             {"type": "ack", "samples": round((job.duration or 0) * RATE)},
-            {"type": "final_summary", **job.model_dump(include={"job_id", "summary", "transcript"})},
+            {
+                "type": "final_summary",
+                "job_id": job.job_id,
+                "summary": record["summary"],
+                "transcript": job.transcript,
+                "total_segments": len(job.segments),
+            },
         ]
     return messages

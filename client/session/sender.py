@@ -1,68 +1,72 @@
-"""The sound of one job on its way to a server, across all the connections that this takes."""
+"""The paced sender: reads a source ahead into the backlog, and hands out frames to the current connection."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
 
-from audio import WIDTH
-from client.session.backlog import Tail
-from client.session.pacing import UPLOAD_MS, delay, frame_bytes, take_frames, take_rest
+from client.errors import ClientError, unexpected
+from client.session.outgoing import UPLOAD_MS, Backlog, delay, frame_bytes, take_frames, take_rest
+from contract import WIDTH
 
 
-class Sound:
-    """Reads ahead into a tail, and gives frames out of it to whatever connection there is.
+class Sender:
+    """The audio of one job across all of its connections.
 
-    `paced`: as a microphone does, whose sound goes on without a connection; else as there is room.
+    `paced`: in real time, as from a microphone, which goes on without a connection; else as fast as there is room.
     """
 
-    def __init__(self, frame_ms: int, *, paced: bool, tail: Tail | None = None) -> None:
+    def __init__(self, frame_ms: int, *, paced: bool, backlog: Backlog | None = None) -> None:
         self.paced = paced
-        self.tail = tail or Tail()
-        self.over = False
-        """Nothing more will be read."""
-        self.error: BaseException | None = None
-        """Why the source broke, if it did."""
+        self.backlog = backlog or Backlog()
+        self.ended = False
+        """The source has ended or failed, or was stopped."""
+        self.error: Exception | None = None
+        """Why reading or sending failed, if it did."""
         self._frame_ms = frame_ms
         self._size = frame_bytes(frame_ms)
-        # What has piled up without a connection goes out as an upload does, from all clients of a server at once.
+        # After an outage all clients of a server send their backlog at once: in long messages, as an upload.
         self._most = max(self._size, frame_bytes(UPLOAD_MS)) if paced else self._size
-        self._news = asyncio.Event()
-        self._room = asyncio.Event()
+        self._added = asyncio.Event()
+        self._acked = asyncio.Event()
 
     @property
     def all_sent(self) -> bool:
-        """Whether a connection was given the sound to its end."""
-        return self.over and not self.tail.unsent
+        """Whether the current connection was given the audio to its end."""
+        return self.ended and not self.backlog.unsent
 
     async def read(self, head: bytes, chunks: AsyncIterator[bytes], stop: asyncio.Event) -> None:
-        """Read `head` and then `chunks`, of any size, until they end or break or `stop` is set."""
-        reading, stopping = asyncio.create_task(self._read(head, chunks)), asyncio.create_task(stop.wait())
+        """Read `head` and then `chunks`, of any size, until they end or fail or `stop` is set.
+
+        Raises nothing: what failed is left in `error`, for after the audio before it was delivered.
+        """
+        reading = asyncio.create_task(self._read(head, chunks))
+        stopping = asyncio.create_task(stop.wait())
         try:
             await asyncio.wait([reading, stopping], return_when=asyncio.FIRST_COMPLETED)
+            if reading.done() and not self.error:
+                self.error = _failure(reading)
         finally:
             stopping.cancel()
             reading.cancel()
-            result, _ = await asyncio.gather(reading, stopping, return_exceptions=True)
-            if isinstance(result, Exception):
-                self.error = result
-            self.over = True
-            self._news.set()
+            await asyncio.gather(reading, stopping, return_exceptions=True)
+            self.ended = True
+            self._added.set()
 
     async def next_frame(self) -> bytes:
-        """The next frame for the connection, as soon as there is one; nothing when the sound has been sent to its end.
+        """Return the next frame as soon as there is one; empty when all audio has been sent.
 
-        Only the last frame is shorter than asked for; paced, one is longer if more sound has piled up.
+        Only the last frame is shorter than asked for. A paced one is longer if there is a backlog.
         """
-        while self.tail.unsent * WIDTH < self._size and not self.over:
-            self._news.clear()
-            await self._news.wait()
-        return self.tail.take(self._most // WIDTH)
+        while self.backlog.unsent * WIDTH < self._size and not self.ended:
+            self._added.clear()
+            await self._added.wait()
+        return self.backlog.take(self._most // WIDTH)
 
     def ack(self, samples: int) -> None:
-        """The server has all below that sample for good; raises ServerError for sound that was never sent."""
-        self.tail.ack(samples)
-        self._room.set()
+        """Drop audio that the server has stored; raises ServerError for audio that was never sent."""
+        self.backlog.ack(samples)
+        self._acked.set()
 
     async def _read(self, head: bytes, chunks: AsyncIterator[bytes]) -> None:
         clock = asyncio.get_running_loop().time
@@ -76,15 +80,27 @@ class Sound:
                     index += 1
             else:
                 await self._keep(take_rest(buffer))
-            chunk = await anext(chunks, None)
+            try:
+                chunk = await anext(chunks, None)
+            except Exception as exc:  # noqa: BLE001 - whoever delivers the audio raises it
+                self.error = exc
+                return
             if chunk is None:
                 break
             buffer += chunk
         await self._keep(take_rest(buffer))
 
     async def _keep(self, pcm: bytes) -> None:
-        while self.tail.full:
-            self._room.clear()
-            await self._room.wait()
-        self.tail.add(pcm)
-        self._news.set()
+        while self.backlog.full:
+            self._acked.clear()
+            await self._acked.wait()
+        self.backlog.add(pcm)
+        self._added.set()
+
+
+def _failure(task: asyncio.Task[None]) -> ClientError | None:
+    """Why a task failed that should not have; None where it ended as it should."""
+    if task.cancelled():
+        return ClientError("reading the audio was cancelled")
+    exc = task.exception()
+    return None if exc is None else unexpected("reading the audio", exc)

@@ -1,4 +1,4 @@
-"""Sound from files and pipes, read in a thread so that a slow disk or a silent pipe never holds up the socket."""
+"""Audio from files, pipes and stored jobs, read in a thread: a slow disk or a silent pipe must not block the socket."""
 
 from __future__ import annotations
 
@@ -8,24 +8,30 @@ import threading
 from collections.abc import AsyncGenerator, Callable, Iterable, Iterator
 from contextlib import suppress
 
+import httpx
+
 import audio
+from client.api import TIMEOUT, audio_url, explain
+from client.errors import ClientError, ServerError, UnreachableError, refusal, unexpected
 
 _AHEAD = 32
 _RAW_BYTES = 3_200
+_WAV_HEADER = 44
+_WAV_BYTES = 65_536
 
 
 def pcm(path: str, missing: Callable[[float, float], None], *, raw: bool = False) -> Iterator[bytes]:
-    """Yield 16 kHz mono s16le of a file, or of stdin for `-`; `raw` says that it is such samples already.
+    """Yield 16 kHz mono s16le of a file, or of stdin for `-`; `raw`: it consists of such samples already.
 
-    `missing(start, seconds)` is told of damage that became silence. Raises audio.AudioError for what cannot be read or
-    decoded.
+    `missing(start, seconds)` is called for damage that became silence. Raises audio.AudioError for what cannot be read
+    or decoded.
     """
     if path != "-" and not raw:
         yield from audio.decode(path, missing)
         return
     stdin = path == "-"
     try:
-        # Unbuffered: a pipe is read as it comes, and a thread blocked in stdin when the process leaves holds no lock.
+        # Unbuffered: a pipe is read as it comes, and a thread that is blocked in stdin at exit holds no lock.
         with open(sys.stdin.fileno() if stdin else path, "rb", buffering=0, closefd=not stdin) as file:
             if raw:
                 yield from iter(lambda: file.read(_RAW_BYTES), b"")
@@ -36,11 +42,33 @@ def pcm(path: str, missing: Callable[[float, float], None], *, raw: bool = False
         raise audio.AudioError(f"{name}: {(exc.strerror or str(exc)).lower()}") from exc
 
 
-async def in_thread(chunks: Iterable[bytes]) -> AsyncGenerator[bytes, None]:
-    """Run an iterator in a thread of its own, a bounded number of chunks ahead; raises what it raises.
+def stored_audio(server: str, job_id: str) -> Iterator[bytes]:
+    """Yield a job's stored audio, mono s16le at 16 kHz; blocks. Raises UnreachableError, ServerError."""
+    url = audio_url(server, job_id)
+    try:
+        with httpx.stream("GET", url, timeout=TIMEOUT) as response:
+            if not response.is_success:
+                raise refusal(response.status_code, response.read(), response.headers)
+            header = b""
+            for piece in response.iter_bytes(_WAV_BYTES):
+                if len(header) >= _WAV_HEADER:
+                    yield piece
+                    continue
+                header += piece
+                if len(header) >= _WAV_HEADER:
+                    if header[:4] != b"RIFF" or header[36:40] != b"data":
+                        raise ServerError(f"{url} is not a WAV file as Stenobus servers make them")
+                    if len(header) > _WAV_HEADER:
+                        yield header[_WAV_HEADER:]
+    except httpx.TransportError as exc:
+        raise UnreachableError(f"cannot read {url}: {explain(exc)}") from exc
 
-    Closing the generator does not wait for a thread that is blocked in a read: it ends with its next chunk, or with the
-    process.
+
+async def in_thread(chunks: Iterable[bytes]) -> AsyncGenerator[bytes]:
+    """Run an iterator in a thread of its own, a bounded number of chunks ahead.
+
+    Raises the AudioError or ClientError that it raises, and a ClientError for anything else. Closing the generator does
+    not wait for a thread that is blocked in a read: it ends with its next chunk, or with the process.
     """
     loop = asyncio.get_running_loop()
     queue: asyncio.Queue[bytes | BaseException | None] = asyncio.Queue()
@@ -48,7 +76,7 @@ async def in_thread(chunks: Iterable[bytes]) -> AsyncGenerator[bytes, None]:
     left = threading.Event()
 
     def put(item: bytes | BaseException | None) -> None:
-        with suppress(RuntimeError):  # the loop is closed: nobody is waiting any more
+        with suppress(RuntimeError):  # the loop is closed: nobody waits any more
             loop.call_soon_threadsafe(queue.put_nowait, item)
 
     def pump() -> None:
@@ -59,8 +87,10 @@ async def in_thread(chunks: Iterable[bytes]) -> AsyncGenerator[bytes, None]:
                     return
                 put(chunk)
             put(None)
-        except Exception as exc:  # noqa: BLE001 - raised again where the chunks are read
+        except (audio.AudioError, ClientError) as exc:
             put(exc)
+        except BaseException as exc:  # noqa: BLE001 - the capture must end, whatever it is
+            put(unexpected("reading the audio", exc))
 
     threading.Thread(target=pump, name="source", daemon=True).start()
     try:

@@ -2,24 +2,44 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 from collections.abc import AsyncIterator, Iterator
 from contextlib import suppress
+from pathlib import Path
 
 import pytest
 
-from tests.client import test_main
+from audio import write_flac
+from tests.client import process
 from tests.client.server import ScriptedServer, scripted_server
 from tests.edge.conftest import Edge, running_edge
 
+SECOND = bytes(range(256)) * 125
+
 
 @pytest.fixture(autouse=True)
-def _no_command_is_left() -> Iterator[None]:
+def _no_process_is_left() -> Iterator[None]:
     yield
-    while test_main.STARTED:
-        process = test_main.STARTED.pop()
-        if process.returncode is None:
+    while process.STARTED:
+        started = process.STARTED.pop()
+        if started.returncode is None:
             with suppress(ProcessLookupError):
-                os.kill(process.pid, signal.SIGKILL)
+                os.kill(started.pid, signal.SIGKILL)
+
+
+@pytest.fixture
+def closed_port() -> Iterator[int]:
+    """A port that refuses connections. It is bound all the time, so that nobody else can listen on it."""
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+        yield bound.getsockname()[1]
+
+
+@pytest.fixture
+def flac(tmp_path: Path) -> str:
+    """A file of one second, SECOND."""
+    write_flac(tmp_path / "meeting.flac", SECOND)
+    return str(tmp_path / "meeting.flac")
 
 
 @pytest.fixture

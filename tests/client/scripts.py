@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
+from client.reading import Json
 from client.session.capture import capture
-from client.session.connection import Message
 from tests.client.server import ScriptedServer, segment
 
 MEETING = b"".join(bytes([number]) * 16_000 for number in range(10))
@@ -21,8 +21,8 @@ async def chunks(*sound: bytes) -> AsyncIterator[bytes]:
 
 
 async def collect(
-    *servers: str, sound: AsyncIterator[bytes] | None = None, messages: list[Message] | None = None, **options: Any
-) -> list[Message]:
+    *servers: str, sound: AsyncIterator[bytes] | None = None, messages: list[Json] | None = None, **options: Any
+) -> list[Json]:
     """All messages, also put into `messages`, for when it ends badly."""
     messages = [] if messages is None else messages
     async for message in capture(servers, sound or chunks(MEETING), **({"fast": True} | options)):

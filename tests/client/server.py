@@ -1,4 +1,4 @@
-"""A small server that speaks the public contract as a script tells it to: what a real one rarely does, on demand."""
+"""A small server that follows a script, to do on demand what a real server rarely does."""
 
 from __future__ import annotations
 
@@ -16,12 +16,15 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route, WebSocketRoute
 from starlette.websockets import WebSocket
 
-Message = dict[str, Any]
+from client.reading import Json
+from contract import JobOptions
+from contract.socket import SocketSegment
+from contract.view import JobView, ProgressView, SegmentView
 
 ACK_EVERY = 320_000
 """Bytes: ten seconds of sound."""
 
-SUMMARY: Message = {
+SUMMARY: Json = {
     "title": "Stand-up",
     "summary": "The release is on Friday.",
     "key_points": ["Tests are green"],
@@ -30,40 +33,64 @@ SUMMARY: Message = {
         {"who": "Anna", "what": "write the notes", "due": "Thursday"},
         {"what": "tag", "who": None, "due": None},
     ],
+    "language": None,
     "engine": "extractive",
     "model": None,
     "reason": "Ollama is not reachable",
 }
 
 
-def segment(index: int, text: str, start: float | None = None) -> Message:
+def segment(index: int, text: str, start: float | None = None, error: str | None = None) -> Json:
     at = index * 2.0 if start is None else start
-    return {
-        "type": "transcript_segment",
-        "index": index,
-        "start": at,
-        "end": at + 1.5,
-        "text": text,
-        "language": "en",
-        "confidence": 0.9,
-        "words": [],
-    }
+    message = SocketSegment(
+        index=index,
+        segment_number=index + 1,
+        start=at,
+        end=at + 1.5,
+        text=text,
+        language="en",
+        confidence=0.9,
+        words=[],
+        error=error,
+    )
+    return message.model_dump()
 
 
-def record(state: str, segments: list[Message], seconds: float | None = None) -> Message:
-    """What `GET /api/v1/jobs/j1` says."""
-    return {
-        "job_id": "j1",
-        "state": state,
-        "duration": seconds,
-        "segments": [{name: value for name, value in each.items() if name != "type"} for each in segments],
-        "transcript": "\n".join(each["text"] for each in segments),
-        "summary": SUMMARY if state == "completed" else None,
-    }
+def record(state: str, segments: list[Json], seconds: float | None = None) -> Json:
+    """What `GET /api/v1/jobs/j1` answers."""
+    made = JobView.model_validate(
+        {
+            "job_id": "j1",
+            "state": state,
+            "created_at": "2025-03-04T12:30:00+00:00",
+            "updated_at": "2025-03-04T12:30:00+00:00",
+            "completed_at": None,
+            "title": None,
+            "source": "live",
+            "options": JobOptions(),
+            "duration": seconds,
+            "segments": [SegmentView.model_validate(each) for each in segments],
+            "transcript": "\n".join(each["text"] for each in segments),
+            "summary": SUMMARY if state == "completed" else None,
+            "progress": ProgressView(transcribed=len(segments), failed=0, segments=None),
+            "generations": None,
+            "extra": None,
+        }
+    )
+    return made.model_dump(mode="json")
+
+
+FINAL: Json = {
+    "type": "final_summary",
+    "job_id": "j1",
+    "summary": SUMMARY,
+    "transcript": "all of it",
+    "total_segments": 3,
+}
 
 
 class ScriptedServer:
-    """What was asked of it, and how it answers."""
+    """A server, how it answers, and what it was sent."""
 
     def __init__(self, url: str) -> None:
         self.url = url
@@ -74,8 +101,8 @@ class ScriptedServer:
         self.answering.set()
         self.job_refusals: list[Response] = []
         """What the first requests for a job are answered."""
-        self.jobs: dict[str, Message] = {}
-        self.created: list[Message] = []
+        self.jobs: dict[str, Json] = {}
+        self.created: list[Json] = []
         self.frames: list[bytes] = []
         self.commands: list[str] = []
         self.samples: list[str] = []
@@ -134,7 +161,7 @@ class ScriptedServer:
             assert await self.receive() in (None, "keepalive")
 
     async def finish(self) -> None:
-        await self.say(type="final_summary", job_id="j1", summary=SUMMARY, transcript="all of it")
+        await self.say(**FINAL)
         await self.websocket.close(1000)
 
     @property

@@ -5,7 +5,7 @@ import errno
 import pytest
 from starlette.responses import HTMLResponse, JSONResponse
 
-from client.api import Job, Options, check_server, create_job, explain, get_job, in_turn, socket_url
+from client.api import CreatedJob, check_server, create_job, explain, get_job, socket_url, try_each
 from client.errors import ServerError, UnavailableError, UnreachableError
 from tests.client.server import ScriptedServer
 
@@ -21,29 +21,24 @@ def test_addresses_that_are_not(url: str) -> None:
         check_server(url)
 
 
-def test_options_that_were_not_chosen_are_left_to_the_server() -> None:
-    assert Options().body() == {"summary": True}
-    assert Options(language="ko", summary=False).body() == {"language": "ko", "summary": False}
-
-
 async def test_a_created_job_has_a_socket(server: ScriptedServer) -> None:
-    job = await create_job(server.url, Options(title="t"))
-    assert job == Job("j1", socket_url(server.url, "j1"))
-    assert server.created == [{"title": "t", "summary": True}]
+    job = await create_job(server.url, {"title": "t"})
+    assert job == CreatedJob("j1", socket_url(server.url, "j1"))
+    assert server.created == [{"title": "t"}]
 
 
 async def test_a_relative_ws_url_is_below_the_server(server: ScriptedServer) -> None:
     server.refusal = JSONResponse({"job_id": "j9", "ws_url": "/api/v1/stream/j9"}, status_code=201)
-    assert await create_job(server.url, Options()) == Job("j9", server.url.replace("http", "ws") + "/api/v1/stream/j9")
+    assert await create_job(server.url, {}) == CreatedJob("j9", server.url.replace("http", "ws") + "/api/v1/stream/j9")
 
 
 async def test_a_server_that_is_none_of_ours(server: ScriptedServer) -> None:
     server.refusal = HTMLResponse("hello")
-    with pytest.raises(ServerError, match="does not speak like a Stenobus server"):
-        await create_job(server.url, Options())
+    with pytest.raises(ServerError, match="does not answer like a Stenobus server"):
+        await create_job(server.url, {})
     server.refusal = JSONResponse({"job_id": "j9"})
     with pytest.raises(ServerError, match="named no job_id and ws_url"):
-        await create_job(server.url, Options())
+        await create_job(server.url, {})
 
 
 async def test_jobs(server: ScriptedServer) -> None:
@@ -79,17 +74,17 @@ async def test_servers_are_asked_in_turn_until_one_can_answer() -> None:
                 raise ServerError(server)
         return server.upper()
 
-    assert await in_turn(["down", "full", "up", "other"], ask) == (2, "UP")
+    assert await try_each(["down", "full", "up", "other"], ask) == (2, "UP")
     assert asked == ["down", "full", "up"]
     with pytest.raises(UnreachableError, match="down"):
-        await in_turn(["full", "down"], ask)
+        await try_each(["full", "down"], ask)
     with pytest.raises(ServerError, match="strict"):
-        await in_turn(["strict", "up"], ask)
+        await try_each(["strict", "up"], ask)
 
 
-async def test_nobody_there(unused_tcp_port: int) -> None:
-    with pytest.raises(UnreachableError, match=rf"cannot reach http://127.0.0.1:{unused_tcp_port}: connection refused"):
-        await get_job(f"http://127.0.0.1:{unused_tcp_port}", "j1")
+async def test_nobody_there(closed_port: int) -> None:
+    with pytest.raises(UnreachableError, match=rf"cannot reach http://127.0.0.1:{closed_port}: connection refused"):
+        await get_job(f"http://127.0.0.1:{closed_port}", "j1")
 
 
 def test_the_cause_below_a_library_is_told() -> None:

@@ -6,8 +6,9 @@ from typing import Any
 import pytest
 
 from client.errors import ServerError
-from client.transcript import Partial, Transcript
-from tests.client.server import SUMMARY, segment
+from client.transcript import Transcript
+from contract.socket import SocketPartial
+from tests.client.server import FINAL, SUMMARY, segment
 
 
 @pytest.mark.parametrize("order", list(itertools.permutations(range(4))))
@@ -29,7 +30,7 @@ def test_a_segment_without_text_is_not_shown_but_takes_its_place() -> None:
 
 def test_a_segment_that_failed_is_shown() -> None:
     transcript = Transcript()
-    (shown,) = transcript.feed(segment(0, "") | {"error": "out of memory"})
+    (shown,) = transcript.feed(segment(0, "", error="out of memory"))
     assert shown.error == "out of memory"
     assert transcript.segments == 1
 
@@ -45,7 +46,7 @@ def test_what_is_held_comes_out_at_the_end_even_behind_a_hole() -> None:
     transcript = Transcript()
     for index in (3, 1, 2):
         transcript.feed(segment(index, "" if index == 2 else f"s{index}"))
-    final = {"type": "final_summary", "job_id": "j1", "summary": SUMMARY, "transcript": ""}
+    final = {"type": "final_summary", "job_id": "j1", "summary": SUMMARY, "transcript": "", "total_segments": 0}
     assert [out.text for out in transcript.feed(final)] == ["s1", "s3"]
     assert transcript.segments == 2
     assert transcript.summary is not None
@@ -63,7 +64,7 @@ def test_status_ack_and_partial() -> None:
     ]
     assert [transcript.feed(message) for message in messages] == [[]] * 5
     known = (transcript.job, transcript.saved, transcript.state, transcript.lag, transcript.partial)
-    assert known == ("j1", 1.5, "transcribing", 2.5, Partial(start=0.5, text="good mor", stable=4))
+    assert known == ("j1", 1.5, "transcribing", 2.5, SocketPartial(start=0.5, text="good mor", stable=4))
 
 
 def hear(start: float, text: str) -> dict[str, Any]:
@@ -88,7 +89,7 @@ def test_a_partial_stays_until_its_own_final() -> None:
     "message",
     [
         {"type": "connection_success", "job_id": "j1", "next_sample": 0},
-        {"type": "final_summary", "job_id": "j1", "summary": None, "transcript": ""},
+        {"type": "final_summary", "job_id": "j1", "summary": None, "transcript": "", "total_segments": 0},
     ],
 )
 def test_no_partial_outlives_its_connection(message: dict[str, Any]) -> None:
@@ -113,7 +114,7 @@ def test_a_new_connection_says_what_is_saved_and_ends_the_wait_for_one() -> None
         ({"type": "partial", "text": "good"}, "partial that breaks the contract: start: Field required"),
         ({"type": "transcript_segment", "index": "x", "start": 0, "end": 1}, "transcript_segment .* index: "),
         (
-            {"type": "final_summary", "summary": {"action_items": ["do it"]}},
+            FINAL | {"summary": SUMMARY | {"action_items": ["do it"]}},
             r"final_summary .* summary.action_items.0: ",
         ),
     ],

@@ -9,9 +9,10 @@ from rich.cells import cell_len
 from rich.console import Console
 
 from client.commands.job import show_job
-from client.transcript import Summary, Transcript
-from client.view import View, clean, clock, damage_line, engine_line, sections, status_line
-from tests.client.server import SUMMARY, segment
+from client.reading import Summary
+from client.transcript import Transcript
+from client.view import View, clean, clock, count, damage_line, engine_line, length, sections, status_line
+from tests.client.server import SUMMARY, record, segment
 
 KOREAN = "다음 회의는 금요일 오후 세 시에 시작하고 모두가 참석해야 합니다."
 
@@ -40,6 +41,11 @@ def test_clock(seconds: float, text: str) -> None:
     assert clock(seconds) == text
 
 
+def test_small_words() -> None:
+    assert (length(None), length(3_600)) == ("-", "1:00:00")
+    assert (count(1, "word"), count(2, "word")) == ("1 word", "2 words")
+
+
 def test_foreign_text_cannot_steer_the_terminal() -> None:
     assert clean(" a\x1b[31mb\x07c\td\r\x9b1m\ne ") == "a [31mb c d  1m\ne"
 
@@ -52,7 +58,7 @@ def test_status_line() -> None:
     transcript.feed({"type": "status", "state": "streaming", "lag": 3.25})
     assert status_line(transcript) == "streaming · 3.2 s behind · 1.2 s saved"
     transcript.disconnected(3.21)
-    assert status_line(transcript) == "reconnecting, 3.2 s of sound kept"
+    assert status_line(transcript) == "reconnecting, 3.2 s of audio kept"
     transcript.feed({"type": "connection_success", "job_id": "j1", "next_sample": 0})
     transcript.feed({"type": "status", "state": "transcribing", "lag": 0.0})
     assert status_line(transcript) == "transcribing · 1.2 s saved"
@@ -61,10 +67,10 @@ def test_status_line() -> None:
 @pytest.mark.parametrize(
     ("holes", "line"),
     [
-        ([(61.2, 0.72)], "incomplete: 0.7 s are missing at 01:01; silence stands in for them"),
+        ([(61.2, 0.72)], "incomplete: 0.7 s are missing at 01:01, replaced by silence"),
         (
             [(61.2, 0.72), (90, 2)],
-            "incomplete: 2.7 s are missing in 2 places from 01:01 on; silence stands in for them",
+            "incomplete: 2.7 s are missing in 2 places from 01:01 on, replaced by silence",
         ),
     ],
 )
@@ -73,12 +79,12 @@ def test_damage(holes: list[tuple[float, float]], line: str) -> None:
 
 
 def test_who_wrote_the_summary_and_why() -> None:
-    assert engine_line(Summary(engine="ollama", model="gemma3")) == "Engine: ollama, gemma3"
+    assert engine_line(Summary(title="", summary="s", engine="ollama", model="gemma3")) == "Engine: ollama, gemma3"
     assert engine_line(Summary.model_validate(SUMMARY)) == "Engine: extractive, Ollama is not reachable"
 
 
 def test_sections_leave_out_what_is_empty() -> None:
-    assert sections(Summary(summary="s")) == []
+    assert sections(Summary(title="", summary="s", engine="none")) == []
     assert sections(Summary.model_validate(SUMMARY)) == [
         ("Key points", ["Tests are green"]),
         ("Decisions", ["Ship on Friday"]),
@@ -92,7 +98,7 @@ def test_a_pipe_gets_plain_lines_that_are_not_wrapped() -> None:
         view.show({"type": "connection_success", "job_id": "j1", "next_sample": 0})
         view.show(segment(1, KOREAN + " [bold]as it is[/bold]", start=62))
         view.show(segment(0, "Good morning."))
-        view.show({"type": "final_summary", "job_id": "j1", "summary": SUMMARY, "transcript": ""})
+        view.show({"type": "final_summary", "job_id": "j1", "summary": SUMMARY, "transcript": "", "total_segments": 2})
     view.end()
     assert output(pipe) == (
         f"00:00  Good morning.\n01:02  {KOREAN} [bold]as it is[/bold]\n"
@@ -101,12 +107,12 @@ def test_a_pipe_gets_plain_lines_that_are_not_wrapped() -> None:
         "\nDecisions\n- Ship on Friday\n"
         "\nAction items\n- Anna: write the notes (due Thursday)\n- tag\n"
         "\nEngine: extractive, Ollama is not reachable\n"
-        "2 segments, 0.0 s of sound, job j1\n"
+        "2 segments, 0.0 s of audio, job j1\n"
     )
 
 
 def test_what_could_not_be_transcribed_is_seen() -> None:
-    failed = segment(0, "", start=12) | {"error": "out of\nmemory\x1b[2J"}
+    failed = segment(0, "", start=12, error="out of\nmemory\x1b[2J")
     pipe = console(80, terminal=False)
     with View(pipe, Transcript()) as view:
         view.show({"type": "connection_success", "job_id": "j1", "next_sample": 0})
@@ -114,7 +120,7 @@ def test_what_could_not_be_transcribed_is_seen() -> None:
         view.show(segment(1, "Good morning."))
     view.end()
     assert output(pipe) == (
-        "00:12  [not transcribed: out of memory [2J]\n00:02  Good morning.\n2 segments, 0.0 s of sound, job j1\n"
+        "00:12  [not transcribed: out of memory [2J]\n00:02  Good morning.\n2 segments, 0.0 s of audio, job j1\n"
     )
     terminal = console(80, terminal=True, colour=True)
     View(terminal, Transcript()).segments(Transcript().feed(failed))
@@ -204,15 +210,15 @@ def test_a_terminal_shows_that_there_is_no_connection() -> None:
     for each in (terminal, pipe):
         with View(each, Transcript()) as view:
             view.disconnected(3.21)
-    assert "● reconnecting, 3.2 s of sound kept" in output(terminal)
+    assert "● reconnecting, 3.2 s of audio kept" in output(terminal)
     assert output(pipe) == ""
 
 
 def test_a_job_is_shown_in_order() -> None:
     pipe = console(80, terminal=False)
-    failed = segment(3, "") | {"error": "out of memory"}
+    failed = segment(3, "", error="out of memory")
     segments = [failed, segment(2, ""), segment(1, "two"), segment(0, "one")]
-    show_job({"job_id": "j1", "state": "completed", "segments": segments, "summary": None, "duration": 5.96}, pipe)
+    show_job(record("completed", segments, 5.96) | {"summary": None}, pipe)
     assert (
-        output(pipe) == "completed, 6.0 s of sound\n00:00  one\n00:02  two\n00:06  [not transcribed: out of memory]\n"
+        output(pipe) == "completed, 6.0 s of audio\n00:00  one\n00:02  two\n00:06  [not transcribed: out of memory]\n"
     )

@@ -14,7 +14,6 @@ import pytest_asyncio
 from audio import decode
 from bus import connect
 from client.session.capture import capture
-from client.session.polling import AsBefore
 from client.session.source import in_thread
 from tests.system.test_system import SAMPLES, segments, stenobus, stream
 from tools.system import MODEL, System, running_system
@@ -78,7 +77,7 @@ async def test_with_another_model(system: System) -> None:
 
 async def test_a_meeting_whose_pauses_were_judged(system: System) -> None:
     """What was understood while it was live is known no more; it is cut where it was all the same."""
-    wanted = AsBefore(options={"vad": {"endpointing": "adaptive"}, "summary": False})
+    wanted = {"vad": {"endpointing": "adaptive"}, "summary": False}
     live = [
         message
         async for message in capture([system.url], in_thread(decode(SAMPLES / "standup.flac")), wanted, fast=False)

@@ -1,4 +1,4 @@
-"""What runs elsewhere: a server, its bus, Ollama; and the microphone."""
+"""What runs elsewhere, such as a server, its bus and Ollama; and the microphone."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ import httpx
 
 from audio import AudioError
 from client.api import explain
-from client.commands.doctor.check import Check, fail, ok, warn
-from client.commands.up import listening
+from client.commands.doctor.report import Check, fail, ok, warn
+from client.commands.up import is_listening
 from client.session.microphone import choose, devices
 
-_PATIENCE = 5.0
+_TIMEOUT = 5.0
 _OLLAMA = "http://127.0.0.1:11434"
 _OLLAMA_PORT = 11434
 
 
 async def server(url: str, *, needed: bool) -> list[Check]:
-    """Whether a server is there, and what it says that it misses. `needed`: it was named, and so should be there."""
+    """Whether a server answers, and what it lacks. `needed`: somebody named it, so it should answer."""
     try:
-        async with httpx.AsyncClient(timeout=_PATIENCE) as http:
+        async with httpx.AsyncClient(timeout=_TIMEOUT) as http:
             response = await http.get(f"{url}/readyz")
     except httpx.TransportError as exc:
         found = f"{url}: {explain(exc)}"
@@ -33,37 +33,37 @@ async def server(url: str, *, needed: bool) -> list[Check]:
         checks = response.json()["checks"]
         return ready(url, checks)
     except (ValueError, KeyError, TypeError, AttributeError):
-        return [fail("server", f"{url} answers, but not as a Stenobus server", "name another with --server")]
+        return [fail("server", f"{url} answers, but not like a Stenobus server", "name another with --server")]
 
 
 def ready(url: str, checks: Mapping[str, Any]) -> list[Check]:
-    """What `GET /readyz` says: for each thing "ok", or what is wrong with it."""
+    """Read the checks of `GET /readyz`: each is "ok", or what is wrong."""
     wrong = {name: str(state) for name, state in checks.items() if state != "ok"}
     if not wrong:
         return [ok("server", f"{url} is ready: {', '.join(checks)}")]
-    fix = "look into its log: `stenobus up` says at its start where that is"
+    fix = "look into its log: `stenobus up` shows at its start where that is"
     return [fail(f"server: {name}", f"{url}: {state}", fix) for name, state in wrong.items()]
 
 
 def bus(url: str) -> Check:
-    """Whether the bus can be reached from here, as `stenobus tail` and programs need it."""
-    if listening(url, _PATIENCE):
+    """Whether the bus can be reached from here, as `stenobus tail` and other programs need."""
+    if is_listening(url, _TIMEOUT):
         return ok("bus", f"{url} can be reached")
     return warn("bus", f"nobody listens at {url}", "start a server, or name its bus with NATS_URL")
 
 
 async def ollama(host: str, model: str) -> Check:
-    """Whether Ollama is there and has the model that writes summaries. host: as in OLLAMA_HOST."""
+    """Whether Ollama answers and has the model for summaries. host: as in OLLAMA_HOST."""
     url = ollama_url(host)
     try:
-        async with httpx.AsyncClient(timeout=_PATIENCE) as http:
+        async with httpx.AsyncClient(timeout=_TIMEOUT) as http:
             response = await http.get(f"{url}/api/tags")
             names = [str(entry["name"]) for entry in response.json()["models"]]
     except httpx.TransportError as exc:
         fix = "https://ollama.com; without it summaries are extractive"
         return warn("ollama", f"cannot reach {url}: {explain(exc)}", fix)
     except (httpx.InvalidURL, ValueError, KeyError, TypeError):
-        return warn("ollama", f"{url} does not speak like Ollama", "set OLLAMA_HOST")
+        return warn("ollama", f"{url} does not answer like Ollama", "set OLLAMA_HOST")
     if has_model(names, model):
         return ok("ollama", f"{url} has {model}")
     return warn("ollama", f"{url} does not have {model}", f"ollama pull {model}")
@@ -81,15 +81,15 @@ def ollama_url(host: str) -> str:
         return _OLLAMA
     parts = urlsplit(host if "://" in host else f"http://{host}")
     name = parts.hostname or "127.0.0.1"
-    name = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(name, name)  # noqa: S104 - where one listens, not what one calls
+    name = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(name, name)  # noqa: S104 - an address to listen on, not to connect to
     implied = {"http": 80, "https": 443}.get(parts.scheme, _OLLAMA_PORT) if "://" in host else _OLLAMA_PORT
     return f"{parts.scheme}://{f'[{name}]' if ':' in name else name}:{parts.port or implied}{parts.path}"
 
 
 def microphone() -> Check:
-    """Whether `stenobus stream --mic` would find something to listen to."""
+    """Whether `stenobus stream --mic` would find a microphone."""
     try:
         return ok("microphone", choose(devices(), None).name)
     except AudioError as exc:
         what, _, how = str(exc).partition(": ")
-        return warn("microphone", what, how or "plug one in; files can be streamed without")
+        return warn("microphone", what, how or "plug one in; files need none")

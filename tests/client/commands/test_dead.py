@@ -10,8 +10,9 @@ import pytest
 from rich.console import Console
 
 from bus import Bus
-from client.commands.dead import DeadLetter, show
+from client.commands.dead import show
 from contract import Dead, Opened, Redrive
+from contract.view import DeadLetterView
 from tests.client.inprocess import invoke
 
 LETTERS = [
@@ -71,10 +72,12 @@ async def test_an_empty_list_in_a_pipe_is_empty() -> None:
 def test_a_terminal_gets_a_table() -> None:
     job = "0123456789abcdef" * 2
     at = datetime(2025, 3, 4, 12, 30, tzinfo=UTC)
-    letter = DeadLetter(job_id=job, stream="SPEECH", seq=7, reason="out of\x1b[31m memory", at=at, worker="stt")
-    hopeless = letter.model_copy(update={"seq": 8, "reason": "garbage", "worker": None})
+    letter = DeadLetterView(
+        job_id=job, stream="SPEECH", seq=7, subject="speech.j", reason="out of\x1b[31m memory", at=at, worker="stt"
+    )
+    lost = letter.model_copy(update={"seq": 8, "reason": "garbage", "worker": None})
     out = StringIO()
-    show([letter, hopeless], Console(file=out, force_terminal=True, no_color=True, width=100, highlight=False))
+    show([letter, lost], Console(file=out, force_terminal=True, no_color=True, width=100, highlight=False))
     heading, first, second = (line for line in out.getvalue().splitlines() if "\x1b[1m" in line or job in line)
     assert all(word in heading for word in ("Job", "Stream", "Seq", "When", "Reason"))
     assert "out of [31m memory" in first
@@ -103,12 +106,12 @@ async def test_retry_as_json_is_an_object_for_each() -> None:
 
 
 @pytest.mark.usefixtures("edge", "letters")
-async def test_retry_all_asks_for_all_that_can_be_and_tells_of_the_rest(bus: Bus) -> None:
+async def test_retry_all_asks_for_all_that_can_be_and_reports_the_rest(bus: Bus) -> None:
     code, out, err = await invoke("dead", "retry", "--all")
     assert (code, out) == (1, "will be tried again: b EVENTS 2\nwill be tried again: a EVENTS 1\n")
-    gone, hopeless = err.splitlines()
+    gone, lost = err.splitlines()
     assert gone.endswith("answered 410: Gone: message 8 of SPEECH has aged out: it is not stored any more")
-    assert hopeless == "stenobus: 1 cannot be tried again: see `stenobus dead list`"
+    assert lost == "stenobus: 1 cannot be tried again: see `stenobus dead list`"
     assert await asked_for(bus) == [("b", "EVENTS", 2), ("a", "EVENTS", 1)]
 
 
@@ -144,8 +147,8 @@ async def test_wrong_usage_is_exit_code_2(arguments: list[str], says: str) -> No
     assert says in err
 
 
-async def test_nobody_there_is_exit_code_3(unused_tcp_port: int) -> None:
-    url = f"http://127.0.0.1:{unused_tcp_port}"
+async def test_an_unreachable_server_is_exit_code_3(closed_port: int) -> None:
+    url = f"http://127.0.0.1:{closed_port}"
     for command in (["list"], ["retry", "--all"], ["retry", "a", "EVENTS", "1"]):
         expected = (3, "", f"stenobus: cannot reach {url}: connection refused\n")
         assert await invoke("dead", *command, "--server", url) == expected

@@ -1,11 +1,19 @@
+"""`stenobus diff`: the comparison, and the command against a real edge."""
+
 from __future__ import annotations
+
+import json
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from client.compare import Change, Spoken, compare, spoken
-from client.transcript import Segment, Word
+from bus import Bus
+from client.commands.diff import Change, Spoken, compare, spoken
+from contract.view import SegmentView, WordView
+from tests.client.commands.processors import processors
+from tests.client.inprocess import invoke
+from tests.edge.conftest import Edge
 
 
 def said(text: str, at: float = 0.0) -> list[Spoken]:
@@ -52,9 +60,11 @@ def test_changes_lead_from_one_to_the_other(first: list[str], second: list[str])
 
 
 def test_words_of_a_transcript() -> None:
+    words = [("New York", 0.5, 1), ("–", 1, 1)]  # noqa: RUF001 - a dash is no word
+    timed = [WordView(word=word, start=start, end=end, probability=1) for word, start, end in words]
     segments = [
-        Segment(index=1, start=5, end=7, text="no words, -"),
-        Segment(index=0, start=0, end=2, text="x", words=[Word(word="New York", start=0.5, end=1), _dash()]),
+        SegmentView(index=1, start=5, end=7, text="no words, -", language=None, confidence=1, words=[]),
+        SegmentView(index=0, start=0, end=2, text="x", language=None, confidence=1, words=timed),
     ]
     assert spoken(segments) == [
         Spoken("New", 0.5, 1),
@@ -64,5 +74,37 @@ def test_words_of_a_transcript() -> None:
     ]
 
 
-def _dash() -> Word:
-    return Word(word="–", start=1, end=1)  # noqa: RUF001 - it is meant
+async def test_two_generations_are_compared(bus: Bus, edge: Edge, finished: str) -> None:
+    code, _, err = await invoke("diff", finished)
+    assert (code, err) == (
+        1,
+        f"stenobus: job {finished} has one generation; make another with: stenobus replay {finished}\n",
+    )
+    async with processors(bus, "Hello here.", "Goodbye now.") as asked:
+        await invoke("replay", finished, "--model", "large-v3")
+    code, out, err = await invoke("diff", finished)
+    assert (code, err) == (0, "")
+    assert out.splitlines() == [
+        "00:00  there. → here.",
+        "00:01  + now.",
+        "generation 1 to 2 (large-v3): word error rate 66.7 %, 1 replaced, 1 inserted, 0 deleted of 3 words",
+    ]
+    code, out, _ = await invoke("diff", finished, "--generations", "2,1", "--json")
+    found = json.loads(out)
+    assert (code, found["generations"], found["models"]) == (0, [2, 1], ["large-v3", None])
+    assert (found["words"], found["wer"], found["deleted"]) == ([4, 3], 0.5, 1)
+    assert found["changes"][1] == {"kind": "deleted", "start": 1.5, "end": 2.0, "before": "now.", "after": ""}
+    assert len(asked) == 1
+    assert (await invoke("diff", finished, "--generations", "1,1"))[1].endswith("0 deleted of 3 words\n")
+
+
+@pytest.mark.parametrize("wrong", ["1", "1,2,3", "a,b", "0,1", "-1,2"])
+async def test_what_are_no_generations(wrong: str) -> None:
+    code, _, err = await invoke("diff", "j", "--generations", wrong)
+    assert code == 2
+    assert "is not two generations, as 1,2" in " ".join(err.replace("│", " ").split())
+
+
+async def test_a_generation_that_there_is_not(edge: Edge, finished: str) -> None:
+    code, _, err = await invoke("diff", finished, "--generations", "1,5")
+    assert (code, f"job {finished!r} has no generation 5" in err) == (1, True)

@@ -1,5 +1,8 @@
+"""`stenobus export` against a real edge."""
+
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -7,6 +10,51 @@ import typer
 
 from client.commands.export import Format, file_name, format_of
 from edge.rest.export import FORMATS, disposition
+from tests.client.inprocess import invoke
+
+
+async def test_an_export_goes_to_stdout_or_into_a_file(finished: str, tmp_path: Path) -> None:
+    assert await invoke("export", finished) == (0, "Hello there.\nGoodbye.\n", "")
+    path = tmp_path / "subtitles.vtt"
+    assert await invoke("export", finished, "-o", str(path)) == (0, "", "")
+    assert path.read_text().startswith("WEBVTT\n")
+    path.write_text("older and longer" * 100)
+    assert await invoke("export", finished, "-o", str(path), "--format", "txt") == (0, "", "")
+    assert path.read_text() == "Hello there.\nGoodbye.\n"
+    code, out, _ = await invoke("export", finished, "--json")
+    assert (code, json.loads(out)["job_id"]) == (0, finished)
+
+
+async def test_an_export_under_the_name_that_the_server_gives(
+    finished: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert await invoke("export", finished, "-O", "--format", "md") == (0, "Greetings 회의.md\n", "")
+    text = (tmp_path / "Greetings 회의.md").read_text()
+    assert "회의" in text
+    assert "Hello there." in text
+    there = "stenobus: Greetings 회의.md exists: move it away, or name a file with -o\n"
+    assert await invoke("export", finished, "-O", "--format", "md") == (1, "", there)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["-o", "minutes.pdf"], "minutes.pdf: choose one with --format: txt, srt, vtt, json, md"),
+        (["-o", "a.md", "-O"], "give -o or -O, not both"),
+        (["--json", "--format", "md"], "give --json or --format, not both"),
+        (["--format", "doc"], "Invalid value for '--format'"),
+    ],
+)
+async def test_an_export_that_makes_no_sense(arguments: list[str], says: str) -> None:
+    code, out, err = await invoke("export", "j1", *arguments)
+    assert (code, out) == (2, "")
+    assert says in err
+
+
+async def test_a_file_that_cannot_be_written(finished: str) -> None:
+    code, out, err = await invoke("export", finished, "-o", "/nowhere/a.txt")
+    assert (code, out, err) == (1, "", "stenobus: cannot write /nowhere/a.txt: no such file or directory\n")
 
 
 def test_formats_are_those_of_the_server() -> None:
@@ -17,7 +65,7 @@ def test_a_name_says_which_format() -> None:
     assert format_of(None) is Format.TXT
     assert format_of(Path("notes")) is Format.TXT
     assert format_of(Path("a.b/talk.SRT")) is Format.SRT
-    with pytest.raises(typer.BadParameter, match="say which with --format"):
+    with pytest.raises(typer.BadParameter, match="choose one with --format"):
         format_of(Path("talk.pdf"))
 
 

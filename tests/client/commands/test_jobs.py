@@ -1,4 +1,4 @@
-"""`stenobus jobs`, `export` and `rm` against a real edge."""
+"""`stenobus jobs` against a real edge."""
 
 from __future__ import annotations
 
@@ -7,42 +7,44 @@ import json
 import os
 import pty
 import sys
-from asyncio.subprocess import PIPE
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
-from bus import Bus
-from contract import Opened
+from client.commands.jobs import ListedState, pages, tabbed, table
+from client.errors import ServerError
+from client.reading import JobEntry, JobPage
+from client.view import when
+from contract import State
 from tests.client.inprocess import invoke
-from tests.client.test_main import ROOT
+from tests.client.process import ROOT
+from tests.client.test_view import console, output
 from tests.edge.conftest import Edge
-from tests.edge.meeting import hold
 
-
-@pytest.fixture
-async def finished(edge: Edge, bus: Bus, redis_url: str) -> str:
-    """A finished job with two segments, created with a title."""
-    job = await edge.create(title='Greetings: "회의"')
-    await hold(bus, redis_url, job)
-    return job
-
-
-async def answer(words: str, *args: str) -> tuple[int | None, str]:
-    """Exit code and output of a command with a terminal, at which somebody types."""
-    ours, theirs = pty.openpty()
-    try:
-        command = [sys.executable, "-m", "client", *args]
-        environment = os.environ | {"NO_COLOR": "1", "COLUMNS": "100"}
-        process = await asyncio.create_subprocess_exec(
-            *command, stdin=theirs, stdout=PIPE, stderr=asyncio.subprocess.STDOUT, cwd=ROOT, env=environment
-        )
-        os.write(ours, words.encode())
-        out, _ = await process.communicate()
-        return process.returncode, out.decode()
-    finally:
-        os.close(ours)
-        os.close(theirs)
+AT = datetime(2025, 3, 4, 12, 30, tzinfo=UTC)
+LIVE = JobEntry(
+    job_id="j2",
+    state="streaming",
+    title=None,
+    created_at=AT,
+    completed_at=None,
+    duration=None,
+    segments=None,
+    language=None,
+    source="live",
+    text="",
+)
+JOB = LIVE.model_copy(
+    update={
+        "job_id": "0123456789abcdef" * 2,
+        "state": "completed",
+        "title": "Stand\x1b[31m-up",
+        "duration": 61.25,
+        "text": "Good morning.\nThe prototype is almost finished, and that sounds good to me and everyone who is here.",
+    }
+)
 
 
 async def test_a_list_in_a_pipe_and_as_json(edge: Edge, finished: str) -> None:
@@ -105,81 +107,55 @@ async def test_no_jobs() -> None:
     assert await invoke("jobs", "--json") == (0, "", "")
 
 
-async def test_an_export_goes_to_stdout_or_into_a_file(finished: str, tmp_path: Path) -> None:
-    assert await invoke("export", finished) == (0, "Hello there.\nGoodbye.\n", "")
-    path = tmp_path / "subtitles.vtt"
-    assert await invoke("export", finished, "-o", str(path)) == (0, "", "")
-    assert path.read_text().startswith("WEBVTT\n")
-    path.write_text("older and longer" * 100)
-    assert await invoke("export", finished, "-o", str(path), "--format", "txt") == (0, "", "")
-    assert path.read_text() == "Hello there.\nGoodbye.\n"
-    code, out, _ = await invoke("export", finished, "--json")
-    assert (code, json.loads(out)["job_id"]) == (0, finished)
+def test_a_line_for_a_pipe() -> None:
+    assert tabbed(JOB).split("\t") == [
+        JOB.job_id,
+        "2025-03-04T12:30:00+00:00",
+        "completed",
+        "61.25",
+        "Stand [31m-up",
+        JOB.text.replace("\n", " "),
+    ]
+    assert tabbed(LIVE).split("\t") == ["j2", "2025-03-04T12:30:00+00:00", "streaming", "-", "-", ""]
 
 
-async def test_an_export_under_the_name_that_the_server_gives(
-    finished: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    assert await invoke("export", finished, "-O", "--format", "md") == (0, "Greetings 회의.md\n", "")
-    text = (tmp_path / "Greetings 회의.md").read_text()
-    assert "회의" in text
-    assert "Hello there." in text
-    there = "stenobus: Greetings 회의.md is there already: move it away, or name a file with -o\n"
-    assert await invoke("export", finished, "-O", "--format", "md") == (1, "", there)
+@pytest.mark.parametrize("width", [80, 120])
+def test_a_table_keeps_to_its_width_and_ids_whole(width: int) -> None:
+    screen = console(width, terminal=True)
+    screen.print(table([JOB, LIVE]))
+    heading, first, second = output(screen).splitlines()
+    assert all(word in heading for word in ("Id", "When", "State", "Length", "Title"))
+    assert first.startswith(f"{JOB.job_id} {when(AT)} completed  01:01 Stand [31m-u")
+    assert first.rstrip().endswith("…")
+    assert second.split() == ["j2", *when(AT).split(), "streaming", "-"]
 
 
-@pytest.mark.parametrize(
-    ("arguments", "says"),
-    [
-        (["-o", "minutes.pdf"], "minutes.pdf: say which with --format: txt, srt, vtt, json, md"),
-        (["-o", "a.md", "-O"], "give -o or -O, not both"),
-        (["--json", "--format", "md"], "give --json or --format, not both"),
-        (["--format", "doc"], "Invalid value for '--format'"),
-    ],
-)
-async def test_an_export_that_makes_no_sense(arguments: list[str], says: str) -> None:
-    code, out, err = await invoke("export", "j1", *arguments)
-    assert (code, out) == (2, "")
-    assert says in err
+def test_states_are_those_of_the_server() -> None:
+    assert set(ListedState) == set(get_args(State)) - {"deleted"}
 
 
-async def test_a_file_that_cannot_be_written(finished: str) -> None:
-    code, out, err = await invoke("export", finished, "-o", "/nowhere/a.txt")
-    assert (code, out, err) == (1, "", "stenobus: cannot write /nowhere/a.txt: no such file or directory\n")
+async def test_pages_are_asked_for_until_there_are_enough() -> None:
+    asked: list[tuple[int, str | None]] = []
+
+    async def ask(most: int, cursor: str | None) -> JobPage:
+        asked.append((most, cursor))
+        found = min(most, 200) if len(asked) != 2 else 0  # a search that has found nothing so far
+        return JobPage(jobs=[{}] * found, next_cursor=f"c{len(asked)}", searched=1_000)
+
+    assert [len(page.jobs) async for page in pages(ask, 450, None)] == [200, 0, 200, 50]
+    assert asked == [(200, None), (200, "c1"), (200, "c2"), (50, "c3")]
 
 
-async def test_a_job_is_erased_when_the_answer_is_yes(edge: Edge, finished: str) -> None:
-    code, out = await answer("n\n", "rm", finished)
-    assert code == 0
-    assert 'Erase “Greetings: "회의"” (00:02, ' in out
-    assert "erased" not in out
-    assert (await edge.get(f"/api/v1/jobs/{finished}")).status_code == 200
-    code, out = await answer("y\n", "rm", finished)
-    assert code == 0
-    assert 'erased: “Greetings: "회의"” (00:02, ' in out
-    assert (await edge.get(f"/api/v1/jobs/{finished}")).status_code == 410
+async def test_all_pages_end_with_the_last() -> None:
+    async def ask(_most: int, cursor: str | None) -> JobPage:
+        return JobPage(jobs=[{}], next_cursor={None: "a", "a": "b"}.get(cursor), searched=1)
+
+    assert [len(page.jobs) async for page in pages(ask, None, None)] == [1, 1, 1]
 
 
-async def test_what_cannot_be_erased_is_told_and_the_rest_is(edge: Edge, bus: Bus, finished: str) -> None:
-    live = await edge.create()
-    await bus.create(Opened(job=live))
-    code, out, err = await invoke("rm", live, "nobody", finished, "--yes", "--json")
-    assert (code, json.loads(out)) == (1, {"job_id": finished, "erased": True})
-    first, second = err.splitlines()
-    assert first.startswith(f"stenobus: not erased: job '{live}' is live: stop it first")
-    assert second == "stenobus: there is no job nobody"
-    assert (await edge.get(f"/api/v1/jobs/{live}")).status_code == 200
-    assert await invoke("rm", finished, "-y") == (1, "", f"stenobus: job {finished} was erased before\n")
+async def test_a_list_that_never_ends_is_ended() -> None:
+    async def ask(_most: int, _cursor: str | None) -> JobPage:
+        return JobPage(jobs=[], next_cursor="a", searched=0)
 
-
-async def test_nobody_to_ask() -> None:
-    code, out, err = await invoke("rm", "j1", "--server", "http://127.0.0.1:1")
-    assert (code, out) == (2, "")
-    assert "there is nobody to ask: give --yes" in err
-
-
-async def test_nobody_there(unused_tcp_port: int) -> None:
-    url = f"http://127.0.0.1:{unused_tcp_port}"
-    for command in (["jobs"], ["export", "j1"], ["rm", "j1", "--yes"]):
-        assert await invoke(*command, "--server", url) == (3, "", f"stenobus: cannot reach {url}: connection refused\n")
+    with pytest.raises(ServerError, match="never ends"):
+        assert [page async for page in pages(ask, None, None)]

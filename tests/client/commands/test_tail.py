@@ -9,17 +9,66 @@ from datetime import UTC, datetime
 import pytest
 
 from bus import Bus
-from client.follow import coloured, tabbed
+from client.commands.tail import as_json_object, coloured, described, tabbed
 from compose.servers import Server
-from contract import Completed, JobOptions, Opened, Partial, Transcript
-from stenobus import Event
+from contract import (
+    KINDS,
+    RATE,
+    Attached,
+    Closed,
+    Completed,
+    Dead,
+    JobOptions,
+    Message,
+    Opened,
+    Partial,
+    Progress,
+    Redrive,
+    Redriven,
+    Replay,
+    Replayed,
+    Segmented,
+    Speaking,
+    Summary,
+    Transcript,
+    kind_of,
+)
+from stenobus import ACCEPTED, Event, Other
 from tests.client.inprocess import invoke
-from tests.client.test_main import start
+from tests.client.process import start
 from tests.client.test_view import console, output
 from tests.support import wait_until
 
-AT = datetime(2025, 3, 4, 12, 30, 1, tzinfo=UTC)
+AT = datetime(2025, 3, 4, 12, 30, 1, 234_567, tzinfo=UTC)
 SAID = Transcript(job="0123456789", index=1, start=16_000, end=32_000, text="Good\tmorning.")
+
+
+TEXTS: list[tuple[Message, str]] = [
+    (Opened(job="j", options=JobOptions(title="Stand-up", language="ko", source="upload")), "Stand-up, ko, upload"),
+    (Opened(job="j"), "live"),
+    (Closed(job="j", samples=3 * RATE // 2, reason="stop"), "1.5 s, stop"),
+    (Segmented(job="j", segments=1, samples=RATE), "1 segment, 1.0 s"),
+    (Transcript(job="j", index=3, start=61 * RATE, end=62 * RATE, text="Good\nmorning."), "#3 01:01 Good morning."),
+    (Transcript(job="j", index=0, start=0, end=1, text="", error="no memory"), "#0 00:00 [not transcribed: no memory]"),
+    (Transcript(job="j", index=0, start=0, end=1, text=""), "#0 00:00"),
+    (Summary(job="j", title="Stand-up", summary="It went well.", engine="none"), "Stand-up: It went well."),
+    (Summary(job="j", title="", summary="It went well.", engine="none"), "It went well."),
+    (Completed(job="j", segments=2, samples=RATE), "2 segments, 1.0 s"),
+    (Transcript(job="j", generation=2, index=3, start=0, end=1, text="Hi."), "generation 2 #3 00:00 Hi."),
+    (Replay(job="j", generation=2), "generation 2, as fast as possible"),
+    (
+        Replay(job="j", generation=3, speed=1.5, options=JobOptions(language="ko")),
+        "generation 3, at 1.5 times the speed, ko",
+    ),
+    (Replayed(job="j", generation=2, segments=3, samples=RATE), "generation 2, 3 segments, 1.0 s"),
+    (Dead(job="j", stream="SPEECH", seq=7, at="speech.j", reason="\x1b[31mgarbage"), "SPEECH 7: [31mgarbage"),
+    (Redrive(job="j", worker="stt", stream="SPEECH", seq=7), "SPEECH 7 by stt"),
+    (Redriven(job="j", worker="stt", stream="SPEECH", seq=7), "SPEECH 7 by stt"),
+    (Progress(job="j", heard=RATE, floor=0, segments=0), "1.0 s segmented, 0 segments"),
+    (Speaking(job="j", index=2, start=RATE, end=3 * RATE), "#2 00:01 2.0 s"),
+    (Partial(job="j", index=2, start=RATE, end=3 * RATE, text="다음 회의"), "#2 00:01 다음 회의"),
+    (Attached(job="j", claim=5), "claim 5"),
+]
 
 
 @pytest.fixture
@@ -64,7 +113,7 @@ async def test_one_job_and_some_kinds_as_json() -> None:
 
 
 @pytest.mark.usefixtures("meeting")
-async def test_it_goes_on_with_what_comes_also_after_the_bus_was_away(bus: Bus, nats_server: Server) -> None:
+async def test_it_follows_new_events_also_after_the_bus_was_away(bus: Bus, nats_server: Server) -> None:
     process = await start("tail", "a", "--kinds", "events,partial")
     assert process.stdout is not None
     assert process.stderr is not None
@@ -102,7 +151,7 @@ async def test_without_a_job_it_begins_now(bus: Bus, nats_url: str) -> None:
     ("arguments", "says"),
     [
         (["--kinds", "transcripts,opened"], "unknown: transcripts; accepted: events, live, opened, closed"),
-        (["--since", "yesterday"], "'yesterday' is no time; accepted: so long ago, as 90s"),
+        (["--since", "yesterday"], "'yesterday' is not a time; accepted: how long ago, as 90s"),
         (["--since", "1m", "--after", "3"], "give after or since, not both"),
         (["a.b"], "'a.b' is not the id of a job"),
         (["--bus", "localhost:4222"], "'localhost:4222' is not an address like nats://HOST:PORT"),
@@ -115,15 +164,15 @@ async def test_wrong_usage_is_exit_code_2(arguments: list[str], says: str) -> No
     assert says in err
 
 
-async def test_nobody_there_is_exit_code_3(unused_tcp_port: int) -> None:
-    url = f"nats://127.0.0.1:{unused_tcp_port}"
-    why = f"cannot reach NATS at {url}: connection refused; another bus is named with --bus or NATS_URL"
+async def test_no_bus_is_exit_code_3(closed_port: int) -> None:
+    url = f"nats://127.0.0.1:{closed_port}"
+    why = f"cannot reach NATS at {url}: connection refused; name another bus with --bus or NATS_URL"
     assert await invoke("tail", "--bus", url) == (3, "", f"stenobus: {why}\n")
 
 
 def test_a_line_for_a_pipe() -> None:
     live = Event("partial", Partial(job="j", index=0, start=0, end=1, text="x"), None, AT)
-    assert tabbed(live) == "2025-03-04T12:30:01.000+00:00\t-\tj\tpartial\t#0 00:00 x"
+    assert tabbed(live) == "2025-03-04T12:30:01.234+00:00\t-\tj\tpartial\t#0 00:00 x"
 
 
 def test_a_line_for_a_terminal() -> None:
@@ -143,3 +192,31 @@ def _with_colours(event: Event[Transcript]) -> str:
     screen = console(120, terminal=True, colour=True)
     screen.print(coloured(event, one_job=False))
     return output(screen)
+
+
+@pytest.mark.parametrize(("message", "text"), TEXTS)
+def test_an_event_in_one_line(message: Message, text: str) -> None:
+    assert described(message) == text
+
+
+def test_every_kind_that_can_be_followed_is_described() -> None:
+    assert {kind_of(type(message)) for message, _ in TEXTS} == set(KINDS) == set(ACCEPTED) - {"events", "live"}
+
+
+def test_a_kind_that_is_not_known_shows_its_fields() -> None:
+    other = Other.decode(b"\x82\xa3job\xa1j\xa4talk\xa3\xea\xb0\x80").model_copy(update={"rest": "insights"})
+    assert described(other) == '{"talk": "가"}'
+    assert as_json_object(Event("insights", other, 3, AT))["message"] == {"job": "j", "talk": "가"}
+
+
+def test_every_message_can_be_json() -> None:
+    message = TEXTS[4][0]
+    assert as_json_object(Event("transcript", message, 3, AT)) == {
+        "time": "2025-03-04T12:30:01.234+00:00",
+        "seq": 3,
+        "kind": "transcript",
+        "job": "j",
+        "message": message.model_dump(),
+    }
+    for each, _ in TEXTS:
+        json.dumps(as_json_object(Event("x", each, None, AT)))

@@ -13,8 +13,8 @@ import pytest
 
 from audio import AudioError
 from client.session.microphone import Device, choose, mixed
+from tests.client.process import ROOT, run, run_in, start
 from tests.client.server import ScriptedServer
-from tests.client.test_main import ROOT, run, run_in, start
 from tests.support import wait_until
 
 STAND_IN = """
@@ -119,7 +119,7 @@ async def test_ctrl_c_ends_the_job_and_shows_the_rest(server: ScriptedServer, st
     out, err = await process.communicate()
     assert (process.returncode, err.decode()) == (
         0,
-        "stenobus: no more sound; waiting for the rest (Ctrl-C again to leave)\n",
+        "stenobus: no more audio; waiting for the rest (Ctrl-C again to exit)\n",
     )
     assert "Good morning." in out.decode()
     assert server.commands == ["stop"]
@@ -143,13 +143,13 @@ async def test_a_device_with_another_rate_and_two_channels(server: ScriptedServe
     assert 9_500 < np.abs(heard[2_000:13_000]).max() < 10_500
 
 
-async def test_what_the_device_lost_is_told(server: ScriptedServer, stage: Stage) -> None:
+async def test_lost_audio_is_reported(server: ScriptedServer, stage: Stage) -> None:
     process = await start("stream", "--mic", "--server", server.url, **stage.plan(overflows=[3, 4]))
     await wait_until(lambda: len(server.sound) > len(SOUND), description="sound arrives")
     process.send_signal(signal.SIGINT)
     _, err = await process.communicate()
     assert process.returncode == 0
-    assert "stenobus: this machine was too busy to take 0.1 s of what the microphone heard" in err.decode()
+    assert "stenobus: this machine was too busy: 0.1 s from the microphone were lost" in err.decode()
 
 
 async def test_a_device_that_goes_ends_the_job(server: ScriptedServer, stage: Stage) -> None:

@@ -20,19 +20,19 @@ SECOND = bytes(range(256)) * 125
 
 async def test_a_connection_that_breaks_goes_on_where_the_server_is(server: ScriptedServer) -> None:
     server.script = one_after_the_other(breaks, goes_on)
-    told: list[Reconnecting] = []
-    messages = await collect(server.url, on_reconnect=told.append)
+    seen: list[Reconnecting] = []
+    messages = await collect(server.url, on_reconnect=seen.append)
     assert server.samples == ["0", "32000"]
     assert server.sound == MEETING
     assert server.commands == ["stop"]
     assert [message["index"] for message in messages if message["type"] == "transcript_segment"] == [0, 1]
     assert [message["type"] for message in messages].count("connection_success") == 2
-    assert [(each.job_id, each.attempt, each.kept) for each in told] == [("j1", 1, 3.0)]
-    assert "closed with 1006, the connection broke" in told[0].reason
+    assert [(each.job_id, each.attempt, each.kept) for each in seen] == [("j1", 1, 3.0)]
+    assert "closed with 1006, the connection broke" in seen[0].reason
 
 
-async def test_what_is_final_by_now_is_not_told_of_again_as_if_it_were_open(server: ScriptedServer) -> None:
-    """A new connection may hear of a segment before the finals are told again."""
+async def test_what_is_final_is_not_shown_as_open_again(server: ScriptedServer) -> None:
+    """A new connection may send interim text before it repeats the finals."""
 
     async def half(server: ScriptedServer) -> None:
         await server.hello()
@@ -60,8 +60,10 @@ async def test_what_is_final_by_now_is_not_told_of_again_as_if_it_were_open(serv
 
     server.script = one_after_the_other(half, again)
     kinds = {"speech_started", "partial", "transcript_segment"}
-    told = [(message["type"], message.get("text")) for message in await collect(server.url) if message["type"] in kinds]
-    assert told == [
+    shown = [
+        (message["type"], message.get("text")) for message in await collect(server.url) if message["type"] in kinds
+    ]
+    assert shown == [
         ("speech_started", None),
         ("partial", "Good mor"),
         ("transcript_segment", "Good morning."),
@@ -96,19 +98,19 @@ async def test_sound_that_was_sent_and_not_stored_is_sent_again(server: Scripted
     assert server.sound == MEETING
 
 
-async def test_servers_are_called_in_turn(server: ScriptedServer, unused_tcp_port: int) -> None:
-    nobody = f"http://127.0.0.1:{unused_tcp_port}"
-    told: list[Reconnecting] = []
+async def test_servers_are_called_in_turn(server: ScriptedServer, closed_port: int) -> None:
+    nobody = f"http://127.0.0.1:{closed_port}"
+    seen: list[Reconnecting] = []
     async with scripted_server() as other:
         server.script = breaks
         other.script = goes_on
         other.frames = [MEETING[:96_000]]
-        messages = await collect(nobody, server.url, nobody, other.url, on_reconnect=told.append)
+        messages = await collect(nobody, server.url, nobody, other.url, on_reconnect=seen.append)
         assert messages[-1]["type"] == "final_summary"
         assert other.sound == MEETING
         assert (server.samples, other.samples, other.created) == (["0"], ["32000"], [])
-    assert len(told) == 2
-    assert "connection refused" in told[1].reason
+    assert len(seen) == 2
+    assert "connection refused" in seen[1].reason
 
 
 async def test_a_refusal_that_passes_is_waited_for(server: ScriptedServer) -> None:
@@ -120,13 +122,13 @@ async def test_a_refusal_that_passes_is_waited_for(server: ScriptedServer) -> No
         await server.websocket.send_denial_response(refusal)
 
     server.script = one_after_the_other(breaks, full, gateway, goes_on)
-    told: list[Reconnecting] = []
-    await collect(server.url, on_reconnect=told.append)
+    seen: list[Reconnecting] = []
+    await collect(server.url, on_reconnect=seen.append)
     assert server.sound == MEETING
-    assert [each.attempt for each in told] == [1, 2, 3]
-    assert told[1].retry_in >= 0.3
-    assert told[2].retry_in >= 0.25
-    assert "the store does not answer" in told[1].reason
+    assert [each.attempt for each in seen] == [1, 2, 3]
+    assert seen[1].retry_in >= 0.3
+    assert seen[2].retry_in >= 0.25
+    assert "the store does not answer" in seen[1].reason
 
 
 @pytest.mark.parametrize(
@@ -164,7 +166,7 @@ async def test_each_connection_that_was_given_up_may_take_the_job_once_and_nobod
 async def test_a_server_that_never_welcomes_is_left_and_called_again(
     server: ScriptedServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(connection, "_WELCOME_WITHIN", 0.1)
+    monkeypatch.setattr(connection, "WELCOME_WITHIN", 0.1)
 
     async def silent(server: ScriptedServer) -> None:
         await server.websocket.accept()
@@ -179,11 +181,11 @@ async def test_a_server_that_never_welcomes_is_left_and_called_again(
 
 async def test_a_microphone_does_not_wait_for_a_connection(server: ScriptedServer) -> None:
     back = asyncio.Event()
-    told: list[Reconnecting] = []
+    seen: list[Reconnecting] = []
 
-    def on_reconnect(away: Reconnecting) -> None:
-        told.append(away)
-        if away.kept > told[0].kept + 0.5:
+    def on_reconnect(outage: Reconnecting) -> None:
+        seen.append(outage)
+        if outage.kept > seen[0].kept + 0.5:
             back.set()
 
     async def away_for_a_while(server: ScriptedServer) -> None:
@@ -281,15 +283,15 @@ async def test_a_server_that_breaks_each_time_is_given_up(server: ScriptedServer
 
     server.script = one_after_the_other(breaks, breaks_at_once)
     with pytest.raises(
-        UnreachableError, match=r"gave up on job j1 after 0.3 s: .*; \d\.\d s of sound were not"
+        UnreachableError, match=r"gave up on job j1 after 0.3 s: .*; \d\.\d s of audio were not"
     ) as caught:
         await collect(server.url, give_up_after=0.3)
     assert caught.value.exit_code == 3
     assert server.connections > 2
 
 
-async def test_a_job_whose_socket_never_opens_is_given_up(server: ScriptedServer, unused_tcp_port: int) -> None:
-    ws_url = f"ws://127.0.0.1:{unused_tcp_port}/x"
+async def test_a_job_whose_socket_never_opens_is_given_up(server: ScriptedServer, closed_port: int) -> None:
+    ws_url = f"ws://127.0.0.1:{closed_port}/x"
     server.refusal = JSONResponse({"job_id": "j1", "ws_url": ws_url}, status_code=201)
     with pytest.raises(UnreachableError, match=f"gave up on job j1 .*cannot open {ws_url}: connection refused"):
         await collect(server.url, give_up_after=0.1)

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from audio import AudioError, write_flac
+from client.errors import ClientError
 from client.session.source import in_thread, pcm
 from tests.support import wait_until
 
@@ -47,6 +48,17 @@ async def test_an_error_comes_after_the_chunks_before_it() -> None:
     source = in_thread(broken())
     assert await anext(source) == b"first"
     with pytest.raises(AudioError, match="the rest is damaged"):
+        await anext(source)
+
+
+async def test_any_other_failure_of_the_thread_is_a_sentence() -> None:
+    def broken() -> Iterator[bytes]:
+        yield b"first"
+        raise SystemExit
+
+    source = in_thread(broken())
+    assert await anext(source) == b"first"
+    with pytest.raises(ClientError, match=r"reading the audio failed: SystemExit\(\)"):
         await anext(source)
 
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import socket
+from importlib import metadata
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -9,10 +10,64 @@ from typing import Any
 import pytest
 
 from client.commands.doctor import machine
-from client.commands.doctor.check import Verdict
+from client.commands.doctor.machine import SERVER, part, python, this_python, unmet
+from client.commands.doctor.report import Verdict
 from tools.system import MODEL
 
 GB = 1_000_000_000
+
+
+REQUIREMENTS = [
+    "msgpack>=1.1",
+    'uvloop>=0.21; sys_platform != "win32"',
+    'winonly>=1; sys_platform == "nowhere"',
+    'numpy>=1.26; extra == "audio"',
+    'stenobus[audio]; extra == "stt"',
+    'faster-whisper<1.3,>=1.2; extra == "stt"',
+    'rich>=14; extra == "client"',
+]
+
+
+@pytest.mark.parametrize(
+    ("installed", "missing"),
+    [
+        ({"msgpack": "1.2", "uvloop": "0.22", "numpy": "2.0", "faster-whisper": "1.2.1"}, []),
+        ({"msgpack": "1.2", "uvloop": "0.22", "faster-whisper": "1.2.1"}, ["numpy>=1.26"]),
+        ({"msgpack": "1.2", "uvloop": "0.22", "numpy": "2"}, ["faster-whisper<1.3,>=1.2"]),
+        (
+            {"msgpack": "1.2", "uvloop": "0.20", "numpy": "2", "faster-whisper": "1.3.0"},
+            ["uvloop>=0.21 (there is 0.20)", "faster-whisper<1.3,>=1.2 (there is 1.3.0)"],
+        ),
+        ({"msgpack": "2.0rc1", "uvloop": "0.22", "numpy": "2", "faster-whisper": "1.2.1"}, []),
+    ],
+)
+def test_what_an_extra_misses(installed: dict[str, str], missing: list[str]) -> None:
+    assert unmet(REQUIREMENTS, "stt", installed.get) == missing
+
+
+def test_parts_are_those_of_our_distribution() -> None:
+    extras = set(metadata.distribution("stenobus").metadata.get_all("Provides-Extra") or [])
+    assert {*SERVER, "client", "mic"} <= extras
+
+
+def test_here_everything_is_installed_that_a_server_needs() -> None:
+    assert [part(extra).verdict for extra in (*SERVER, "client")] == [Verdict.OK] * (len(SERVER) + 1)
+    assert this_python().verdict is Verdict.OK
+
+
+def test_a_part_that_is_not_installed_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("client.commands.doctor.machine._installed", {"msgpack": "1.2"}.get)
+    check = part("summary")
+    assert check.verdict is Verdict.FAIL
+    assert "ollama>=" in check.found
+    assert check.fix == "pip install 'stenobus[summary]'"
+    assert part("mic", needed=False).verdict is Verdict.WARN
+    assert part("later").found == "this program is newer than its installation"
+
+
+@pytest.mark.parametrize(("version", "verdict"), [("3.10.12", "fail"), ("3.11.0", "ok"), ("3.15.0a1", "ok")])
+def test_python(version: str, verdict: str) -> None:
+    assert python(version, ">=3.11").verdict == verdict
 
 
 async def test_the_servers_are_found_with_their_versions() -> None:
@@ -53,12 +108,16 @@ async def test_a_server_of_another_version(
     assert bool(check.fix) is (verdict is Verdict.FAIL)
 
 
-def test_a_port(unused_tcp_port: int) -> None:
-    assert machine.port("127.0.0.1", unused_tcp_port).verdict is Verdict.OK
-    with socket.create_server(("127.0.0.1", unused_tcp_port)):
-        check = machine.port("127.0.0.1", unused_tcp_port)
+def test_a_port() -> None:
+    with socket.socket() as holder:
+        holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # bound, and still free for others of this kind
+        holder.bind(("127.0.0.1", 0))
+        port = holder.getsockname()[1]
+        assert machine.port("127.0.0.1", port).verdict is Verdict.OK
+        holder.listen()
+        check = machine.port("127.0.0.1", port)
     assert check.verdict is Verdict.FAIL
-    assert check.found == f"{unused_tcp_port}: address already in use"
+    assert check.found == f"{port}: address already in use"
     assert check.fix == "choose another: stenobus up --port 0"
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from client.commands.doctor import services
-from client.commands.doctor.check import Verdict
+from client.commands.doctor.report import Verdict
 from tests.client.server import ScriptedServer
 from tests.edge.conftest import Edge
 from tests.ollama_server import OllamaServer, serving
@@ -28,22 +28,22 @@ async def test_a_server_that_is_none_of_ours(server: ScriptedServer) -> None:
     (check,) = await services.server(server.url, needed=False)
     assert (check.verdict, check.found) == (
         Verdict.FAIL,
-        f"{server.url} answers, but not as a Stenobus server",
+        f"{server.url} answers, but not like a Stenobus server",
     )
 
 
 @pytest.mark.parametrize(("needed", "verdict"), [(True, Verdict.FAIL), (False, Verdict.WARN)])
-async def test_no_server(unused_tcp_port: int, needed: bool, verdict: Verdict) -> None:
-    (check,) = await services.server(f"http://127.0.0.1:{unused_tcp_port}", needed=needed)
+async def test_no_server(closed_port: int, needed: bool, verdict: Verdict) -> None:
+    (check,) = await services.server(f"http://127.0.0.1:{closed_port}", needed=needed)
     assert check.verdict is verdict
     assert check.found.endswith("connection refused")
     assert "stenobus up" in check.fix or needed
 
 
-async def test_the_bus(nats_url: str, unused_tcp_port: int) -> None:
+async def test_the_bus(nats_url: str, closed_port: int) -> None:
     assert services.bus(nats_url).verdict is Verdict.OK
-    check = services.bus(f"nats://127.0.0.1:{unused_tcp_port}")
-    assert (check.verdict, check.found) == (Verdict.WARN, f"nobody listens at nats://127.0.0.1:{unused_tcp_port}")
+    check = services.bus(f"nats://127.0.0.1:{closed_port}")
+    assert (check.verdict, check.found) == (Verdict.WARN, f"nobody listens at nats://127.0.0.1:{closed_port}")
 
 
 @pytest.mark.parametrize(
@@ -79,11 +79,11 @@ async def test_ollama_and_its_models() -> None:
     assert (check.verdict, check.fix) == (Verdict.WARN, "ollama pull llama4")
 
 
-async def test_no_ollama(unused_tcp_port: int) -> None:
-    check = await services.ollama(f"127.0.0.1:{unused_tcp_port}", "gemma3")
+async def test_no_ollama(closed_port: int) -> None:
+    check = await services.ollama(f"127.0.0.1:{closed_port}", "gemma3")
     assert (check.verdict, check.found) == (
         Verdict.WARN,
-        f"cannot reach http://127.0.0.1:{unused_tcp_port}: connection refused",
+        f"cannot reach http://127.0.0.1:{closed_port}: connection refused",
     )
     assert "https://ollama.com" in check.fix
 

@@ -5,9 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from client.commands.doctor.check import Check, Verdict, fail, ok, spared, warn
-from client.commands.doctor.command import table
-from client.commands.doctor.packages import SERVER
+from client.commands.doctor.machine import SERVER
+from client.commands.doctor.report import Check, Verdict, fail, ok, optional, table, warn
 from tests.client.inprocess import invoke
 from tests.client.test_view import console, output
 from tools.system import MODEL, running_system
@@ -46,11 +45,11 @@ async def test_with_a_whole_system_nothing_fails(tmp_path: Path, monkeypatch: py
 
 
 async def test_a_server_that_was_named_is_needed_and_nothing_of_ones_own_is(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, unused_tcp_port: int
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, closed_port: int
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setenv("STT_MODEL", "nonsense")
-    code, out, err = await invoke("doctor", "--server", f"http://127.0.0.1:{unused_tcp_port}")
+    code, out, err = await invoke("doctor", "--server", f"http://127.0.0.1:{closed_port}")
     assert (code, err) == (1, "")
     rows = [line.split("\t") for line in out.splitlines()]
     assert {len(row) for row in rows} == {4}
@@ -82,4 +81,4 @@ def test_a_table_says_what_helps_below_what_is_wrong() -> None:
 
 def test_what_is_not_needed_does_not_fail() -> None:
     checks = [ok("a", "b"), warn("c", "d", "e"), fail("f", "g", "h")]
-    assert spared(checks) == [*checks[:2], Check("f", Verdict.WARN, "g", "h")]
+    assert optional(checks) == [*checks[:2], Check("f", Verdict.WARN, "g", "h")]

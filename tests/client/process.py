@@ -1,0 +1,37 @@
+"""The command as a process of its own, for tests of signals, stdin and terminals."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from asyncio.subprocess import PIPE, Process
+from collections.abc import Mapping
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+
+STARTED: list[Process] = []
+"""Processes that are killed when their test has ended, however it did."""
+
+
+async def start(*args: str, **environment: str) -> Process:
+    environ = os.environ | {"COLUMNS": "80", "NO_COLOR": "1"} | environment
+    command = [sys.executable, "-m", "client", *args]
+    process = await asyncio.create_subprocess_exec(
+        *command, stdin=PIPE, stdout=PIPE, stderr=PIPE, cwd=ROOT, env=environ
+    )
+    STARTED.append(process)
+    return process
+
+
+async def run(*args: str, stdin: bytes = b"", **environment: str) -> tuple[int | None, str, str]:
+    """Exit code, stdout and stderr of the command."""
+    return await run_in(environment, *args, stdin=stdin)
+
+
+async def run_in(environment: Mapping[str, str], *args: str, stdin: bytes = b"") -> tuple[int | None, str, str]:
+    """As `run`."""
+    process = await start(*args, **environment)
+    out, err = await process.communicate(stdin)
+    return process.returncode, out.decode(), err.decode()
