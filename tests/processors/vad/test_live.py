@@ -1,14 +1,16 @@
-"""What is told of an open segment while it grows, and how pauses are judged by what others understand of it."""
+"""Announcements of open segments, adaptive endpointing, and background tasks that fail."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
+from typing import TypeVar
 
 import pytest
 
 from bus import AudioPublisher, AudioTrack, Bus, connect
+from bus.claim import cut_audio
 from bus.feed import Feed
 from bus.requests import ask, listening
 from contract import Closed, JobOptions, Opened, Partial, Segmented, Snapshot, Speaking, Utterance, VadOptions
@@ -19,7 +21,7 @@ from processors.vad.settings import Settings
 from tests.support import wait_until
 
 VOICE_START, VOICE_END = 8_000, 31_680
-"""Of the first thing that is said in the meeting."""
+"""Of the first sentence of the meeting."""
 
 MS = 16
 
@@ -35,7 +37,7 @@ async def segmenter(nats_url: str) -> AsyncIterator[Bus]:
 
 
 class Call:
-    """A job whose sound comes bit by bit, and all that is told of it."""
+    """A job whose audio comes frame by frame, and its announcements."""
 
     def __init__(self, bus: Bus, track: AudioTrack) -> None:
         self.bus = bus
@@ -51,24 +53,24 @@ class Call:
         await self.say(bytes(32 * ms))
 
     async def snapshot(self, index: int = 0) -> Snapshot:
-        """What is open, once that is all the sound that was sent."""
+        """The open segment, once it includes all audio that was sent."""
         found: list[Snapshot] = []
 
-        async def has_come() -> bool:
+        async def is_complete() -> bool:
             with suppress(TimeoutError):
                 answer = await self.bus.connection.nc.request("live.a.snapshot", b"", timeout=0.2)
                 found[:] = [Snapshot.decode(answer.data)]
             return bool(found) and (found[0].index, found[0].end) == (index, self.track.sent)
 
-        await wait_until(has_come, description=f"a snapshot of {index} up to {self.track.sent}")
+        await wait_until(is_complete, description=f"a snapshot of {index} up to {self.track.sent}")
         return found[0]
 
-    async def understand(self, text: str, *, end: int | None = None, index: int = 0) -> None:
-        """Say what a speech worker would, of all the sound that was sent or up to `end`."""
+    async def hypothesize(self, text: str, *, end: int | None = None, index: int = 0) -> None:
+        """Publish a hypothesis, as a speech worker does, of all audio that was sent or up to `end`."""
         snapshot = await self.snapshot(index)
         end = snapshot.end if end is None else end
         await self.bus.publish(Partial(job="a", index=index, start=snapshot.start, end=end, text=text))
-        await self.snapshot(index)  # the segmenter answers this one after it
+        await self.snapshot(index)  # answered after the hypothesis was taken
 
     async def cuts(self) -> list[AudioFrame]:
         frames = [decode_audio(raw.data) for raw in await self.bus.history("AUDIO", "audio.a")]
@@ -86,7 +88,7 @@ class Call:
         return found
 
     async def end(self) -> list[Utterance]:
-        """No more sound; all utterances."""
+        """End the audio; returns all utterances."""
         await self.bus.create(Closed(job="a", samples=await self.track.finish(), reason="stop"))
         await wait_until(lambda: self.bus.last_raw(Segmented.pattern("a")), description="the job is segmented")
         return await self.utterances()
@@ -105,16 +107,16 @@ LIVE = JobOptions()
 ADAPTIVE = JobOptions(vad=VadOptions(endpointing="adaptive"))
 
 
-async def test_speech_is_told_when_it_opens_and_while_it_grows(bus: Bus, segmenter: Bus, meeting: bytes) -> None:
+async def test_a_segment_is_announced_when_it_opens_and_as_it_grows(bus: Bus, segmenter: Bus, meeting: bytes) -> None:
     async with call(bus, LIVE) as one:
         await one.say(meeting)
         *found, _ = await one.end()
-    told = one.speaking
-    assert [(s.index, s.start) for s in told if s.first] == [(u.index, u.start) for u in found]
-    assert [s.index for s in told] == sorted(s.index for s in told)
-    assert all(s.partials != s.first for s in told)
+    announced = one.speaking
+    assert [(s.index, s.start) for s in announced if s.first] == [(u.index, u.start) for u in found]
+    assert [s.index for s in announced] == sorted(s.index for s in announced)
+    assert all(s.partials != s.first for s in announced)
     for utterance in found:
-        ends = [s.end for s in told if s.index == utterance.index]
+        ends = [s.end for s in announced if s.index == utterance.index]
         assert len(ends) > 2
         assert ends == sorted(ends)
         assert all(utterance.start < end for end in ends)
@@ -122,7 +124,7 @@ async def test_speech_is_told_when_it_opens_and_while_it_grows(bus: Bus, segment
 
 
 @pytest.mark.parametrize("options", [JobOptions(partials=False), JobOptions(source="upload")])
-async def test_where_no_interim_results_are_wanted_only_the_opening_is_told(
+async def test_without_interim_results_only_the_opening_is_announced(
     bus: Bus, segmenter: Bus, meeting: bytes, options: JobOptions
 ) -> None:
     async with call(bus, options) as one:
@@ -136,7 +138,7 @@ async def test_where_no_interim_results_are_wanted_only_the_opening_is_told(
     ]
 
 
-async def test_the_sound_of_what_is_open_is_had_for_the_asking(bus: Bus, segmenter: Bus, meeting: bytes) -> None:
+async def test_the_open_segment_is_given_on_request(bus: Bus, segmenter: Bus, meeting: bytes) -> None:
     options = JobOptions(language="en", hotwords="Stenobus")
     async with call(bus, options) as one:
         await one.say(meeting[: 2 * 60_000])
@@ -152,11 +154,11 @@ async def test_the_sound_of_what_is_open_is_had_for_the_asking(bus: Bus, segment
     assert found[1].pcm.startswith(snapshot.pcm)
 
 
-async def test_a_sentence_that_is_over_ends_early(bus: Bus, segmenter: Bus, meeting: bytes) -> None:
+async def test_the_end_of_a_sentence_ends_the_segment_early(bus: Bus, segmenter: Bus, meeting: bytes) -> None:
     async with call(bus, ADAPTIVE) as one:
         await one.say(meeting[: 2 * VOICE_END])
         await one.silence(210)
-        await one.understand("We begin.")
+        await one.hypothesize("We begin.")
         await one.silence(210)
         (found,) = await one.utterances()
         (cut,) = await one.cuts()
@@ -169,29 +171,31 @@ async def test_a_sentence_that_is_over_ends_early(bus: Bus, segmenter: Bus, meet
     assert utterances[1].start > VOICE_END + 1_000 * MS
 
 
-async def test_in_the_middle_of_a_sentence_a_pause_may_last_longer(bus: Bus, segmenter: Bus, meeting: bytes) -> None:
+async def test_a_pause_in_the_middle_of_a_sentence_may_last_longer(bus: Bus, segmenter: Bus, meeting: bytes) -> None:
     async with call(bus, ADAPTIVE) as one:
         await one.say(meeting[: 2 * VOICE_END])
         await one.silence(210)
-        await one.understand("We begin,")
+        await one.hypothesize("We begin,")
         await one.silence(450)
         await one.say(meeting[2 * VOICE_START : 2 * VOICE_END])
         await one.snapshot()
         assert await one.cuts() == []
         await one.silence(210)
-        await one.understand("We begin, and go on,")
+        await one.hypothesize("We begin, and go on,")
         await one.silence(900)
         (found,) = await one.utterances()
-        assert await one.cuts() == []  # it has ended by its silence
+        assert await one.cuts() == []  # the segment has ended by its silence
         assert 0 <= found.end - (2 * VOICE_END - VOICE_START + (660 + 300) * MS) < 480
         await one.end()
 
 
-async def test_where_nothing_is_understood_a_pause_ends_as_ever(bus: Bus, segmenter: Bus, meeting: bytes) -> None:
+async def test_without_a_hypothesis_a_pause_ends_after_the_usual_hangover(
+    bus: Bus, segmenter: Bus, meeting: bytes
+) -> None:
     async with call(bus, ADAPTIVE) as one:
         await one.say(meeting[: 2 * VOICE_END])
         await one.silence(210)
-        await one.understand("We begin.", end=VOICE_END - 1)  # not of all that was said
+        await one.hypothesize("We begin.", end=VOICE_END - 1)  # it does not cover all that was said
         await one.silence(330)
         await one.snapshot()
         assert await one.cuts() == []
@@ -205,12 +209,12 @@ async def test_where_nothing_is_understood_a_pause_ends_as_ever(bus: Bus, segmen
         assert len(await one.cuts()) == 1
 
 
-async def test_what_is_stored_is_cut_in_the_same_places_again(bus: Bus, segmenter: Bus, meeting: bytes) -> None:
+async def test_stored_audio_is_cut_in_the_same_places_again(bus: Bus, segmenter: Bus, meeting: bytes) -> None:
     async with call(bus, ADAPTIVE) as one:
         for round_ in range(3):
             await one.say(meeting[: 2 * VOICE_END])
             await one.silence(210)
-            await one.understand("We begin.", index=round_)
+            await one.hypothesize("We begin.", index=round_)
             await one.silence(210)
             await one.utterances(round_ + 1)
         found = await one.end()
@@ -220,19 +224,70 @@ async def test_what_is_stored_is_cut_in_the_same_places_again(bus: Bus, segmente
         last = 0
         for utterance in found[:known]:
             last = await bus.append(utterance, last)
-        # Nobody understands anything this time, and it is read as quickly as can be.
+        # There are no hypotheses this time, and the audio is read as quickly as possible.
         async with Feed(bus) as feed:
             await LiveJob(bus, feed, Settings(), Opened(job="a", options=ADAPTIVE), found[0].epoch).run()
         assert await one.utterances() == found
 
 
-async def test_garbage_about_a_job_harms_nobody(bus: Bus, segmenter: Bus, meeting: bytes) -> None:
+async def test_garbage_about_a_job_is_ignored(bus: Bus, segmenter: Bus, meeting: bytes) -> None:
     async with call(bus, ADAPTIVE) as one:
         await bus.connection.nc.publish("live.a.partial", b"garbage")
         await bus.publish(Partial(job="a", index=10**9, start=0, end=10**12, text="Never."))
         await one.say(meeting[: 2 * VOICE_END])
         await one.silence(210)
-        await one.understand("We begin.")
+        await one.hypothesize("We begin.")
         await one.silence(210)
         assert len(await one.utterances()) == 1
         await one.end()
+
+
+# ---- background tasks that fail
+
+
+Result = TypeVar("Result")
+
+
+def fails_once(
+    monkeypatch: pytest.MonkeyPatch, name: str, function: Callable[..., Awaitable[Result]]
+) -> list[RuntimeError]:
+    """Have a function of the module fail the first time; returns the failures that are still to come."""
+    failures = [RuntimeError("unforeseen")]
+
+    async def failing(*args: object) -> Result:
+        if failures:
+            raise failures.pop()
+        return await function(*args)
+
+    monkeypatch.setattr(f"processors.vad.live.{name}", failing)
+    return failures
+
+
+async def test_a_job_whose_abandonment_check_fails_is_leased_again(
+    bus: Bus, nats_url: str, meeting: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failures = fails_once(monkeypatch, "ask", ask)
+    async with connect(nats_url) as worker, call(bus, LIVE) as one:
+        await one.track.send(meeting[: 2 * 16_000])
+        running = asyncio.create_task(main(worker, Settings(abandoned=0.1)))
+        await wait_until(lambda: bus.last_raw(Closed.pattern("a")), description="the job is ended by its next lease")
+        worker.stopping.set()
+        await running
+    assert not failures
+    assert (await one.utterances())[-1].epoch == 2
+
+
+async def test_a_job_whose_cut_request_fails_is_leased_again(
+    bus: Bus, segmenter: Bus, meeting: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failures = fails_once(monkeypatch, "cut_audio", cut_audio)
+    async with call(bus, ADAPTIVE) as one:
+        await one.say(meeting[: 2 * VOICE_END])
+        await one.silence(210)
+        await one.hypothesize("We begin.")
+        await one.silence(210)
+        await wait_until(lambda: not failures, description="a cut request fails")
+        await one.silence(1_000)
+        found, end = await one.end()
+    assert (found.start, found.end, found.epoch) == (0, VOICE_END + 300 * MS, 2)
+    assert (end.last, end.epoch) == (True, 2)

@@ -1,4 +1,4 @@
-"""Stored audio, segmented once more: the same cuts, at a pace, by several owners, beside other generations."""
+"""Stored audio, segmented again: the same cuts, at a pace, by several workers, beside other generations."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from processors.vad.__main__ import main
 from processors.vad.replay import ReplayJob
 from processors.vad.settings import Settings
 from tests.processors.vad.test_live import ADAPTIVE, VOICE_END, call
-from tests.processors.vad.test_main import assert_as_calm, calm, frames, send
+from tests.processors.vad.test_main import assert_undisturbed, frames, send, undisturbed
 from tests.support import wait_until
 
 
@@ -56,35 +56,35 @@ async def replay(bus: Bus, settings: Settings, asked: Replay, epoch: int = 1) ->
 
 
 async def test_a_stored_meeting_is_segmented_as_it_was(bus: Bus, segmenter: Bus, meeting: bytes) -> None:
-    told: list[object] = []
+    announced: list[object] = []
     await bus.create(Opened(job="a"))
     await send(bus, "a", frames(meeting))
     await wait_until(lambda: bus.last_raw("events.a.segmented"), description="the job is segmented")
-    async with listening(bus, Progress, "a", told.append), listening(bus, Speaking, "a", told.append):
+    async with listening(bus, Progress, "a", announced.append), listening(bus, Speaking, "a", announced.append):
         asked = Replay(job="a", generation=2, options=JobOptions(language="ko", model="m", prompt="names"))
         await bus.create(asked)
         found = await replayed(bus)
         await bus.connection.flushed()
     assert cuts(await generation(bus, 2)) == cuts(await generation(bus, 1))
-    await assert_as_calm_generation(bus, 2, meeting)
-    assert found == Replayed(job="a", generation=2, segments=len(calm(meeting)), samples=len(meeting) // 2)
+    await assert_undisturbed_generation(bus, 2, meeting)
+    assert found == Replayed(job="a", generation=2, segments=len(undisturbed(meeting)), samples=len(meeting) // 2)
     *said, _ = await generation(bus, 2)
     assert {(one.source, one.options.language, one.options.model, one.options.prompt) for one in said} == {
         ("replay", "ko", "m", "names")
     }
-    assert told == []
-    assert await bus.last_raw(Closed.pattern("a"))  # which is its client's
+    assert announced == []
+    assert await bus.last_raw(Closed.pattern("a"))  # by its client
     assert len(await bus.history("EVENTS", "events.a.segmented")) == 1
     assert await bus.last_raw(Opened.pattern("a")) is not None
 
 
-async def assert_as_calm_generation(bus: Bus, number: int, pcm: bytes) -> None:
+async def assert_undisturbed_generation(bus: Bus, number: int, pcm: bytes) -> None:
     *found, last = await generation(bus, number)
-    assert [(one.start, one.end) for one in found] == calm(pcm)
+    assert [(one.start, one.end) for one in found] == undisturbed(pcm)
     assert (last.last, last.end) == (True, len(pcm) // 2)
 
 
-async def test_other_options_cut_it_otherwise_and_leave_the_first_as_it_was(
+async def test_other_options_give_other_segments_and_leave_the_first_generation_alone(
     bus: Bus, segmenter: Bus, meeting: bytes
 ) -> None:
     await bus.create(Opened(job="a"))
@@ -93,23 +93,25 @@ async def test_other_options_cut_it_otherwise_and_leave_the_first_as_it_was(
     await bus.create(Replay(job="a", generation=2, options=options))
     await replayed(bus)
     *found, _ = await generation(bus, 2)
-    assert [(one.start, one.end) for one in found] == calm(meeting, hangover_ms=300)
+    assert [(one.start, one.end) for one in found] == undisturbed(meeting, hangover_ms=300)
     await wait_until(lambda: bus.last_raw("events.a.segmented"), description="the job is segmented")
     await bus.connection.js.purge_stream("SPEECH", subject=Utterance.pattern("a", generation="2"))
-    await assert_as_calm(bus, "a", meeting)
+    await assert_undisturbed(bus, "a", meeting)
 
 
-async def test_a_meeting_whose_pauses_were_judged_is_cut_where_it_was(bus: Bus, segmenter: Bus, meeting: bytes) -> None:
-    """What was understood then is known no more: the cuts among the audio say it."""
+async def test_a_meeting_with_adaptive_endpointing_is_cut_where_it_was(
+    bus: Bus, segmenter: Bus, meeting: bytes
+) -> None:
+    """The hypotheses are lost; the cut requests among the audio are not."""
     async with call(bus, ADAPTIVE) as one:
         for round_ in range(3):
             await one.say(meeting[: 2 * VOICE_END])
             await one.silence(210)
-            await one.understand("We begin.", index=round_)
+            await one.hypothesize("We begin.", index=round_)
             await one.silence(210)
             await one.utterances(round_ + 1)
         await one.say(meeting[: 2 * VOICE_END])
-        await one.silence(750)  # it would end with 600 ms of it: in the middle of a sentence 900 are waited for
+        await one.silence(750)  # 600 ms would end it, but in the middle of a sentence it takes 900
         await one.say(meeting[16_000 : 2 * VOICE_END])
         await one.end()
     first, stored = await generation(bus, 1), await bus.history("AUDIO", "audio.a")
@@ -118,8 +120,8 @@ async def test_a_meeting_whose_pauses_were_judged_is_cut_where_it_was(bus: Bus, 
     await bus.create(asked)
     await replayed(bus)
     assert cuts(await generation(bus, 2)) == cuts(first)
-    assert await bus.history("AUDIO", "audio.a") == stored  # nothing is judged anew
-    # Whoever takes over from any utterance on goes on the same way.
+    assert await bus.history("AUDIO", "audio.a") == stored  # no new cut requests
+    # A worker that takes over after any utterance gives the same ones.
     whole = await generation(bus, 2)
     for known in range(len(whole)):
         await bus.connection.js.purge_stream("SPEECH", subject=Utterance.pattern("a", generation="2"))
@@ -136,10 +138,10 @@ async def test_two_generations_at_once(bus: Bus, segmenter: Bus, meeting: bytes)
         options = JobOptions(vad=VadOptions(hangover_ms=hangover))
         await bus.create(Replay(job="a", generation=number, speed=20, options=options))
     found = await asyncio.gather(replayed(bus, 2), replayed(bus, 3))
-    assert [one.segments for one in found] == [len(calm(meeting)), len(calm(meeting, hangover_ms=300))]
+    assert [one.segments for one in found] == [len(undisturbed(meeting)), len(undisturbed(meeting, hangover_ms=300))]
     for number, hangover in ((2, 600), (3, 300)):
         *said, _ = await generation(bus, number)
-        assert [(one.start, one.end) for one in said] == calm(meeting, hangover_ms=hangover)
+        assert [(one.start, one.end) for one in said] == undisturbed(meeting, hangover_ms=hangover)
 
 
 async def spawn(url: str) -> Process:
@@ -166,13 +168,13 @@ async def test_a_worker_that_is_killed_in_the_middle_is_replaced_and_nothing_cha
     await replayed(bus)
     process.terminate()
     assert await process.wait() == 0
-    await assert_as_calm_generation(bus, 2, meeting)
+    await assert_undisturbed_generation(bus, 2, meeting)
     found = await generation(bus, 2)
     assert found[: len(before)] == before
     assert len({one.epoch for one in found}) == 2
 
 
-async def test_a_pace_is_kept_and_none_is_as_fast_as_it_is_taken(
+async def test_a_speed_is_kept_and_none_is_as_fast_as_possible(
     bus: Bus, meeting: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pcm = meeting[: 2 * 160_000]
@@ -182,7 +184,7 @@ async def test_a_pace_is_kept_and_none_is_as_fast_as_it_is_taken(
     sleep = asyncio.sleep
 
     async def skip(seconds: float) -> None:
-        """The time that is waited for passes at once."""
+        """Let the time pass at once."""
         nonlocal now
         waited.append(seconds)
         now += seconds
@@ -209,15 +211,15 @@ class _Asyncio:
         self.get_running_loop = loop
 
 
-async def test_where_no_end_is_stored_it_ends_with_what_is_there(bus: Bus, meeting: bytes) -> None:
+async def test_a_replay_without_a_stored_end_ends_with_the_last_audio(bus: Bus, meeting: bytes) -> None:
     await send(bus, "a", frames(meeting)[:600], finish=False)
     found = await replay(bus, Settings(), Replay(job="a", generation=2))
     assert found.samples == 600 * 480
     *said, _ = await generation(bus, 2)
-    assert [(one.start, one.end) for one in said] == calm(meeting[: 600 * 960])
+    assert [(one.start, one.end) for one in said] == undisturbed(meeting[: 600 * 960])
 
 
-async def test_sound_that_is_gone_is_passed_over_also_close_to_the_end(bus: Bus, meeting: bytes) -> None:
+async def test_missing_audio_is_skipped_also_close_to_the_end(bus: Bus, meeting: bytes) -> None:
     await send(bus, "a", frames(meeting)[:600], finish=False, singly=True)
     for seq in range(590, 593):
         await bus.connection.js.delete_msg("AUDIO", seq)
@@ -226,7 +228,7 @@ async def test_sound_that_is_gone_is_passed_over_also_close_to_the_end(bus: Bus,
     assert all(one.pcm == meeting[2 * one.start : 2 * one.end] for one in await generation(bus, 2))
 
 
-async def test_one_that_is_done_is_only_reported(bus: Bus, meeting: bytes) -> None:
+async def test_a_replay_that_is_done_is_only_reported(bus: Bus, meeting: bytes) -> None:
     await send(bus, "a", frames(meeting)[:300])
     asked = Replay(job="a", generation=2)
     first = await replay(bus, Settings(), asked)
@@ -236,7 +238,7 @@ async def test_one_that_is_done_is_only_reported(bus: Bus, meeting: bytes) -> No
     assert await generation(bus, 2) == before
 
 
-async def test_a_job_that_is_erased_meanwhile_ends(bus: Bus, meeting: bytes) -> None:
+async def test_a_replay_of_a_job_that_is_erased_ends(bus: Bus, meeting: bytes) -> None:
     await send(bus, "a", frames(meeting))
     running = asyncio.create_task(replay(bus, Settings(), Replay(job="a", generation=2, speed=10)))
 
