@@ -1,4 +1,4 @@
-"""How jobs are segmented, and what a job's own options make of that. Pure but for the environment that is read."""
+"""How jobs are segmented: defaults from the environment, and what a job's own options change. Otherwise pure."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ class Plan:
     """How one job is segmented."""
 
     aggressiveness: int
-    """The detector's mode."""
+    """Of the detector, 0 to 3."""
     parameters: Parameters
     partials: bool
-    """Whether interim results are made of it."""
+    """Whether interim results are made."""
     hangover: Hangover | None
-    """How pauses are judged; None: by their length alone."""
+    """Bounds of adaptive endpointing; None: fixed."""
 
 
 class Settings(BaseSettings):
-    """How jobs are segmented that do not say otherwise."""
+    """How jobs are segmented unless their options say otherwise."""
 
     model_config = SettingsConfigDict(env_prefix="VAD_", validate_default=False)
 
@@ -42,11 +42,11 @@ class Settings(BaseSettings):
     max_hangover_ms: int = Field(900, ge=150, le=3_000, description="Adaptive: in the middle of a sentence.")
     max_ms: int = Field(28_000, ge=5_000, le=28_000, description="Longest segment.")
     ack_wait: float = Field(5.0, ge=0.5, description="Seconds of silence after which a worker counts as dead.")
-    abandoned: float = Field(35.0, gt=0, description="Seconds without audio after which a job that no edge has ends.")
-    coalesce: int = Field(100, ge=1, description="Jobs from which on their audio is read every 25 ms.")
-    replays: int = Field(8, ge=1, le=1_000, description="Replays that a worker has in hand at the same time.")
+    abandoned: float = Field(35.0, gt=0, description="Seconds without audio until a job that no edge holds is ended.")
+    coalesce: int = Field(100, ge=1, description="From this number of jobs on, audio is read every 25 ms.")
+    replays: int = Field(8, ge=1, le=1_000, description="Replays that a worker processes at the same time.")
 
-    # Defaults are not held against each other: a longer or shorter hangover alone is fine, and widens the bounds.
+    # Defaults are not validated: a longer or shorter hangover alone is accepted, and widens the bounds.
     @field_validator("min_hangover_ms", "max_hangover_ms")
     @classmethod
     def _around_hangover(cls, bound: int, info: ValidationInfo) -> int:
@@ -58,9 +58,9 @@ class Settings(BaseSettings):
         return bound
 
     def plan(self, options: JobOptions, *, replay: bool = False) -> Plan:
-        """What these settings and a job's options come to; any options do.
+        """How a job with these options is segmented; all options are accepted.
 
-        replay: of a job that is stored. Its pauses were judged when it was live, and the cuts are among its audio.
+        replay: the audio is stored already, and so are the cut requests of adaptive endpointing.
         """
         asked = options.vad
         partials = options.partials and options.source == "live"
@@ -76,7 +76,7 @@ class Settings(BaseSettings):
         return Plan(mode, Parameters(**chosen), partials and not replay, None if replay else hangover)
 
     def _hangover(self, asked: VadOptions) -> Hangover:
-        """What a job asks for prevails over what is set here; its hangover prevails over its bounds."""
+        """A job's options prevail over the settings, and its hangover over its bounds."""
         usual = asked.hangover_ms
         if usual is None:
             usual = max(self.hangover_ms, asked.min_hangover_ms or 0)
