@@ -1,4 +1,4 @@
-"""Follow what happens on a Stenobus bus, from a program of yours.
+"""Follow the events on a Stenobus bus from your own program.
 
     import asyncio
     import stenobus
@@ -12,8 +12,8 @@
 
     asyncio.run(main())
 
-What is stored comes first, then what happens, each event once, whatever happens to the line or to the server. A program
-that keeps the `seq` of the last event it dealt with goes on behind it with `after=seq`.
+First come the stored events, then new ones as they happen; each exactly once, even if the connection breaks or the
+server restarts. A program that remembers the `seq` of its last event resumes after it with `after=seq`.
 """
 
 from contract import (

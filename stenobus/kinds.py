@@ -1,4 +1,4 @@
-"""The kinds of events that one can ask for, by name or by class. Pure."""
+"""The kinds of events that a subscriber can select, by name or by class. Pure."""
 
 from __future__ import annotations
 
@@ -12,24 +12,24 @@ from contract import EVENTS, KINDS, LIVE, ContractError, Message, Snapshot, kind
 STREAM = "EVENTS"
 
 ACCEPTED = ("events", "live", *KINDS)
-"""Names that can be asked for; `events` stands for everything that is stored, `live` for everything that is not."""
+"""Names that can be selected; `events` stands for everything that is stored, `live` for everything that is not."""
 
 
 class Other(Message):
-    """A stored event of a kind that this version does not know: a newer writer's, or some processor's own.
+    """A stored event of a kind that this version does not know: a newer one, or that of some processor.
 
-    Its fields are attributes, and all in `model_extra`.
+    Its fields are attributes; `model_extra` has them all.
     """
 
     model_config = ConfigDict(frozen=True, extra="allow")
 
     SUBJECT = "events.{job}.{rest}"
 
-    rest: str = Field("", description="The subject behind `events.<job>.`; its first token is the kind.")
+    rest: str = Field("", description="The subject after `events.<job>.`; its first token is the kind.")
 
     @classmethod
     def read(cls, subject: str, data: bytes) -> Other:
-        """As `Message.read`; which subject it was published on is no field of the message itself."""
+        """As `Message.read`; `rest` is taken from the subject, as the message itself does not have it."""
         found = cls.decode(data)
         _, job, rest = [*subject.split(".", 2), "", ""][:3]
         if job != found.job:
@@ -39,7 +39,7 @@ class Other(Message):
 
 @dataclass(frozen=True)
 class Selection:
-    """What was asked for. `others`: stored kinds besides those of `stored`, too."""
+    """The selected kinds; `others`: also all stored kinds that are not in `stored`."""
 
     stored: Mapping[str, type[Message]]
     live: tuple[type[Message], ...]
@@ -47,24 +47,24 @@ class Selection:
 
     @property
     def any_stored(self) -> bool:
-        """Whether the stream has to be read at all."""
+        """Whether the stream has to be read."""
         return self.others or bool(self.stored)
 
     def pattern(self, job: str) -> str:
-        """The narrowest subject filter for all that is stored of it; job: an id, or * for all."""
+        """The narrowest subject filter for the stored kinds; job: an id, or * for all."""
         if len(self.stored) == 1 and not self.others:
             return next(iter(self.stored.values())).pattern(job)
         return f"events.{job}.>"
 
     def read(self, subject: str, data: bytes, on_error: Callable[[str, ContractError], None]) -> Message | None:
-        """Read a stored message as `contract.read_event` does; None for a kind that was not asked for."""
+        """Read a stored message as `contract.read_event` does; None for a kind that is not selected."""
         kind = kind_of(subject)
         kinds = {kind: Other} if self.others and kind not in self.stored else self.stored
         return read_event(subject, data, on_error, kinds)
 
 
 def select(kinds: Iterable[str | type[Message]]) -> Selection:
-    """Read what somebody asks for, nothing being `events`; raises ValueError that names what is accepted."""
+    """Make a selection of names and classes, by default `events`; raises ValueError that names what is accepted."""
     stored: dict[str, type[Message]] = {}
     live: list[type[Message]] = []
     others = False

@@ -1,4 +1,4 @@
-"""Events as they are stored and as they come, in one asynchronous iterator."""
+"""Stored events and new ones in one asynchronous iterator."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ M = TypeVar("M", bound=Message, covariant=True)
 
 DEFAULT_URL = "nats://127.0.0.1:4222"
 _AHEAD = 256
-"""Events that are read ahead of who takes them."""
+"""How many events are read ahead of the subscriber."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,9 +33,9 @@ class Event(Generic[M]):
     kind: str
     message: M
     seq: int | None
-    """Its sequence in the stream EVENTS, what `after` takes; None for what is not stored."""
+    """Its sequence in the stream EVENTS, for `after`; None for an event that is not stored."""
     time: datetime
-    """When it was stored or, if it is not stored, when it came; UTC."""
+    """When it was stored or, if it is not stored, received; UTC."""
 
 
 @overload
@@ -73,21 +73,21 @@ def subscribe(
     follow: bool = True,
     connect_within: float = 10.0,
 ) -> AsyncGenerator[Event[Any], None]:
-    """Yield events of one job, or of all: those that are stored, in order, then those that come.
+    """Yield the events of one job or of all: first the stored ones, in order, then new ones.
 
-    kinds: names (`ACCEPTED`) or classes of messages, also of your own; none: `events`, everything that is stored. With
-    these, a kind that this version does not know comes as `Other`. What is told and not stored, as `partial` and
-    `speaking`, has no past, and some of it may be missed.
+    kinds: names (`ACCEPTED`) or classes of messages, also your own; none: `events`, everything that is stored. `events`
+    yields a kind that this version does not know as `Other`. Kinds that are not stored, such as `partial` and
+    `speaking`, have no past, and some of their events may be lost.
     url: of the bus; by default NATS_URL, else nats://127.0.0.1:4222.
-    after: only what is stored behind this sequence. since: only what is not older; a timedelta counts back from now.
-    follow: False ends at the present.
+    after: only events that are stored after this sequence. since: only events that are not older; a timedelta counts
+    back from now.
+    follow: False ends with the last stored event.
 
-    Each stored event comes once and none is left out, also across a restart of the server. A transcript that had failed
-    may be told again, with its text and a new `seq`: the later one counts. A message that is against the contract is
-    logged and left out.
+    Each stored event comes exactly once, also across a restart of the server. A failed transcript may come again, with
+    its text and a new `seq`: the later one counts. A message that breaks the contract is logged and left out.
 
-    Raises ValueError at once for what makes no sense; ConnectionError if there is no such bus within `connect_within`
-    seconds. Later absences of the server are waited out.
+    Raises ValueError at once for arguments that make no sense, and ConnectionError if the bus is not there within
+    `connect_within` seconds. Later it waits for a server that is away.
     """
     selection = select(kinds)
     if job is not None and not is_job_id(job):
@@ -110,31 +110,31 @@ async def _events(
 ) -> AsyncGenerator[Event[Any], None]:
     queue: asyncio.Queue[Event[Any] | BaseException | None] = asyncio.Queue(_AHEAD)
 
-    def take(message: Message) -> None:
-        with suppress(asyncio.QueueFull):  # whoever is that far behind has no use for it
+    def put(message: Message) -> None:
+        with suppress(asyncio.QueueFull):  # a subscriber that is so far behind has no use for it
             queue.put_nowait(Event(kind_of(type(message)), message, None, datetime.now(UTC)))
 
     async with reading(url, name="subscriber", within=within) as bus, AsyncExitStack() as stack:
         if since is not None:
             after = await bus.position(STREAM, since)
         for cls in selection.live if follow else ():
-            await stack.enter_async_context(listening(bus, cls, job, take))
-        pump = asyncio.create_task(_pump(bus, selection, job, after, follow, queue))
+            await stack.enter_async_context(listening(bus, cls, job, put))
+        reading_stored = asyncio.create_task(_read_stored(bus, selection, job, after, follow, queue))
         try:
             while (item := await queue.get()) is not None:
                 if isinstance(item, BaseException):
                     raise item
                 yield item
         finally:
-            pump.cancel()
-            await asyncio.gather(pump, return_exceptions=True)
+            reading_stored.cancel()
+            await asyncio.gather(reading_stored, return_exceptions=True)
 
 
 def _log_unreadable(subject: str, error: ContractError) -> None:
     log.warning("event cannot be read", subject=subject, reason=str(error))
 
 
-async def _pump(
+async def _read_stored(
     bus: Bus,
     selection: Selection,
     job: str,
@@ -142,7 +142,7 @@ async def _pump(
     follow: bool,
     queue: asyncio.Queue[Event[Any] | BaseException | None],
 ) -> None:
-    """Put what is stored into the queue; None or an error at the end."""
+    """Put stored events into the queue, and None or an error at the end."""
     if not selection.any_stored:
         return
     try:
@@ -152,5 +152,5 @@ async def _pump(
                 if message is not None:
                     await queue.put(Event(kind_of(raw.subject), message, raw.seq, raw.time))
         await queue.put(None)
-    except Exception as exc:  # noqa: BLE001 - raised again where the events are taken
+    except Exception as exc:  # noqa: BLE001 - raised again in `_events`
         await queue.put(exc)

@@ -1,7 +1,7 @@
-"""Where a webhook may go. Its URL comes from outside, and must not become a way into the network we stand in.
+"""Where a webhook may go. Its URL comes from a client and must not give access to our own network.
 
-The addresses of a host are looked up once and checked, and the connection is made to one of these very addresses: a
-name that resolves to something else a moment later gains nothing.
+The addresses of the host are looked up once and checked, and the connection goes to one of these very addresses: a name
+that resolves to another address a moment later (DNS rebinding) gains nothing.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import httpx
 from contract import ContractError
 
 _GLOBAL_UNICAST = IPv6Network("2000::/3")
-"""All that IANA gives out of IPv6 for the public network."""
+"""The part of IPv6 that IANA allocates to the public network."""
 
 _NAT64 = IPv6Network("64:ff9b::/96")
 """RFC 6052: the last 32 bits are an IPv4 address."""
@@ -33,14 +33,14 @@ def parse(text: str) -> httpx.URL:
 
 
 def origin(url: httpx.URL) -> str:
-    """Scheme, host and port: what may be logged, for the rest of a URL may be secret."""
+    """Scheme, host and port, which may be logged; the rest of the URL may be secret."""
     return f"{url.scheme}://{url.netloc.decode('ascii')}"
 
 
 async def addresses(url: httpx.URL, *, allow_private: bool) -> list[str]:
     """IP addresses to connect to, in order of preference.
 
-    Raises ContractError for a host that is not on the public network, OSError where the look-up fails.
+    Raises ContractError for a host that is not on the public network, OSError if the look-up fails.
     """
     host = url.raw_host.decode("ascii")
     try:
@@ -48,17 +48,17 @@ async def addresses(url: httpx.URL, *, allow_private: bool) -> list[str]:
     except UnicodeError as exc:
         raise ContractError(f"webhook_url is not a URL: {host!r} is not a host name") from exc
     resolved = list(dict.fromkeys(str(address[0]) for *_, address in found))
-    inside = [address for address in resolved if not is_public(address)]
-    if inside and not allow_private:
+    private = [address for address in resolved if not is_public(address)]
+    if private and not allow_private:
         raise ContractError(
-            f"webhook_url names {host}, which is {inside[0]}: an address that is not public is refused "
+            f"webhook_url names {host}, which is {private[0]}: an address that is not public is refused "
             "(WEBHOOK_ALLOW_PRIVATE=true allows it)"
         )
     return resolved
 
 
 def is_public(address: str) -> bool:
-    """Whether anyone on the internet could reach it. An IPv4 address inside an IPv6 one is judged itself."""
+    """Whether it is an address of the public internet. Of an IPv4 address inside an IPv6 one, the former counts."""
     ip = ip_address(address)
     if isinstance(ip, IPv6Address):
         nat64 = IPv4Address(int(ip) & 0xFFFF_FFFF) if ip in _NAT64 else None

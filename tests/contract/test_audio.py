@@ -43,6 +43,6 @@ def test_the_header_is_the_documented_one() -> None:
         ),
     ],
 )
-def test_garbage_is_refused_with_what_is_wrong(data: bytes, says: str) -> None:
+def test_an_unreadable_frame_says_what_is_wrong(data: bytes, says: str) -> None:
     with pytest.raises(ContractError, match=says):
         decode_audio(data)

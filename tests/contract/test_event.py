@@ -63,7 +63,7 @@ def test_every_event_can_be_parsed() -> None:
             parse_event(subject, b"garbage")
 
 
-def test_an_event_of_a_newer_writer_is_passed_over() -> None:
+def test_a_kind_of_a_newer_writer_is_ignored() -> None:
     assert parse_event("events.a.applause", b"\x80") is None
 
 
@@ -79,7 +79,7 @@ def test_a_reader_may_have_its_own_kinds() -> None:
     assert parse_event(CLOSED.subject, CLOSED.encode(), {"transcript": Review}) is None
 
 
-def test_what_cannot_be_read_is_left_to_the_caller() -> None:
+def test_the_caller_decides_about_an_unreadable_event() -> None:
     reasons: list[str] = []
 
     def replace(subject: str, error: ContractError) -> Message | None:

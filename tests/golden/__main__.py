@@ -1,4 +1,4 @@
-"""Writes the golden files anew: `python -m tests.golden`, when the contract is to change."""
+"""Writes the golden files again, after an intended change of the contract: `python -m tests.golden`."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
-"""Whether one version of the contract can live beside another, by their JSON Schemas alone. Pure.
+"""Whether two versions of the contract are compatible, by their JSON Schemas alone. Pure.
 
-The rule: messages are stored for days and read by programs that nobody here knows. So whoever reads must read what was
-written before, and what is written must be read by who was there before. A field is never removed, keeps its type, its
-bounds and its values (an enumeration does not even grow: an old reader would refuse the message), and stays required or
-optional. New are only fields with a default, and kinds of messages.
+Messages are stored for days and read by programs that nobody here knows. So new readers must understand old messages,
+and old readers new messages. A field is never removed; it keeps its type, its bounds and its values (not even an
+enumeration may grow, because an old reader would refuse the message), and it stays required or optional. Only fields
+with a default and kinds of messages can be added.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ _ANNOTATIONS = {"title", "description", "examples"}
 
 
 def breaks(old: Json, new: Json) -> list[str]:
-    """What in `new` breaks the rule, a sentence each; both as `contract.schema.schemas()` gives them."""
+    """The incompatible changes, a sentence each; `old` and `new` are results of `contract.schema.schemas()`."""
     found = []
     for name, before in old.items():
         if name not in new:
@@ -30,12 +30,12 @@ def breaks(old: Json, new: Json) -> list[str]:
     after = _classes(new)
     for place, cls in _classes(old).items():
         if place in after:
-            found += [f"{place[1]}.{trouble}" for trouble in _fields(cls, after[place])]
-    return list(dict.fromkeys(found))  # several messages may have fields of one class
+            found += [f"{place[1]}.{change}" for change in _fields(cls, after[place])]
+    return list(dict.fromkeys(found))  # several messages may share a class
 
 
 def _classes(schemas: Json) -> dict[tuple[str, str], Json]:
-    """Every class, also those of which messages have fields, by the message and its own name."""
+    """Every class, including those of fields, by the name of the message and its own."""
     found: dict[tuple[str, str], Json] = {}
     for name, entry in schemas.items():
         found |= {(name, inner): cls for inner, cls in entry["schema"].get("$defs", {}).items()}
@@ -62,7 +62,7 @@ def _need(name: str, required: set[str]) -> str:
 
 
 def _meaning(schema: Any) -> Any:
-    """A schema without what is said for people, and without the defaults of classes, which have them themselves."""
+    """A schema without descriptions, and without default objects, whose classes have the defaults themselves."""
     if isinstance(schema, list):
         return [_meaning(item) for item in schema]
     if not isinstance(schema, dict):

@@ -1,4 +1,4 @@
-"""One message of each class with every field set to something that is not its default, and audio frames."""
+"""A message of each class in which no field has its default, and audio frames."""
 
 from __future__ import annotations
 
@@ -139,4 +139,4 @@ FRAMES: dict[str, AudioFrame] = {
     "last": AudioFrame(480_004, b"", last=True),
     "far": AudioFrame(2**40, _PCM, generation=513),
 }
-"""Audio frames by what they are; a claim has neither samples nor flags."""
+"""Audio frames by their meaning; a claim has neither samples nor flags."""

@@ -1,7 +1,7 @@
-"""The golden files: what today's models write, as text that shows a change of the contract in a difference.
+"""The golden files: what the models write, as text, so that a diff shows each change of the contract.
 
-For each class `<Class>.json` with `full`, every field set, and `minimal`, only what is required; of audio `audio.json`.
-A value of bytes is `{"bytes": hex}`.
+`<Class>.json` has a message with every field set, `full`, and one with only required fields, `minimal`; `audio.json`
+has audio frames. Bytes are written as `{"bytes": hex}`.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ Json = dict[str, Any]
 
 
 def minimal(full: Message) -> Message:
-    """The same message, of which only the required fields are given."""
+    """The same message with only its required fields."""
     given = full.model_dump()
     return type(full)(**{name: given[name] for name, field in type(full).model_fields.items() if field.is_required()})
 
 
 def files(full: Iterable[Message], frames: Mapping[str, AudioFrame]) -> dict[str, str]:
-    """Text of each golden file by its name."""
+    """The text of each golden file, by name."""
     found = {
         f"{type(message).__name__}.json": {"full": _entry(message), "minimal": _entry(minimal(message))}
         for message in full

@@ -1,4 +1,4 @@
-"""Yesterday's messages and yesterday's readers: each folder `v<N>` is what contract N wrote, and its schemas."""
+"""Old messages and old readers: each folder `v<N>` has the messages and the schemas of contract N."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ FROZEN = sorted(HERE.glob("v*/"))
 OLD = [(folder, path.name) for folder in FROZEN for path in sorted(folder.glob("[A-Z]*.json"))]
 
 ACCEPTED = {"v2": ["Utterance: subject was speech.{job}, is speech.{job}.{generation}.{source}"]}
-"""What a version broke, known and meant: the reason why the contract was counted up."""
+"""The intended incompatibilities, for which the number of the contract went up."""
 
 
 def version(path: object) -> str:
@@ -40,7 +40,7 @@ def test_every_version_before_is_kept() -> None:
 
 
 @pytest.mark.parametrize("folder", FROZEN, ids=version)
-def test_the_contract_has_only_grown(folder: Path) -> None:
+def test_the_contract_is_compatible_with_older_ones(folder: Path) -> None:
     old = json.loads((folder / "schema.json").read_text())
     assert breaks(old, schemas()) == ACCEPTED.get(folder.name, [])
 
@@ -58,7 +58,7 @@ def test_an_old_message_is_read(folder: Path, name: str) -> None:
 
 
 def _only(value: Any, wanted: Any) -> Any:
-    """Of maps only the keys that `wanted` has, at any depth."""
+    """Keep only the keys of maps that `wanted` has, at any depth."""
     if isinstance(wanted, dict):
         return {key: _only(value[key], item) for key, item in wanted.items()}
     if isinstance(wanted, list):
@@ -76,21 +76,21 @@ def test_old_audio_is_read(folder: Path) -> None:
 
 
 @pytest.mark.parametrize(("folder", "name"), OLD, ids=version)
-def test_an_old_reader_reads_what_is_written_now(folder: Path, name: str) -> None:
+def test_an_old_reader_reads_a_new_message(folder: Path, name: str) -> None:
     schema = json.loads((folder / "schema.json").read_text())[Path(name).stem]["schema"]
     for entry in read(HERE, name).values():
         Draft202012Validator(schema).validate(_without_bytes(msgpack.unpackb(entry["data"])))
 
 
 def _without_bytes(value: Any) -> Any:
-    """As JSON has it, where the schema says string for bytes."""
+    """Bytes as the strings that they are in JSON Schema."""
     if isinstance(value, dict):
         return {key: _without_bytes(item) for key, item in value.items()}
     return value.hex() if isinstance(value, bytes) else value
 
 
 @pytest.mark.parametrize("message", FULL, ids=lambda message: type(message).__name__)
-def test_what_an_older_writer_does_not_know_may_be_missing(message: Message) -> None:
+def test_any_optional_field_may_be_missing(message: Message) -> None:
     paths = list(_optional(message))
     for path in paths:
         fields = message.model_dump()
@@ -106,7 +106,7 @@ def test_what_an_older_writer_does_not_know_may_be_missing(message: Message) -> 
 
 
 def _optional(model: BaseModel) -> Iterator[tuple[str | int, ...]]:
-    """Where a message has a field that may be missing, at any depth."""
+    """The path of each field that may be missing, at any depth."""
     for name, field in type(model).model_fields.items():
         if not field.is_required():
             yield (name,)
@@ -117,7 +117,7 @@ def _optional(model: BaseModel) -> Iterator[tuple[str | int, ...]]:
 
 
 @pytest.mark.parametrize("message", FULL, ids=lambda message: type(message).__name__)
-def test_what_a_newer_writer_adds_is_passed_over_at_any_depth(message: Message) -> None:
+def test_added_fields_are_ignored_at_any_depth(message: Message) -> None:
     fields = _with_more(message.model_dump(), message)
     assert "added" in fields
     assert type(message).decode(msgpack.packb(fields)) == message
@@ -137,12 +137,12 @@ def _with_more(fields: Json, model: BaseModel) -> Json:
 
 
 @pytest.mark.parametrize("subject", ["events.m1.applause", "events.m1.applause.1.2", "events.m1.opening"])
-def test_a_kind_of_event_that_a_newer_writer_adds_is_passed_over(subject: str) -> None:
+def test_an_added_kind_of_event_is_ignored(subject: str) -> None:
     assert parse_event(subject, b"whatever it is") is None
 
 
-def test_a_value_that_an_enumeration_does_not_have_is_refused() -> None:
-    """So none may grow; test_the_contract_has_only_grown sees to it."""
+def test_a_new_value_of_an_enumeration_is_refused() -> None:
+    """So no enumeration may grow, which test_the_contract_is_compatible_with_older_ones checks."""
     now = schemas()
     enumerations = [
         (message, name)
@@ -157,7 +157,7 @@ def test_a_value_that_an_enumeration_does_not_have_is_refused() -> None:
 
 
 @pytest.mark.parametrize("name", FRAMES)
-def test_a_flag_of_a_newer_writer_is_passed_over(name: str) -> None:
+def test_an_added_flag_of_audio_is_ignored(name: str) -> None:
     entry = read(HERE, "audio.json")[name]
     data = bytearray(entry["data"])
     data[1] |= 0x80
@@ -195,12 +195,12 @@ def change(path: str, edit: Callable[[Json], None]) -> Json:
         ),
     ],
 )
-def test_a_change_that_somebody_could_not_read_is_seen(path: str, edit: Callable[[Json], None], says: str) -> None:
+def test_an_incompatible_change_is_found(path: str, edit: Callable[[Json], None], says: str) -> None:
     (found,) = breaks(schemas(), change(path, edit))
     assert found.startswith(says)
 
 
-def test_a_message_that_goes_or_moves_is_seen() -> None:
+def test_a_removed_or_moved_message_is_found() -> None:
     changed = copy.deepcopy(schemas())
     del changed["Partial"]
     changed["Dead"] |= {"subject": "events.{job}.lost", "stream": None}
@@ -211,7 +211,7 @@ def test_a_message_that_goes_or_moves_is_seen() -> None:
     ]
 
 
-def test_what_readers_can_pass_over_is_no_break() -> None:
+def test_compatible_changes_are_allowed() -> None:
     def grow(cls: Json) -> None:
         cls["properties"]["more"] = {"type": "string", "default": ""}
         cls["properties"]["samples"]["description"] = "Said otherwise."

@@ -1,4 +1,4 @@
-"""What today's models write is what the golden files say."""
+"""The models write what the golden files say."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def kind(message: Message) -> str:
 
 def test_the_files_are_what_the_models_write() -> None:
     found = {path.name: path.read_text() for path in HERE.glob("*.json")}
-    assert found == files(FULL, FRAMES), "a change that is meant is taken over by: python -m tests.golden"
+    assert found == files(FULL, FRAMES), "after an intended change run: python -m tests.golden"
 
 
 def test_every_class_has_an_example() -> None:
@@ -28,12 +28,12 @@ def test_every_class_has_an_example() -> None:
 
 
 @pytest.mark.parametrize("message", FULL, ids=kind)
-def test_an_example_leaves_no_field_as_it_is(message: Message) -> None:
+def test_an_example_sets_every_field(message: Message) -> None:
     assert _unset(message, "") == []
 
 
 def _unset(model: BaseModel, at: str) -> list[str]:
-    """Fields that have their default, at any depth."""
+    """Fields that have their default value, at any depth."""
     found = []
     for name, field in type(model).model_fields.items():
         value: Any = getattr(model, name)

@@ -1,4 +1,4 @@
-"""A processor is one folder: put there, it runs with the rest, and who does not know its events passes them over."""
+"""A processor is one folder: once added it runs with the others, and readers ignore its unknown events."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ from tests.test_imports import violations
 from tools.system import System, running_system
 
 ROOT = Path(__file__).parents[2]
-PARTS = ("audio", "bus", "compose", "edge", "processors", "store")
+PARTS = ("audio", "bus", "compose", "contract", "edge", "processors", "store")
 
 APPLAUSE = '''
-"""Applauds what is completed, once for each segment."""
+"""Applauds each completed job."""
 
 from __future__ import annotations
 
@@ -34,8 +34,9 @@ from collections.abc import Sequence
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from bus import Bus, Message, run, serve
-from bus.messages import Completed
+from bus import Bus, run, serve
+from bus.requests import announce
+from contract import Completed, Message
 
 
 class Settings(BaseSettings):
@@ -64,7 +65,7 @@ if __name__ == "__main__":
 
 
 async def hold_meeting(system: System, **options: Any) -> tuple[str, list[dict[str, Any]]]:
-    """A job from its creation to its summary; its id and what was told."""
+    """Run a job from its creation to its summary; returns its id and the messages of the socket."""
     pcm = b"".join(decode(ROOT / "samples" / "quiet.flac"))
     async with httpx.AsyncClient(base_url=system.url) as client:
         created = (await client.post("/api/v1/stream/create", json=options)).json()
@@ -73,8 +74,8 @@ async def hold_meeting(system: System, **options: Any) -> tuple[str, list[dict[s
             await socket.send(pcm[start : start + 16_000])
         await socket.send(json.dumps({"command": "stop"}))
         async with asyncio.timeout(60):
-            told = [json.loads(message) async for message in socket]
-    return created["job_id"], told
+            messages = [json.loads(message) async for message in socket]
+    return created["job_id"], messages
 
 
 async def test_a_folder_that_is_added_is_a_processor(tmp_path: Path) -> None:
@@ -90,10 +91,10 @@ async def test_a_folder_that_is_added_is_a_processor(tmp_path: Path) -> None:
     # Nothing answers there: the summary is the extractive one, at once.
     env = {"OLLAMA_HOST": "127.0.0.1:9", "SUMMARY_CONNECT_DEADLINE": "0.1", "APPLAUSE_HANDS": "3"}
     async with running_system(tmp_path / "data", root=root, **env) as system:
-        job, told = await hold_meeting(system, metadata={"keywords": ["budget"]})
-        segments = [message["index"] for message in told if message["type"] == "transcript_segment"]
+        job, messages = await hold_meeting(system, metadata={"keywords": ["budget"]})
+        segments = [message["index"] for message in messages if message["type"] == "transcript_segment"]
         assert segments
-        assert told[-1]["type"] == "final_summary"
+        assert messages[-1]["type"] == "final_summary"
         async with connect(system.bus_url) as bus:
             assert (await applause(bus, job))["claps"] == 3 * len(segments)
             assert (await final(bus, job)).segments == len(segments)
@@ -101,23 +102,23 @@ async def test_a_folder_that_is_added_is_a_processor(tmp_path: Path) -> None:
             assert await present(bus, "insights")
         async with httpx.AsyncClient(base_url=system.url) as client:
             ready = (await client.get("/readyz")).json()
-            assert not {"applause", "insights"} & set(ready["checks"])  # nobody waits for what was added
+            assert not {"applause", "insights"} & set(ready["checks"])  # the edge does not depend on them
             seen = (await client.get(f"/api/v1/jobs/{job}")).json()
             assert seen["state"] == "completed"
 
 
 async def applause(bus: Bus, job: str) -> dict[str, Any]:
-    where = f"events.{job}.applause"
-    await wait_until(lambda: bus.last_raw(where), description=where)
-    raw = await bus.last_raw(where)
+    subject = f"events.{job}.applause"
+    await wait_until(lambda: bus.last_raw(subject), description=subject)
+    raw = await bus.last_raw(subject)
     assert raw is not None
     found: dict[str, Any] = msgpack.unpackb(raw.data)
     return found
 
 
 async def final(bus: Bus, job: str) -> Insights:
-    async with aclosing(bus.read("EVENTS", Insights.pattern(job))) as told:
-        async for raw in told:
+    async with aclosing(bus.read("EVENTS", Insights.pattern(job))) as messages:
+        async for raw in messages:
             if (insights := Insights.read(raw.subject, raw.data)).final:
                 return insights
-    raise AssertionError("a read of what is still to come does not end")
+    raise AssertionError("a live read does not end")

@@ -22,13 +22,13 @@ README = re.findall(
 DOCSTRING = re.findall(r"^    .*?asyncio\.run\(main\(\)\)$", inspect.cleandoc(stenobus.__doc__ or ""), re.DOTALL | re.M)
 
 
-def test_there_is_one_in_each() -> None:
+def test_there_is_an_example_in_each_language() -> None:
     assert (len(README), len(DOCSTRING)) == (1, 1)
     assert inspect.cleandoc(DOCSTRING[0]) == README[0].strip()
 
 
 @pytest.mark.parametrize("example", README)
-async def test_an_example_prints_what_was_said(bus: Bus, nats_url: str, example: str) -> None:
+async def test_an_example_prints_transcripts(bus: Bus, nats_url: str, example: str) -> None:
     said = Transcript(job="j", index=0, start=0, end=1, text="다음 회의는 금요일입니다.")
     for message in (Opened(job="j"), said, Completed(job="j", segments=1, samples=1)):
         await bus.create(message)

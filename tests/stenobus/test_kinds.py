@@ -33,20 +33,20 @@ def refuse(subject: str, error: ContractError) -> None:
     raise error
 
 
-def test_every_event_has_a_name_and_a_snapshot_none() -> None:
+def test_every_kind_but_the_snapshot_can_be_selected() -> None:
     assert set(ACCEPTED) == {"events", "live", *(kind_of(cls) for cls in (*EVENTS, *LIVE))}
     assert Snapshot not in LIVE
     assert "snapshot" not in ACCEPTED
 
 
-def test_nothing_is_everything_that_is_stored() -> None:
+def test_the_default_is_everything_that_is_stored() -> None:
     selection = select([])
     assert selection == select(["events"])
     assert (set(selection.stored.values()), selection.live, selection.others) == (set(EVENTS), (), True)
     assert selection.pattern("*") == "events.*.>"
 
 
-def test_names_and_classes() -> None:
+def test_kinds_are_selected_by_name_or_class() -> None:
     selection = select(["transcript", "partial", Dead, Speaking, "partial"])
     assert selection.stored == {"transcript": Transcript, "dead": Dead}
     assert selection.live == (Partial, Speaking)
@@ -54,12 +54,12 @@ def test_names_and_classes() -> None:
     assert selection.pattern("j1") == "events.j1.>"
 
 
-def test_one_kind_is_filtered_by_the_server() -> None:
+def test_a_single_kind_is_filtered_by_the_server() -> None:
     assert select(["transcript"]).pattern("*") == "events.*.transcript.*.*"
     assert select(["transcript", "live"]).pattern("j1") == "events.j1.transcript.*.*"
 
 
-def test_only_live() -> None:
+def test_live_kinds_alone_need_no_stream() -> None:
     selection = select(["live"])
     assert selection.live == LIVE
     assert Attached in LIVE
@@ -67,13 +67,13 @@ def test_only_live() -> None:
 
 
 @pytest.mark.parametrize("kind", ["transcripts", "", "snapshot", "speech", Elsewhere, Snapshot, int])
-def test_unknown_kinds_are_refused_and_the_others_named(kind: str | type[Message]) -> None:
+def test_an_unknown_kind_is_refused(kind: str | type[Message]) -> None:
     with pytest.raises(ValueError, match=r"unknown kind .*; accepted: events, live, opened, .*transcript") as raised:
         select([kind])
     assert repr(kind) in str(raised.value)
 
 
-def test_only_what_was_asked_for_is_read() -> None:
+def test_only_selected_kinds_are_read() -> None:
     opened = Opened(job="j")
     assert select(["opened"]).read(opened.subject, opened.encode(), refuse) == opened
     assert select(["closed"]).read(opened.subject, opened.encode(), refuse) is None
@@ -81,14 +81,14 @@ def test_only_what_was_asked_for_is_read() -> None:
         select(["opened"]).read("events.k.opened", opened.encode(), refuse)
 
 
-def test_a_kind_of_ones_own() -> None:
+def test_a_class_of_the_subscriber() -> None:
     insights = Insights(job="j", talk_time=0.5)
     assert select([Insights]).pattern("*") == "events.*.insights"
     assert select([Insights]).read(insights.subject, insights.encode(), refuse) == insights
     assert select(["events", Insights]).read(insights.subject, insights.encode(), refuse) == insights
 
 
-def test_a_kind_that_is_not_known() -> None:
+def test_an_unknown_kind_is_read_as_other() -> None:
     found = select(["events"]).read("events.j.insights.1", Insights(job="j", talk_time=0.5).encode(), refuse)
     assert isinstance(found, Other)
     assert (found.job, found.rest, found.subject) == ("j", "insights.1", "events.j.insights.1")

@@ -65,7 +65,7 @@ async def everything(bus: Bus) -> list[int]:
     return [raw.seq for raw in await bus.history("EVENTS", "events.>")]
 
 
-async def test_one_who_comes_in_the_middle_of_a_meeting_sees_all_of_it_once(bus: Bus, nats_server: Server) -> None:
+async def test_a_late_subscriber_sees_each_event_once(bus: Bus, nats_server: Server) -> None:
     await bus.create(Opened(job="j"))
     for index in range(40):
         await bus.create(said(index))
@@ -86,7 +86,7 @@ async def test_one_who_comes_in_the_middle_of_a_meeting_sees_all_of_it_once(bus:
     assert [event.message.index for event in late.events if event.kind == "transcript"] == list(range(100))
 
 
-async def test_a_program_goes_on_where_it_stopped(bus: Bus, nats_url: str) -> None:
+async def test_a_program_resumes_where_it_stopped(bus: Bus, nats_url: str) -> None:
     for message in [Opened(job="j"), *(said(index) for index in range(5)), *ending("j", 5)]:
         await bus.create(message)
     seen: list[int] = []
@@ -106,7 +106,7 @@ async def test_a_program_goes_on_where_it_stopped(bus: Bus, nats_url: str) -> No
     assert [event.message.job for event in idle.events] == ["k"]
 
 
-async def test_some_kinds_of_one_job(bus: Bus, nats_url: str) -> None:
+async def test_kinds_and_a_job_can_be_selected(bus: Bus, nats_url: str) -> None:
     for job in "ab":
         for message in [Opened(job=job), said(0, job), *ending(job, 1)]:
             await bus.create(message)
@@ -119,7 +119,7 @@ async def test_some_kinds_of_one_job(bus: Bus, nats_url: str) -> None:
     assert all(event.time.tzinfo is not None for event in found)
 
 
-async def test_a_time_to_begin_at(bus: Bus, nats_url: str) -> None:
+async def test_events_since_a_time(bus: Bus, nats_url: str) -> None:
     await bus.create(Opened(job="old"))
     at = (await bus.history("EVENTS", "events.>"))[0].time + timedelta(microseconds=1)
     await wait_until(lambda: datetime.now(UTC) > at, description="the clock goes on")
@@ -129,7 +129,7 @@ async def test_a_time_to_begin_at(bus: Bus, nats_url: str) -> None:
             assert [event.message.job async for event in events] == jobs
 
 
-async def test_what_is_not_stored_comes_beside_what_is(bus: Bus, nats_url: str) -> None:
+async def test_live_events_come_besides_stored_ones(bus: Bus, nats_url: str) -> None:
     await bus.create(Opened(job="j"))
     async with subscriber(nats_url, "opened", "partial", "speaking") as following:
         await following.has(1)  # by then it listens
@@ -144,7 +144,7 @@ async def test_what_is_not_stored_comes_beside_what_is(bus: Bus, nats_url: str) 
     assert partial.time.tzinfo is UTC
 
 
-async def test_only_what_is_not_stored(bus: Bus, nats_url: str) -> None:
+async def test_live_events_alone(bus: Bus, nats_url: str) -> None:
     async with subscriber(nats_url, "partial", job="j") as following:
 
         async def heard() -> bool:  # there is no past, so that nobody can tell when it begins to listen
@@ -156,7 +156,7 @@ async def test_only_what_is_not_stored(bus: Bus, nats_url: str) -> None:
     assert {event.message.text for event in following.events} == {"j"}
 
 
-async def test_who_reads_slowly_misses_nothing_that_is_stored(bus: Bus, nats_url: str) -> None:
+async def test_a_slow_subscriber_misses_no_stored_event(bus: Bus, nats_url: str) -> None:
     await asyncio.gather(*(bus.create(Opened(job=f"j{number}")) for number in range(600)))
     async with aclosing(stenobus.subscribe("opened", "partial", url=nats_url)) as events:
         first = await anext(events)
@@ -171,7 +171,7 @@ async def test_who_reads_slowly_misses_nothing_that_is_stored(bus: Bus, nats_url
     assert found == await everything(bus)
 
 
-async def test_a_transcript_that_had_failed_is_told_again(bus: Bus, nats_url: str) -> None:
+async def test_a_mended_transcript_comes_again(bus: Bus, nats_url: str) -> None:
     failed = Transcript(job="j", index=0, start=0, end=1, text="", error="out of memory")
     await bus.create(failed)
     async with subscriber(nats_url, "transcript") as following:
@@ -181,7 +181,7 @@ async def test_a_transcript_that_had_failed_is_told_again(bus: Bus, nats_url: st
     assert [event.message.text for event in following.events] == ["", "at last"]
 
 
-async def test_what_is_against_the_contract_is_left_out_and_told(
+async def test_an_unreadable_event_is_logged_and_left_out(
     bus: Bus, nats_url: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     await bus.store("events.j.opened", b"garbage")
@@ -205,12 +205,12 @@ async def test_what_is_against_the_contract_is_left_out_and_told(
         ([], {"url": "http://x"}, "'http://x' is not an address like nats://HOST:PORT"),
     ],
 )
-def test_nonsense_is_refused_at_once(kinds: list[str], options: dict[str, Any], says: str) -> None:
+def test_bad_arguments_are_refused_at_once(kinds: list[str], options: dict[str, Any], says: str) -> None:
     with pytest.raises(ValueError, match=says):
         stenobus.subscribe(*kinds, **options)
 
 
-async def test_no_bus(unused_tcp_port: int, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_missing_bus_is_an_error(unused_tcp_port: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NATS_URL", f"nats://127.0.0.1:{unused_tcp_port}")
     with pytest.raises(ConnectionError, match=f"127.0.0.1:{unused_tcp_port}: connection refused"):
         await anext(stenobus.subscribe(connect_within=0.2))

@@ -40,7 +40,7 @@ async def found(store: JobStore, job_id: str) -> Job:
     return job
 
 
-async def test_a_new_job(store: JobStore) -> None:
+async def test_a_new_job_is_created(store: JobStore) -> None:
     await store.create("m1", OPTIONS)
     job = await found(store, "m1")
     assert (job.job, job.state, job.options) == ("m1", "created", OPTIONS)
@@ -55,7 +55,7 @@ async def test_an_id_is_taken_once(store: JobStore) -> None:
     assert sum(isinstance(outcome, JobExists) for outcome in outcomes) == 19
 
 
-async def test_an_unknown_job(store: JobStore) -> None:
+async def test_an_unknown_job_is_not_found(store: JobStore) -> None:
     assert await store.get("nobody") is None
     with pytest.raises(JobNotFound, match="nobody"):
         await store.advance("nobody", "streaming")
@@ -70,21 +70,21 @@ async def test_a_job_never_goes_back(store: JobStore) -> None:
     assert (await found(store, "m1")).state == "failed"
 
 
-async def test_deleting_is_not_a_step_forward(store: JobStore) -> None:
+async def test_a_job_cannot_be_advanced_to_deleted(store: JobStore) -> None:
     await store.create("m1", OPTIONS)
     with pytest.raises(ValueError, match="by erasing it"):
         await store.advance("m1", "deleted")
     assert (await found(store, "m1")).state == "created"
 
 
-async def test_many_writers_leave_the_furthest_state(store: JobStore) -> None:
+async def test_concurrent_writers_leave_the_latest_state(store: JobStore) -> None:
     await store.create("m1", OPTIONS)
     states: list[State] = ["summarizing", "streaming", "transcribing"] * 10
     await asyncio.gather(*(store.advance("m1", state) for state in states))
     assert (await found(store, "m1")).state == "summarizing"
 
 
-async def test_a_finished_job(store: JobStore) -> None:
+async def test_a_finished_job_has_its_result(store: JobStore) -> None:
     await store.create("m1", JobOptions(title="as created"))
     assert await finish(store) == "completed"
     job = await found(store, "m1")
@@ -159,7 +159,7 @@ async def test_a_record_that_is_not_a_job_is_named(store: JobStore, redis: Redis
         await store.get("m1")
 
 
-async def test_works_again_after_a_crash_of_redis(store: JobStore, redis_server: Server) -> None:
+async def test_the_store_recovers_from_a_crash_of_redis(store: JobStore, redis_server: Server) -> None:
     await store.create("m1", OPTIONS)
     await store.advance("m1", "streaming")
     await redis_server.kill()

@@ -168,7 +168,7 @@ async def test_a_list_leaves_out_what_has_expired_and_cleans_up(store: JobStore,
     assert await redis.zcard(scripts.BY_CREATION) == await redis.zcard(scripts.BY_EXPIRY) == 2
 
 
-async def test_a_record_that_outlives_what_the_index_says_stays_listed(store: JobStore, redis: Any) -> None:
+async def test_a_record_that_outlives_its_index_entry_stays_listed(store: JobStore, redis: Any) -> None:
     await create(store, "a")
     entry = (await redis.zrange(scripts.BY_EXPIRY, 0, -1))[0]
     await redis.zadd(scripts.BY_EXPIRY, {entry: 1})  # as a clock that is far behind would have it
@@ -177,7 +177,7 @@ async def test_a_record_that_outlives_what_the_index_says_stays_listed(store: Jo
     assert (await redis.zscore(scripts.BY_EXPIRY, entry)) > 1_700_000_000_000
 
 
-async def test_a_record_written_anew_is_listed_once(store: JobStore, redis: Any) -> None:
+async def test_a_record_written_again_is_listed_once(store: JobStore, redis: Any) -> None:
     await create(store, "a")
     await created_at(redis, "a", "2026-01-01T00:00:00.000+00:00")
     await redis.delete(scripts.RECORD + "a")

@@ -43,7 +43,7 @@ def heard(texts: list[str]) -> list[Transcript]:
         (KOREAN, None, "예산", ("고양이", "비가", "점심", "네.")),
     ],
 )
-def test_what_the_meeting_is_about_is_picked(
+def test_the_topic_of_the_meeting_is_picked(
     texts: list[str], language: str, topic: str, aside: tuple[str, ...]
 ) -> None:
     summary = extractive.summarize("m1", heard(texts), language, None, "Ollama cannot be reached")
@@ -63,7 +63,7 @@ def test_key_points_are_in_order_of_speech(texts: list[str], language: str | Non
     assert points == [sentence for sentence in said if sentence in points]
 
 
-def test_particles_do_not_hide_what_is_the_same() -> None:
+def test_words_match_in_spite_of_particles() -> None:
     texts = ["예산안은 늦었습니다", "예산안을 봅시다", "예산안이 없습니다", "고양이가 잠을 자네요"]
     assert all("예산" in sentence for sentence in extractive.rank(texts, 2, "ko"))
 
@@ -113,14 +113,14 @@ def test_in_a_long_meeting_the_topic_counts_not_the_length() -> None:
 
 @settings(max_examples=60, deadline=None)
 @given(st.lists(st.text("ab가나. \n", min_size=1, max_size=12), min_size=1, max_size=12))
-def test_any_words_have_a_summary(texts: list[str]) -> None:
+def test_any_text_has_a_summary(texts: list[str]) -> None:
     if any(text.strip() for text in texts):
         summary = extractive.summarize("m1", heard(texts), None, None, "r")
         assert summary.title
         assert 1 <= len(summary.key_points) <= extractive.KEY_POINTS
 
 
-def test_nothing_is_downloaded(tmp_path: Path) -> None:
+def test_no_data_is_downloaded(tmp_path: Path) -> None:
     """In a process without NLTK data, in which every connection fails."""
     program = (
         "import socket\n"

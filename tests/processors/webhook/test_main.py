@@ -10,6 +10,7 @@ from standardwebhooks import Webhook
 from starlette.responses import Response
 
 from bus import Bus, StartError, connect
+from bus.dead import redrive
 from bus.requests import present
 from bus.run import load
 from compose.ports import free_port
@@ -151,6 +152,23 @@ async def test_a_refusal_is_final(bus: Bus, start: Start, receiver: Receiver, an
     assert len(receiver.deliveries) == 1
 
 
+async def test_a_delivery_that_was_given_up_can_be_tried_again(bus: Bus, start: Start, receiver: Receiver) -> None:
+    receiver.answers = [Response(status_code=410)]
+    events = finished("m1", receiver.url)
+    await publish(bus, events)
+    await start()
+    await wait_until(lambda: dead(bus, "m1"), description="the dead letter")
+    await redrive(bus, "m1", "EVENTS", len(events))
+
+    async def gone() -> bool:
+        return not await dead(bus, "m1")
+
+    await wait_until(gone, description="the dead letter is removed")
+    first, second = receiver.deliveries
+    assert first.body == second.body
+    assert first.headers["webhook-id"] == second.headers["webhook-id"]
+
+
 async def test_a_private_address_is_not_called(bus: Bus, start: Start, receiver: Receiver) -> None:
     await start(allow_private=False)
     await publish(bus, finished("m1", receiver.url))
@@ -212,7 +230,7 @@ async def test_a_receiver_that_answers_too_slowly_is_given_up(bus: Bus, start: S
     assert (await dead(bus, "m1"))[0].endswith(": TimeoutError")
 
 
-async def test_the_next_address_is_tried_and_the_proxy_is_not(
+async def test_the_next_address_is_tried_and_no_proxy_is_used(
     bus: Bus, start: Start, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     look_up = socket.getaddrinfo
@@ -229,7 +247,7 @@ async def test_the_next_address_is_tried_and_the_proxy_is_not(
     assert receiver.deliveries[0].headers["host"] == f"hooks.test:{receiver.port}"
 
 
-async def test_tls_is_for_the_name_and_the_connection_to_its_address(bus: Bus, start: Start) -> None:
+async def test_tls_verifies_the_name_and_not_the_address(bus: Bus, start: Start) -> None:
     hellos: list[bytes] = []
 
     async def listen(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -245,7 +263,7 @@ async def test_tls_is_for_the_name_and_the_connection_to_its_address(bus: Bus, s
     assert (await dead(bus, "m1"))[0].startswith(f"Undelivered: no answer from https://localhost:{port}: ")
 
 
-async def test_garbage_among_the_events(bus: Bus, start: Start, receiver: Receiver) -> None:
+async def test_unreadable_events_do_not_stop_a_delivery(bus: Bus, start: Start, receiver: Receiver) -> None:
     await start()
     await bus.connection.js.publish("events.m1.opened", b"\xc1 garbage")
     await bus.connection.js.publish("events.m2.transcript.1.0", b"\xc1 garbage")

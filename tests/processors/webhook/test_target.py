@@ -10,7 +10,7 @@ from contract import ContractError
 from processors.webhook import target
 
 PUBLIC = ["93.184.215.14", "2606:4700::1111", "::ffff:8.8.8.8", "64:ff9b::808:808", "2002:808:808::1"]
-INSIDE = [
+PRIVATE = [
     "127.0.0.1",
     "0.0.0.0",
     "10.1.2.3",
@@ -38,12 +38,12 @@ INSIDE = [
 
 
 @pytest.mark.parametrize("address", PUBLIC)
-def test_public(address: str) -> None:
+def test_public_addresses(address: str) -> None:
     assert target.is_public(address)
 
 
-@pytest.mark.parametrize("address", INSIDE)
-def test_not_public(address: str) -> None:
+@pytest.mark.parametrize("address", PRIVATE)
+def test_other_addresses_are_not_public(address: str) -> None:
     assert not target.is_public(address)
 
 
@@ -55,7 +55,7 @@ def test_what_is_not_a_url_is_refused(url: str) -> None:
         target.parse(url)
 
 
-def test_the_origin_keeps_secrets_to_itself() -> None:
+def test_the_origin_shows_no_secrets() -> None:
     url = target.parse("https://user:password@Bücher.example:8443/hook?token=secret")
     assert target.origin(url) == "https://xn--bcher-kva.example:8443"
 
@@ -69,16 +69,16 @@ async def test_a_name_that_no_host_can_have_is_refused() -> None:
 @pytest.mark.parametrize(
     "host", ["localhost", "127.0.0.1", "2130706433", "0x7f.1", "[::1]", "[::ffff:7f00:1]", "169.254.169.254"]
 )
-async def test_however_it_is_written_an_inside_address_is_refused(host: str) -> None:
+async def test_a_private_address_is_refused_in_any_notation(host: str) -> None:
     with pytest.raises(ContractError, match=r"not public is refused \(WEBHOOK_ALLOW_PRIVATE=true allows it\)"):
         await target.addresses(httpx.URL(f"http://{host}/"), allow_private=False)
 
 
-async def test_inside_addresses_may_be_allowed() -> None:
+async def test_private_addresses_can_be_allowed() -> None:
     assert await target.addresses(httpx.URL("http://127.0.0.1:1/"), allow_private=True) == ["127.0.0.1"]
 
 
-async def test_one_inside_address_among_public_ones_is_enough(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_one_private_address_among_public_ones_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     answer = [PUBLIC[0], PUBLIC[0], PUBLIC[1]]
 
     def look_up(*_args: Any, **_options: Any) -> list[Any]:

@@ -1,4 +1,4 @@
-"""The contract is for everybody: importing it costs nobody an engine, a server's client or an event loop."""
+"""Any program can use the contract: importing it loads no engine, no client of a server and no event loop."""
 
 from __future__ import annotations
 

@@ -12,7 +12,6 @@ from contract import (
     Transcript,
     Utterance,
     Word,
-    dead_letter,
 )
 
 TRANSCRIPT = Transcript(
@@ -34,12 +33,12 @@ def test_a_message_is_a_msgpack_map_with_named_fields() -> None:
     assert Transcript.decode(TRANSCRIPT.encode()) == TRANSCRIPT
 
 
-def test_sound_is_bytes_not_text() -> None:
+def test_audio_is_bytes() -> None:
     utterance = Utterance(job="a", index=0, start=0, end=2, pcm=b"\x00\xff\x01\x02")
     assert msgpack.unpackb(utterance.encode())["pcm"] == b"\x00\xff\x01\x02"
 
 
-def test_a_subject_carries_what_addresses_the_message() -> None:
+def test_a_subject_has_the_fields_that_address_the_message() -> None:
     assert TRANSCRIPT.subject == "events.a-B_9.transcript.1.3"
     assert Transcript.pattern() == "events.*.transcript.*.*"
     assert Transcript.pattern("x") == "events.x.transcript.*.*"
@@ -50,12 +49,12 @@ def test_no_two_messages_share_a_subject() -> None:
     assert len({cls.SUBJECT for cls in ALL}) == len(ALL)
 
 
-def test_a_reader_ignores_what_a_newer_writer_added() -> None:
+def test_a_field_of_a_newer_writer_is_ignored() -> None:
     fields = msgpack.unpackb(TRANSCRIPT.encode()) | {"speaker": "anna"}
     assert Transcript.decode(msgpack.packb(fields)) == TRANSCRIPT
 
 
-def test_a_reader_takes_what_an_older_writer_left_out() -> None:
+def test_a_field_that_an_older_writer_left_out_has_its_default() -> None:
     assert Opened.decode(msgpack.packb({"job": "a"})).options == JobOptions()
 
 
@@ -71,17 +70,7 @@ def test_a_reader_takes_what_an_older_writer_left_out() -> None:
         (msgpack.packb({"job": "a", "samples": 1, "reason": "tired"}), "reason: Input should be 'stop'"),
     ],
 )
-def test_garbage_is_refused_with_what_is_wrong(data: bytes, says: str) -> None:
+def test_an_unreadable_message_says_what_is_wrong(data: bytes, says: str) -> None:
     with pytest.raises(ContractError, match="not a Closed") as caught:
         Closed.decode(data)
     assert says in str(caught.value)
-
-
-@pytest.mark.parametrize(
-    ("subject", "job"),
-    [("audio.a", "a"), ("audio.bad job!", "bad_job_"), ("audio", "_"), ("speech." + "x" * 80, "x" * 64)],
-)
-def test_a_dead_letter_has_a_job_whatever_the_subject_was(subject: str, job: str) -> None:
-    dead = dead_letter("AUDIO", 3, subject, "why")
-    assert dead.subject == f"events.{job}.dead.AUDIO.3"
-    assert dead.at == subject
