@@ -1,4 +1,4 @@
-"""What a person runs, and a small Python client: `async for message in capture([server], source)`.
+"""The `stenobus` command, and a small Python client: `client.session.capture.capture([server], source)`.
 
-Speaks only the public contract: HTTP and WebSocket here, the bus by way of the package `stenobus`.
+Speaks only the public contract: HTTP and WebSocket here, the bus through the package `stenobus`.
 """

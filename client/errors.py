@@ -16,7 +16,7 @@ CLOSE_CODES: dict[int, str] = {
     Close.TOO_LARGE: "frame too large",
     Close.INTERNAL: "internal error of the server",
     Close.RESTART: "the server is restarting",
-    Close.TRY_AGAIN: "the server cannot take it now",
+    Close.TRY_AGAIN: "the server is not ready",
     1014: "a gateway has lost the server",
     4001: "not authorised",
     Close.NO_SUCH_JOB: "no such job",

@@ -55,6 +55,13 @@ ONLY_STDLIB = {"compose"}
 PURE = {
     "bus/backoff.py",
     "bus/window.py",
+    "client/commands/doctor/report.py",
+    "client/errors.py",
+    "client/reading.py",
+    "client/session/messages.py",
+    "client/session/outgoing.py",
+    "client/session/retry.py",
+    "client/transcript.py",
     "edge/capture/session.py",
     "edge/capture/frames.py",
     "store/job.py",

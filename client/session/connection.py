@@ -116,7 +116,7 @@ async def _send(socket: ClientConnection, sender: Sender, keepalive: float) -> N
                 await socket.close()
             beating.cancel()
     except* ConnectionClosed:
-        pass  # whoever reads the messages sees why
+        pass  # the close code says why
     except* Exception as failures:  # noqa: BLE001 - the capture must end, whatever it is
         sender.error = unexpected("sending the audio", _first(failures))
         await socket.close()  # or messages would be awaited until the server loses patience

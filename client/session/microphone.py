@@ -1,4 +1,4 @@
-"""Sound from a microphone, by PortAudio. The only file that knows the package sounddevice, which need not be there."""
+"""Audio from a microphone through PortAudio. The only file that imports the optional package sounddevice."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from audio import RATE, AudioError, Converter
 
 BLOCK_MS = 30
 SILENT = 5.0
-"""Seconds without a sample after which a device has gone."""
+"""Seconds without a sample after which a device counts as gone."""
 
 _MISSING = "the microphone needs the Python package sounddevice: pip install 'stenobus[mic]'"
 _NO_LIBRARY = "the microphone needs the library PortAudio: apt install libportaudio2, or brew install portaudio"
-_AHEAD = 60_000 // BLOCK_MS
-"""Blocks that wait for whoever reads them: a minute."""
+_QUEUED = 60_000 // BLOCK_MS
+"""Blocks that may wait to be read: a minute."""
 
 
 @dataclass(frozen=True)
 class Device:
-    """Something that gives sound."""
+    """An input device."""
 
     index: int
     name: str
@@ -33,7 +33,7 @@ class Device:
 
 
 def devices() -> list[Device]:
-    """What gives sound here; raises AudioError where that cannot be known."""
+    """The input devices of this machine; raises AudioError where they cannot be listed."""
     sd = _sounddevice()
     default = sd.default.device[0]
     return [
@@ -44,25 +44,25 @@ def devices() -> list[Device]:
 
 
 def microphone(name: str | None, lost: Callable[[float], None], ended: Callable[[], bool]) -> Iterator[bytes]:
-    """Yield mono 16 kHz s16le as it is heard, until `ended()`: then the device stops, whoever still reads or not.
+    """Yield mono 16 kHz s16le as it is recorded, until `ended()`: then the device stops, even if nobody reads.
 
-    name: a part of the name of a device, or its number; None: the default. `lost(seconds)` is told of sound that the
-    device gave and nobody took in time. Raises AudioError that says what is missing, or that the device has gone.
+    name: a part of the name of a device, or its number; None: the default. `lost(seconds)` is called for audio that was
+    recorded but not read in time. Raises AudioError that says what is missing, or that the device is gone.
     """
     sd = _sounddevice()
     device = choose(devices(), name)
     rate, channels = _format(sd, device)
-    heard: queue.Queue[bytes] = queue.Queue(_AHEAD)
+    recorded: queue.Queue[bytes] = queue.Queue(_QUEUED)
 
-    def take(data: Any, frames: int, _time: Any, status: Any) -> None:
+    def record(data: Any, frames: int, _time: Any, status: Any) -> None:
         if ended():
             raise sd.CallbackStop
         try:
-            heard.put_nowait(bytes(data))
+            recorded.put_nowait(bytes(data))
         except queue.Full:
             lost(frames / rate)
         if status.input_overflow:
-            lost(BLOCK_MS / 1_000)  # PortAudio does not say how much; it drops a block at a time
+            lost(BLOCK_MS / 1_000)  # PortAudio does not say how much; it drops whole blocks
 
     converter = Converter("pcm_s16le", rate)
     try:
@@ -72,40 +72,40 @@ def microphone(name: str | None, lost: Callable[[float], None], ended: Callable[
             channels=channels,
             dtype="int16",
             blocksize=rate * BLOCK_MS // 1_000,
-            callback=take,
+            callback=record,
         ):
             while True:
-                if pcm := converter.push(mixed(heard.get(timeout=SILENT), channels)):
+                if pcm := converter.push(mixed(recorded.get(timeout=SILENT), channels)):
                     yield pcm
     except sd.PortAudioError as exc:
-        raise AudioError(f"the microphone {device.name!r} cannot be opened: {_words(exc)}") from exc
+        raise AudioError(f"the microphone {device.name!r} cannot be opened: {_message(exc)}") from exc
     except queue.Empty as exc:
         if ended():
             return
-        raise AudioError(f"the microphone {device.name!r} gives no sound any more") from exc
+        raise AudioError(f"the microphone {device.name!r} no longer delivers audio") from exc
 
 
 def choose(found: list[Device], name: str | None) -> Device:
-    """The device that somebody means; raises AudioError that names what there is."""
+    """The device of that name or number; raises AudioError that lists the devices."""
     if not found:
         raise AudioError("there is no microphone here")
     if name is None:
         return next((device for device in found if device.default), found[0])
     if name.isdecimal():
-        meant = [device for device in found if device.index == int(name)]
+        matching = [device for device in found if device.index == int(name)]
     else:
         folded = name.casefold()
-        meant = [device for device in found if device.name.casefold() == folded]
-        meant = meant or [device for device in found if folded in device.name.casefold()]
-    if len(meant) == 1:
-        return meant[0]
-    what = f"{len(meant)} devices are called" if meant else "no device is called"
-    there = "; ".join(f"{device.index}: {device.name}" for device in meant or found)
-    raise AudioError(f"{what} {name!r}; there are {there}")
+        matching = [device for device in found if device.name.casefold() == folded]
+        matching = matching or [device for device in found if folded in device.name.casefold()]
+    if len(matching) == 1:
+        return matching[0]
+    what = f"{len(matching)} devices are called" if matching else "no device is called"
+    listed = "; ".join(f"{device.index}: {device.name}" for device in matching or found)
+    raise AudioError(f"{what} {name!r}; there are {listed}")
 
 
 def mixed(data: bytes, channels: int) -> bytes:
-    """The mean of interleaved s16 channels."""
+    """Interleaved s16 channels as their mean."""
     if channels == 1:
         return data
     frames = np.frombuffer(data, np.int16).reshape(-1, channels)
@@ -113,7 +113,7 @@ def mixed(data: bytes, channels: int) -> bytes:
 
 
 def _format(sd: Any, device: Device) -> tuple[int, int]:
-    """Sample rate and channels that the device takes, the nearest to ours; where it takes none, opening says why."""
+    """The sample rate and channels that a device accepts, nearest to ours; if it accepts none, opening it says why."""
     for rate, channels in ((RATE, 1), (device.rate, 1), (RATE, 2), (device.rate, 2)):
         try:
             sd.check_input_settings(device=device.index, samplerate=rate, channels=channels, dtype="int16")
@@ -133,5 +133,5 @@ def _sounddevice() -> Any:
     return sounddevice
 
 
-def _words(exc: Exception) -> str:
+def _message(exc: Exception) -> str:
     return str(exc.args[0] if exc.args else exc).lower()

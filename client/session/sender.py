@@ -82,7 +82,7 @@ class Sender:
                 await self._keep(take_rest(buffer))
             try:
                 chunk = await anext(chunks, None)
-            except Exception as exc:  # noqa: BLE001 - whoever delivers the audio raises it
+            except Exception as exc:  # noqa: BLE001 - raised once the audio before it is delivered
                 self.error = exc
                 return
             if chunk is None:

@@ -49,7 +49,7 @@ def test_other_answers(status: int, body: bytes, headers: dict[str, str], expect
             1013,
             "",
             {"code": "full", "retry_after": 3},
-            "the server ended the capture: full (closed with 1013, the server cannot take it now); try again in 3 s",
+            "the server ended the capture: full (closed with 1013, the server is not ready); try again in 3 s",
         ),
         (4004, "", None, "the capture ended before its summary (closed with 4004, no such job)"),
         (None, None, None, "the capture ended before its summary (closed with 1006, the connection broke)"),

@@ -1,4 +1,4 @@
-"""The microphone, with a package of the name sounddevice that plays a file in the place of a device."""
+"""The microphone, with a stand-in for the package sounddevice that plays a file."""
 
 from __future__ import annotations
 
@@ -13,12 +13,13 @@ import pytest
 
 from audio import AudioError
 from client.session.microphone import Device, choose, mixed
-from tests.client.process import ROOT, run, run_in, start
+from tests.client.inprocess import invoke
+from tests.client.process import ROOT, start
 from tests.client.server import ScriptedServer
 from tests.support import wait_until
 
 STAND_IN = """
-import itertools, json, os, threading, time
+import itertools, json, os, pathlib, threading, time
 
 PLAN = json.loads(os.environ["PLAN"])
 
@@ -53,15 +54,18 @@ class RawInputStream:
         if [samplerate, channels] not in PLAN["takes"]:
             raise PortAudioError("Error opening RawInputStream: Device unavailable", -9985)
         self.frames, self.width, self.callback = blocksize, blocksize * 2 * channels, callback
-        self.sound = open(PLAN["sound"], "rb").read()
-        self.log = open(PLAN["log"], "a")
+        self.sound = pathlib.Path(PLAN["sound"]).read_bytes()
+
+    def log(self, line):
+        with open(PLAN["log"], "a") as file:
+            file.write(line + "\\n")
 
     def __enter__(self):
-        self.log.write("open\\n")
+        self.log("open")
         threading.Thread(target=self.play, daemon=True).start()
 
     def __exit__(self, *_):
-        self.log.write("closed\\n")
+        self.log("closed")
 
     def play(self):
         blocks = [self.sound[at : at + self.width] for at in range(0, len(self.sound), self.width)]
@@ -74,18 +78,17 @@ class RawInputStream:
                 if number >= len(blocks):
                     time.sleep(0.03)
         except CallbackStop:
-            self.log.write("stopped\\n")
-            self.log.flush()
+            self.log("stopped")
 """
 
 DEVICE = {"name": "Built-in", "max_input_channels": 1, "default_samplerate": 48_000.0}
 SPEAKER = {"name": "Speaker", "max_input_channels": 0, "default_samplerate": 48_000.0}
 SOUND = np.arange(1, 16_001, dtype="<i2").tobytes()
-"""A second in which each sample tells its own place."""
+"""A second in which each sample is its own index."""
 
 
 class Stage:
-    """A stand-in for the package, what it is to do, and what was done to it."""
+    """A stand-in for the package, which follows a plan and logs what was done to it."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -97,10 +100,20 @@ class Stage:
         (self.folder / "sound").write_bytes(pcm)
 
     def plan(self, **plan: object) -> dict[str, str]:
-        """The environment of a command that is to hear it."""
+        """The environment of a command that is to record from it."""
         whole = {"devices": [SPEAKER, DEVICE], "default": 1, "takes": [[16_000, 1]]} | plan
         files = {"sound": str(self.folder / "sound"), "log": str(self.folder / "log")}
         return {"PLAN": json.dumps(whole | files), "PYTHONPATH": f"{self.folder}:{ROOT}"}
+
+    async def invoke(self, *arguments: str, **plan: object) -> tuple[int, str, str]:
+        """`stenobus stream` in this process, with the stand-in freshly imported."""
+        with pytest.MonkeyPatch.context() as patched:
+            patched.syspath_prepend(self.folder)
+            patched.delitem(sys.modules, "sounddevice", raising=False)
+            try:
+                return await invoke("stream", *arguments, environment={"PLAN": self.plan(**plan)["PLAN"]})
+            finally:
+                sys.modules.pop("sounddevice", None)
 
     @property
     def log(self) -> list[str]:
@@ -113,14 +126,15 @@ def stage(tmp_path: Path) -> Stage:
 
 
 async def test_ctrl_c_ends_the_job_and_shows_the_rest(server: ScriptedServer, stage: Stage) -> None:
-    process = await start("stream", "--mic", "--server", server.url, **stage.plan())
+    process = await start("stream", "--mic", "--server", server.url, **stage.plan(overflows=[3, 4]))
     await wait_until(lambda: len(server.sound) > len(SOUND), description="sound arrives")
     process.send_signal(signal.SIGINT)
     out, err = await process.communicate()
-    assert (process.returncode, err.decode()) == (
-        0,
-        "stenobus: no more audio; waiting for the rest (Ctrl-C again to exit)\n",
-    )
+    assert process.returncode == 0
+    assert err.decode().splitlines() == [
+        "stenobus: no more audio; waiting for the rest (Ctrl-C again to exit)",
+        "stenobus: this machine was too busy: 0.1 s from the microphone were lost",
+    ]
     assert "Good morning." in out.decode()
     assert server.commands == ["stop"]
     assert server.sound.startswith(SOUND)
@@ -143,49 +157,37 @@ async def test_a_device_with_another_rate_and_two_channels(server: ScriptedServe
     assert 9_500 < np.abs(heard[2_000:13_000]).max() < 10_500
 
 
-async def test_lost_audio_is_reported(server: ScriptedServer, stage: Stage) -> None:
-    process = await start("stream", "--mic", "--server", server.url, **stage.plan(overflows=[3, 4]))
-    await wait_until(lambda: len(server.sound) > len(SOUND), description="sound arrives")
-    process.send_signal(signal.SIGINT)
-    _, err = await process.communicate()
-    assert process.returncode == 0
-    assert "stenobus: this machine was too busy: 0.1 s from the microphone were lost" in err.decode()
-
-
 async def test_a_device_that_goes_ends_the_job(server: ScriptedServer, stage: Stage) -> None:
-    code, _, err = await run_in(stage.plan(endless=False), "stream", "--mic", "--server", server.url)
+    code, _, err = await stage.invoke("--mic", "--server", server.url, endless=False)
     assert code == 2
-    assert err.splitlines()[-1] == "stenobus: the microphone 'Built-in' gives no sound any more"
+    assert err.splitlines()[-1] == "stenobus: the microphone 'Built-in' no longer delivers audio"
     assert server.sound == SOUND[: 33 * 960]  # whole frames
 
 
 async def test_a_device_that_cannot_be_opened(server: ScriptedServer, stage: Stage) -> None:
-    code, out, err = await run_in(stage.plan(takes=[]), "stream", "--mic", "--server", server.url)
-    assert (code, out) == (2, "")
     why = "error opening rawinputstream: device unavailable"
-    assert err == f"stenobus: the microphone 'Built-in' cannot be opened: {why}\n"
-    assert server.created == []  # no job for no sound
+    expected = (2, "", f"stenobus: the microphone 'Built-in' cannot be opened: {why}\n")
+    assert await stage.invoke("--mic", "--server", server.url, takes=[]) == expected
+    assert server.created == []  # no job without audio
 
 
 async def test_devices_are_listed(stage: Stage) -> None:
-    other = DEVICE | {"name": "마이크", "max_input_channels": 2}
-    environment = stage.plan(devices=[SPEAKER, DEVICE, other])
-    code, out, err = await run_in(environment, "stream", "--list-devices")
+    devices = [SPEAKER, DEVICE, DEVICE | {"name": "마이크", "max_input_channels": 2}]
+    code, out, err = await stage.invoke("--list-devices", devices=devices)
     assert (code, err) == (0, "")
     assert [line.split() for line in out.splitlines()[1:]] == [
         ["1", "Built-in", "1", "48000", "default"],
         ["2", "마이크", "2", "48000"],
     ]
-    code, out, _ = await run_in(environment, "stream", "--list-devices", "--json")
+    code, out, _ = await stage.invoke("--list-devices", "--json", devices=devices)
     first, _ = (json.loads(line) for line in out.splitlines())
     assert first == {"index": 1, "name": "Built-in", "channels": 1, "rate": 48_000, "default": True}
 
 
 async def test_no_device(stage: Stage) -> None:
-    environment = stage.plan(devices=[SPEAKER])
     sentence = "stenobus: there is no microphone here\n"
-    assert await run_in(environment, "stream", "--list-devices") == (1, "", sentence)
-    assert await run_in(environment, "stream", "--mic") == (2, "", sentence)
+    assert await stage.invoke("--list-devices", devices=[SPEAKER]) == (1, "", sentence)
+    assert await stage.invoke("--mic", devices=[SPEAKER]) == (2, "", sentence)
 
 
 @pytest.mark.parametrize(
@@ -195,9 +197,9 @@ async def test_no_device(stage: Stage) -> None:
         ("raise OSError('PortAudio library not found')", "the library PortAudio: apt install libportaudio2"),
     ],
 )
-async def test_what_is_missing_is_named(tmp_path: Path, module: str, sentence: str) -> None:
-    (tmp_path / "sounddevice.py").write_text(module)
-    code, out, err = await run("stream", "--mic", PYTHONPATH=f"{tmp_path}:{ROOT}")
+async def test_what_is_missing_is_named(stage: Stage, module: str, sentence: str) -> None:
+    (stage.folder / "sounddevice.py").write_text(module)
+    code, out, err = await stage.invoke("--mic")
     assert (code, out) == (2, "")
     assert err.startswith(f"stenobus: the microphone needs {sentence}")
 
