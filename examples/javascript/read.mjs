@@ -1,29 +1,29 @@
 #!/usr/bin/env node
-// Prints transcripts from the bus of Stenobus: what is stored, then what comes, each once and in order.
-// The ordered consumer sees to that, also across a restart of the server. What is where: docs/asyncapi.json.
+// Prints transcripts from the bus of Stenobus: the stored ones first, then new ones, each once and in order.
+// The ordered consumer guarantees that, even when the server restarts. Subjects and fields: docs/asyncapi.json.
 
 import { parseArgs } from "node:util";
 import { decode } from "@msgpack/msgpack";
 import { jetstream } from "@nats-io/jetstream";
 import { connect } from "@nats-io/transport-node";
 
-const RATE = 16_000; // samples a second, of all audio and all times on the bus
+const RATE = 16_000; // samples per second of all audio, and the unit of all times on the bus
 const HEADER = 16; // bytes before the samples of an audio frame
 
 const USAGE = `usage: node read.mjs [--server nats://127.0.0.1:4222] [--job ID] [--audio] [--json]
-  --job    one job, until it is completed; without it all jobs, until Ctrl-C
-  --audio  also the headers of the audio frames
-  --json   a JSON object in each line`;
+  --job    one job, until it is completed; default: all jobs, until Ctrl-C
+  --audio  print the headers of audio frames too
+  --json   print one JSON object per line`;
 
-/** The header of an audio frame; throws where it does not agree with the frame's length. */
+/** Decodes the header of an audio frame; throws if it does not match the frame's length. */
 function decodeAudioHeader(data) {
   if (data.length < HEADER) throw new Error(`not an audio frame: ${data.length} bytes`);
   const view = new DataView(data.buffer, data.byteOffset, data.byteLength);
   const version = view.getUint8(0);
   const flags = view.getUint8(1);
   const samples = view.getUint32(4, true);
-  if (version !== 1) throw new Error(`not an audio frame: version ${version}, known is 1`);
-  if (data.length !== HEADER + 2 * samples) throw new Error(`not an audio frame: ${samples} samples said`);
+  if (version !== 1) throw new Error(`not an audio frame: unknown version ${version}`);
+  if (data.length !== HEADER + 2 * samples) throw new Error(`not an audio frame: ${samples} samples expected`);
   return {
     start: Number(view.getBigUint64(8, true)),
     samples,
@@ -33,17 +33,17 @@ function decodeAudioHeader(data) {
   };
 }
 
-/** Calls `take(message)` with what is stored under the subjects, then with what comes, until it returns true. */
+/** Calls `take(message)` for each stored message of the subjects, then for each new one, until it returns true. */
 async function read(js, stream, subjects, take) {
   const consumer = await js.consumers.get(stream, { filter_subjects: subjects });
-  // Also how long it may take until reading goes on behind a server that has started again; by default half a minute.
+  // `expires` also limits how long reading pauses after a restart of the server; the default is half a minute.
   const messages = await consumer.consume({ expires: 2_000 });
   for await (const message of messages) {
     let done = false;
     try {
       done = take(message);
     } catch (error) {
-      // Anyone may publish: what cannot be read is passed over.
+      // Anyone may publish on the bus: skip what cannot be read.
       console.error(`${message.subject} ${message.seq}: ${error.message}`);
     }
     if (done) return;
@@ -72,7 +72,7 @@ function audio(js, job, show) {
 
 function line(found) {
   const at = `${found.job} ${found.start.toFixed(2)}-${found.end.toFixed(2)}`;
-  if (found.type === "audio") return `${at} audio${found.last ? ", the last" : found.cut ? ", cut" : ""}`;
+  if (found.type === "audio") return `${at} audio${found.last ? ", last" : found.cut ? ", cut" : ""}`;
   return `${at} #${found.index} ${found.error ? `(${found.error})` : found.text}`;
 }
 
@@ -103,7 +103,7 @@ async function main({ server, job = "*", audio: withAudio, json }) {
   }
 }
 
-process.stdout.on("error", () => process.exit(0)); // a reader such as `head` has enough
+process.stdout.on("error", () => process.exit(0)); // `head` and the like close the pipe early
 
 let wanted;
 try {
