@@ -42,6 +42,7 @@ class Connection:
         self.js: JetStreamContext = self.nc.jetstream(timeout=ACK_TIMEOUT)
         self.reconnected: set[Callable[[], None]] = set()
         self._streams = streams or StreamSettings()
+        self._opened = False
 
     @property
     def is_up(self) -> bool:
@@ -57,6 +58,7 @@ class Connection:
         log.info("bus connected", url=self.url)
 
     async def _open(self) -> None:
+        self._opened = True
         await self.nc.connect(
             self.url,
             name=self.name,
@@ -75,7 +77,8 @@ class Connection:
         if self.is_up:
             with suppress(nats.errors.Error, TimeoutError):
                 await self.nc.flush(2)  # drain() can wait 30 s for pull subscriptions
-        await self.nc.close()
+        if self._opened:  # nats-py cannot close what was never opened
+            await self.nc.close()
 
     async def alive(self, timeout: float) -> bool:
         """Whether the server answers within `timeout` seconds, or is away and nats-py is reconnecting."""

@@ -97,6 +97,8 @@ class CreatedView(View):
 
     job_id: JobId
     ws_url: str = Field(description="Address of its capture socket.")
+    job_type: Literal["REALTIME"] = Field("REALTIME", description="Always the same; for older clients.")
+    status: Literal["pending"] = Field("pending", description="Always the same; for older clients.")
 
 
 class ProgressView(View):

@@ -1,4 +1,4 @@
-"""What the edge stands on: the bus, the store, and whether both are there."""
+"""What all requests and captures of an edge share: the bus, the store, and whether both can be reached."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from bus import AudioPublisher, Bus
 from bus.backoff import delays
 from bus.requests import present
+from bus.supervisor import Supervisor
 from contract import State
-from edge.capture.coalescing import Coalescing
-from edge.capture.holdings import Holdings
-from edge.capture.ticker import Ticker
+from edge.capture.ownership import OwnershipRegistry
+from edge.capture.pacing import ReadCoalescing, Ticker
 from store.jobs import JobNotFound, JobStore, StoreError, StoreSettings, connect
 
 log = structlog.get_logger()
@@ -67,15 +67,15 @@ class Settings(BaseSettings):
 class Services:
     """Shared by all requests of one edge process."""
 
-    def __init__(self, bus: Bus, store: JobStore, settings: Settings) -> None:
+    def __init__(self, bus: Bus, store: JobStore, settings: Settings, tasks: Supervisor) -> None:
         self.bus = bus
         self.store = store
         self.settings = settings
+        self.tasks = tasks
         self.publisher: AudioPublisher | None = None
-        self.holdings = Holdings(bus)
+        self.owners = OwnershipRegistry(bus)
         self.ticker = Ticker()
-        self.coalescing = Coalescing(settings.coalesce)
-        self._background: set[asyncio.Task[None]] = set()
+        self.reads = ReadCoalescing(settings.coalesce)
 
     async def checks(self) -> dict[str, str]:
         """What the edge needs, each with "ok" or with what is wrong."""
@@ -98,7 +98,7 @@ class Services:
             return None
         if self.publisher.stalled(_STALLED):
             return "audio cannot be stored at present"
-        if len(self.holdings) >= self.settings.connections:
+        if self.owners.admitted >= self.settings.connections:
             return f"this server has {self.settings.connections} captures, as many as it takes"
         return None
 
@@ -113,10 +113,8 @@ class Services:
         return self.bus.connection.is_up and await present(self.bus, kind)
 
     def advance(self, job: str, state: State) -> None:
-        """Note a job's state in the background: a store that is away must not hold up the audio."""
-        task = asyncio.create_task(self._advance(job, state))
-        self._background.add(task)
-        task.add_done_callback(self._background.discard)
+        """Write a job's state in the background: a store that is away must not hold up the audio."""
+        self.tasks.start(self._advance(job, state))
 
     async def _advance(self, job: str, state: State) -> None:
         retry_in = delays(0.2, 10)
@@ -125,20 +123,18 @@ class Services:
                 await self.store.advance(job, state)
                 return
             except JobNotFound:
-                return  # its record is written anew when the job is finished
+                return  # its record is written again when the job is finished
             except StoreError as exc:
-                log.warning("state not noted, trying again", job=job, state=state, reason=str(exc))
+                log.warning("state not written, trying again", job=job, state=state, reason=str(exc))
+            except Exception:  # a record that cannot be read must not end the captures of other jobs
+                log.exception("state not written", job=job, state=state)
+                return
             await asyncio.sleep(next(retry_in))
 
     async def publish_audio(self) -> None:
-        """Keep a publisher and the holdings open, from when the bus is connected until this is cancelled."""
+        """Keep a publisher and the registry running, from when the bus is connected until this is cancelled."""
         await self.bus.connection.connected.wait()
-        async with (
-            AudioPublisher(self.bus) as publisher,
-            self.holdings.open(publisher.client),
-            self.ticker.running(),
-            self.coalescing.running(),
-        ):
+        async with AudioPublisher(self.bus) as publisher, self.owners.running(publisher.client):
             self.publisher = publisher
             try:
                 await asyncio.Event().wait()
@@ -148,12 +144,12 @@ class Services:
 
 @asynccontextmanager
 async def services(bus: Bus, settings: Settings, store: StoreSettings) -> AsyncIterator[Services]:
-    """Services for as long as the edge runs; the bus may still be away."""
-    async with connect(store.url, store.retention) as jobs:
-        shared = Services(bus, jobs, settings)
-        publishing = asyncio.create_task(shared.publish_audio())
-        try:
-            yield shared
-        finally:
-            publishing.cancel()
-            await asyncio.gather(publishing, return_exceptions=True)
+    """Services for as long as the edge runs; the bus may still be away.
+
+    What one of their background tasks raises ends the block.
+    """
+    async with connect(store.url, store.retention) as jobs, Supervisor() as tasks:
+        shared = Services(bus, jobs, settings, tasks)
+        for work in (shared.publish_audio(), shared.ticker.run(), shared.reads.run()):
+            tasks.start(work)
+        yield shared

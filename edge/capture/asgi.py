@@ -1,4 +1,4 @@
-"""The capture socket on the port that serves everything else, too: an ASGI application for Starlette's routes."""
+"""The capture socket as an ASGI application for Starlette's routes."""
 
 from __future__ import annotations
 
@@ -8,66 +8,70 @@ from contextlib import suppress
 from starlette.datastructures import QueryParams
 from starlette.types import Message, Receive, Scope, Send
 
+from contract.socket import Close
 from edge.capture.capture import serve
-from edge.capture.connection import Inlet
-from edge.capture.shortcut import MESSAGES, ShortcutProtocol
+from edge.capture.protocol import FAST_PATH, CaptureProtocol
+from edge.capture.receive_queue import ReceiveQueue
 from edge.services import Services
 
 
 class CaptureSocket:
-    """`WS /api/v1/stream/{job_id}`: audio in, acks, transcript segments and the summary out.
+    """`WS /api/v1/stream/{job_id}`: audio in; acks, transcript segments and the summary out.
 
-    The server has to be `python -m edge`, whose connections hand over what a client says without a task for it.
+    It needs the server of `python -m edge`, which hands over messages without a task for each. unknown_job: the code
+    that closes a connection whose job does not exist.
     """
+
+    def __init__(self, unknown_job: Close = Close.NO_SUCH_JOB) -> None:
+        self._unknown_job = unknown_job
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection."""
         await receive()  # websocket.connect
-        connection = _Connection(send, scope["extensions"][MESSAGES])
+        protocol: CaptureProtocol = scope["extensions"][FAST_PATH]
+        connection = _Connection(send, protocol)
         await connection.accept()
         services: Services = scope["app"].state.services
-        inlet = Inlet(connection)
-        leaving = asyncio.create_task(_leave(receive, inlet))
+        queue = ReceiveQueue(connection)
+        disconnect = asyncio.create_task(_receive_disconnect(receive, queue))
         try:
-            connection.attach(inlet)
-            sample = QueryParams(scope["query_string"]).get("sample")
-            await serve(connection, inlet, services, scope["path_params"]["job_id"], sample)
+            protocol.attach(queue.put)
+            job_id, sample = scope["path_params"]["job_id"], QueryParams(scope["query_string"]).get("sample")
+            await serve(connection, queue, services, job_id, sample, unknown_job=self._unknown_job)
         finally:
-            leaving.cancel()
-            await asyncio.gather(leaving, return_exceptions=True)
+            protocol.abort_later()
+            disconnect.cancel()
+            await asyncio.gather(disconnect, return_exceptions=True)
 
 
-async def _leave(receive: Receive, inlet: Inlet) -> None:
-    """Tell the inlet when the client is gone: nothing else is received here."""
+async def _receive_disconnect(receive: Receive, queue: ReceiveQueue) -> None:
+    """Tell the queue when the client is gone; nothing else comes this way."""
     message = await receive()
-    inlet.leave(message.get("code", 1005))
+    queue.disconnect(message.get("code", 1005))
 
 
 class _Connection:
-    def __init__(self, send: Send, shortcut: ShortcutProtocol) -> None:
+    def __init__(self, send: Send, protocol: CaptureProtocol) -> None:
         self._send = send
-        self._shortcut = shortcut
-        self.pause = shortcut.pause
-        self.resume = shortcut.resume
-        self.offer = shortcut.offer
-        self.await_bytes = shortcut.await_bytes
+        self._protocol = protocol
+        self.pause = protocol.pause
+        self.resume = protocol.resume
+        self.offer = protocol.offer
+        self.await_bytes = protocol.await_bytes
 
     @property
     def ready(self) -> bool:
-        return self._shortcut.ready
+        return self._protocol.ready
 
     async def accept(self) -> None:
-        await self._tell({"type": "websocket.accept"})
-
-    def attach(self, inlet: Inlet) -> None:
-        self._shortcut.attach(inlet.hear)
+        await self._send_event({"type": "websocket.accept"})
 
     async def send(self, text: str) -> None:
-        await self._tell({"type": "websocket.send", "text": text})
+        await self._send_event({"type": "websocket.send", "text": text})
 
     async def close(self, code: int, reason: str) -> None:
-        await self._tell({"type": "websocket.close", "code": code, "reason": reason})
+        await self._send_event({"type": "websocket.close", "code": code, "reason": reason})
 
-    async def _tell(self, message: Message) -> None:
-        with suppress(OSError, RuntimeError):  # the client is gone, or the connection closed: `_leave` tells
+    async def _send_event(self, message: Message) -> None:
+        with suppress(OSError, RuntimeError):  # the client is gone, or the connection closed
             await self._send(message)

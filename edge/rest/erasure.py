@@ -8,8 +8,6 @@ that an erasure is completed whichever process dies. Repeating the request repea
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 
 import structlog
 from starlette.requests import Request
@@ -70,18 +68,8 @@ async def _settle(services: Services, job: str) -> bool:
             raise Problem(409, detail) from exc
 
 
-@asynccontextmanager
-async def sweeping(services: Services) -> AsyncIterator[None]:
-    """Do due sweeps in the background while the block runs."""
-    task = asyncio.create_task(_sweep_regularly(services))
-    try:
-        yield
-    finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
-
-
-async def _sweep_regularly(services: Services) -> None:
+async def sweep_regularly(services: Services) -> None:
+    """Do the sweeps that are due, until cancelled."""
     await services.bus.connection.connected.wait()
     while True:
         await asyncio.sleep(POLL_INTERVAL)

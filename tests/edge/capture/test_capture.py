@@ -22,6 +22,7 @@ async def test_a_meeting_from_first_frame_to_summary(edge: Edge, worker: Bus, pa
             "type": "connection_success",
             "job_id": job,
             "next_sample": 0,
+            "message": "connected: send audio",
         }
         opened = await worker.last(Opened, Opened.pattern(job))
         assert opened is not None

@@ -19,7 +19,7 @@ from edge import web
 from edge.app import application
 from edge.rest.openapi import specification
 from edge.rest.routes import ENDPOINTS
-from edge.services import Settings
+from edge.services import Settings, services
 from store.jobs import StoreSettings
 from tests.edge.conftest import Edge
 from tests.edge.meeting import hold
@@ -33,8 +33,9 @@ def test_it_is_valid_openapi() -> None:
     assert len(names) == len(set(names))
 
 
-def test_every_route_is_described_and_no_other() -> None:
-    app = application(Bus(Connection("nats://127.0.0.1:1")), Settings(), StoreSettings())
+async def test_every_route_is_described_and_no_other() -> None:
+    async with services(Bus(Connection("nats://127.0.0.1:1")), Settings(), StoreSettings()) as shared:
+        app = application(shared)
     page = {route.path for route in web.routes() if isinstance(route, Route)}
     served = {
         (method, re.sub(r":\w+}", "}", route.path))

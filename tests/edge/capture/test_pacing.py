@@ -2,20 +2,74 @@ from __future__ import annotations
 
 import asyncio
 import json
-from contextlib import ExitStack
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import ExitStack, asynccontextmanager
 from functools import partial
 
 import pytest
 
 from bus import Bus
+from bus.supervisor import Supervisor
 from contract import JobOptions
 from contract.audio import decode_audio
-from edge.capture.coalescing import LONGEST, Coalescing, together
+from edge.capture.pacing import LONGEST_WAIT, ReadCoalescing, Ticker, bytes_together
 from edge.capture.session import Session
-from tests.edge.capture.test_connection import Line
+from tests.edge.capture.test_receive_queue import FakeConnection
 from tests.edge.capturing import FRAME, closed, stored
 from tests.edge.conftest import StartEdge
 from tests.support import wait_until
+
+
+@asynccontextmanager
+async def running(ticker: Ticker | ReadCoalescing) -> AsyncIterator[None]:
+    async with Supervisor() as tasks:
+        tasks.start(ticker.run())
+        yield
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("edge.capture.pacing.PERIOD", 0.05)
+
+
+@pytest.mark.usefixtures("quick")
+async def test_all_are_called_equally_often() -> None:
+    ticker, called = Ticker(), Counter[int]()
+    with ExitStack() as stack:
+        for number in range(25):
+            stack.enter_context(ticker.calling(lambda number=number: called.update([number])))  # type: ignore[misc]
+        async with running(ticker):
+            await wait_until(lambda: len(called) == 25 and min(called.values()) >= 5, description="some rounds")
+    assert max(called.values()) - min(called.values()) <= 1
+
+
+@pytest.mark.usefixtures("quick")
+async def test_what_a_function_raises_ends_the_ticker() -> None:
+    ticker = Ticker()
+    with ticker.calling(lambda: 1 / 0), pytest.raises(ZeroDivisionError):  # type: ignore[arg-type]
+        await ticker.run()
+
+
+@pytest.mark.usefixtures("quick")
+async def test_who_has_left_is_not_called() -> None:
+    ticker, called = Ticker(), Counter[str]()
+    with ticker.calling(lambda: called.update(["gone"])):
+        pass
+    with ticker.calling(lambda: called.update(["there"])):
+        async with running(ticker):
+            await wait_until(lambda: called["there"] >= 3, description="three rounds")
+    assert called["gone"] == 0
+
+
+@pytest.mark.usefixtures("quick")
+async def test_one_may_leave_while_it_is_called() -> None:
+    ticker, called = Ticker(), Counter[str]()
+    stack = ExitStack()
+    stack.enter_context(ticker.calling(stack.close))
+    with ticker.calling(lambda: called.update(["there"])):
+        async with running(ticker):
+            await wait_until(lambda: called["there"] >= 3, description="three rounds")
 
 
 @pytest.mark.parametrize(
@@ -32,12 +86,12 @@ from tests.support import wait_until
     ],
     ids=["30 ms", "20 ms", "10 ms", "short", "long", "31 ms", "120 ms", "it cannot be told"],
 )
-def test_as_much_is_awaited_as_comes_within_30_ms(size: int, seconds: float, count: int) -> None:
-    assert together(size, seconds) == count
-    assert seconds == 0 or count // size <= 1 + LONGEST / seconds
+def test_audio_of_at_most_30_ms_is_awaited(size: int, seconds: float, count: int) -> None:
+    assert bytes_together(size, seconds) == count
+    assert seconds == 0 or count // size <= 1 + LONGEST_WAIT / seconds
 
 
-class Reader(Line):
+class Reader(FakeConnection):
     """A connection that notes what it is to wait for, and its session."""
 
     def __init__(self, **options: str) -> None:
@@ -60,8 +114,8 @@ class Reader(Line):
 
 
 async def test_a_client_that_sends_is_waited_for_and_one_that_pauses_is_not() -> None:
-    coalescing, reader = Coalescing(1), Reader()
-    async with coalescing.running():
+    coalescing, reader = ReadCoalescing(1), Reader()
+    async with running(coalescing):
         with coalescing.reading(reader, reader.session):
             await reader.until(2 * 968, FRAME)
             await reader.until(2 * 648, FRAME[:640])  # it sends less at a time now
@@ -70,9 +124,9 @@ async def test_a_client_that_sends_is_waited_for_and_one_that_pauses_is_not() ->
     assert reader.awaited == [1, 2 * 968, 2 * 648, 1, 2 * 968, 1]
 
 
-async def test_few_captures_are_read_as_they_come() -> None:
-    coalescing, readers = Coalescing(3), [Reader() for _ in range(3)]
-    async with coalescing.running():
+async def test_few_captures_are_read_at_once() -> None:
+    coalescing, readers = ReadCoalescing(3), [Reader() for _ in range(3)]
+    async with running(coalescing):
         with ExitStack() as stack:
             for reader in readers[:2]:
                 stack.enter_context(coalescing.reading(reader, reader.session))
@@ -83,9 +137,9 @@ async def test_few_captures_are_read_as_they_come() -> None:
     assert readers[1].awaited == [1]
 
 
-async def test_packets_that_do_not_tell_how_long_they_are_come_one_by_one() -> None:
-    coalescing, opus, pcm = Coalescing(1), Reader(encoding="opus"), Reader()
-    async with coalescing.running():
+async def test_packets_of_unknown_length_are_read_one_by_one() -> None:
+    coalescing, opus, pcm = ReadCoalescing(1), Reader(encoding="opus"), Reader()
+    async with running(coalescing):
         with coalescing.reading(opus, opus.session), coalescing.reading(pcm, pcm.session):
             await pcm.until(2 * 968, FRAME)
             opus.session.check_audio([b"x" * 100])
@@ -94,7 +148,7 @@ async def test_packets_that_do_not_tell_how_long_they_are_come_one_by_one() -> N
     assert opus.awaited == [1]
 
 
-async def test_what_is_read_together_is_stored_together_and_an_odd_frame_is_not_kept(
+async def test_frames_read_together_are_stored_together_and_an_odd_one_does_not_wait(
     start_edge: StartEdge, worker: Bus
 ) -> None:
     """The frame that is left over, and what the client says after it, are read though nothing more comes."""

@@ -1,4 +1,4 @@
-"""The shortcut past uvicorn's parser: whatever a client sends, and however it is cut up, the same is heard."""
+"""The fast path and the limits of a WebSocket: the same messages arrive however they are divided."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from uvicorn.server import ServerState
 from websockets.frames import Frame, Opcode
 
-from edge.capture.shortcut import MESSAGES, ShortcutProtocol
+from edge.capture.protocol import FAST_PATH, CaptureProtocol, whole_frames
 
 Message = dict[str, Any]
 App = Callable[[Message, Callable[[], Awaitable[Message]], Callable[[Message], Awaitable[None]]], Awaitable[None]]
@@ -52,12 +52,12 @@ class Socket(asyncio.Transport):
         self.closed = True
 
 
-class Listening:
-    """An application that attaches; `late`: only when it is told to."""
+class Application:
+    """Takes the fast path; `late`: only when `go` is set."""
 
     def __init__(self, *, late: bool = False) -> None:
-        self.heard: list[bytes | str] = []
-        self.shortcut: ShortcutProtocol
+        self.received: list[bytes | str] = []
+        self.protocol: CaptureProtocol
         self.go = asyncio.Event()
         self.code: int | None = None
         if not late:
@@ -66,9 +66,9 @@ class Listening:
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         await receive()
         await send({"type": "websocket.accept"})
-        self.shortcut = scope["extensions"][MESSAGES]
+        self.protocol = scope["extensions"][FAST_PATH]
         await self.go.wait()
-        self.shortcut.attach(lambda said: self.heard.extend(said if isinstance(said, list) else [said]))
+        self.protocol.attach(lambda got: self.received.extend(got if isinstance(got, list) else [got]))
         message = await receive()
         assert message["type"] == "websocket.disconnect"
         self.code = message["code"]
@@ -82,13 +82,13 @@ async def plain(scope: Any, receive: Any, send: Any) -> None:
         await send({**message, "type": "websocket.send"})
 
 
-async def connected(app: App) -> tuple[ShortcutProtocol, Socket]:
+async def connected(app: App) -> tuple[CaptureProtocol, Socket]:
     config = uvicorn.Config(
-        app, ws=ShortcutProtocol, ws_per_message_deflate=False, ws_ping_interval=None, log_config=None
+        app, ws=CaptureProtocol, ws_per_message_deflate=False, ws_ping_interval=None, log_config=None
     )
     config.load()
     socket = Socket()
-    protocol = ShortcutProtocol(config, ServerState(), {})
+    protocol = CaptureProtocol(config, ServerState(), {})
     protocol.connection_made(socket)
     protocol.data_received(REQUEST)
     await turns()
@@ -102,7 +102,7 @@ async def turns() -> None:
         await asyncio.sleep(0)
 
 
-async def over(protocol: ShortcutProtocol) -> None:
+async def over(protocol: CaptureProtocol) -> None:
     protocol.connection_lost(None)
     await turns()
 
@@ -147,12 +147,12 @@ def run(test: Coroutine[Any, Any, None]) -> None:
 
 @settings(max_examples=150, deadline=None)
 @given(st.lists(said, max_size=8), st.lists(st.integers(1, 2_000), min_size=1, max_size=12), st.booleans())
-def test_the_same_is_heard_however_it_is_cut(messages: list[Sent], cuts: list[int], late: bool) -> None:
+def test_messages_are_the_same_however_they_are_divided(messages: list[Sent], cuts: list[int], late: bool) -> None:
     stream = b"".join(sent for sent, _ in messages)
     wanted = [one for _, heard in messages for one in heard]
 
     async def test() -> None:
-        app = Listening(late=late)
+        app = Application(late=late)
         protocol, socket = await connected(app)
         at = turn = 0
         while at < len(stream):
@@ -161,7 +161,7 @@ def test_the_same_is_heard_however_it_is_cut(messages: list[Sent], cuts: list[in
             at, turn = at + size, turn + 1
         app.go.set()
         await turns()
-        assert app.heard == wanted
+        assert app.received == wanted
         assert socket.reading
         await over(protocol)
         assert app.code == 1005
@@ -169,7 +169,7 @@ def test_the_same_is_heard_however_it_is_cut(messages: list[Sent], cuts: list[in
     run(test())
 
 
-async def test_an_application_that_does_not_ask_is_served_as_ever() -> None:
+async def test_an_application_that_does_not_attach_is_served_by_uvicorn() -> None:
     protocol, socket = await connected(plain)
     socket.written.clear()
     protocol.data_received(frame(Opcode.BINARY, b"sound") + frame(Opcode.TEXT, b"words"))
@@ -181,7 +181,7 @@ async def test_an_application_that_does_not_ask_is_served_as_ever() -> None:
 
 
 async def test_pausing_stops_the_socket_and_nothing_is_lost() -> None:
-    app = Listening()
+    app = Application()
     protocol, socket = await connected(app)
     protocol.pause()
     protocol.pause()
@@ -190,7 +190,7 @@ async def test_pausing_stops_the_socket_and_nothing_is_lost() -> None:
     protocol.resume()
     protocol.resume()
     assert socket.reading
-    assert app.heard == [b"was under way"]
+    assert app.received == [b"was under way"]
     await over(protocol)
 
 
@@ -205,20 +205,20 @@ async def test_pausing_stops_the_socket_and_nothing_is_lost() -> None:
     ],
     ids=["not masked", "reserved bit", "continuation of nothing", "text that is not UTF-8", "too large"],
 )
-async def test_what_is_wrong_ends_the_connection_behind_what_was_right(wrong: bytes, code: int) -> None:
-    app = Listening()
+async def test_a_violation_closes_the_connection_behind_valid_messages(wrong: bytes, code: int) -> None:
+    app = Application()
     protocol, socket = await connected(app)
     socket.written.clear()
     protocol.data_received(frame(Opcode.BINARY, b"right") + wrong)
     await turns()
-    assert app.heard == [b"right"]
+    assert app.received == [b"right"]
     assert bytes(socket.written[:1]) == b"\x88"
     assert int.from_bytes(socket.written[2:4]) == code
     await over(protocol)
 
 
-async def test_what_is_offered_is_sent_at_once_or_not_at_all() -> None:
-    app = Listening()
+async def test_an_offered_message_is_sent_at_once_or_not_at_all() -> None:
+    app = Application()
     protocol, socket = await connected(app)
     socket.written.clear()
     assert protocol.offer('{"type":"ack"}')
@@ -230,3 +230,22 @@ async def test_what_is_offered_is_sent_at_once_or_not_at_all() -> None:
     protocol.data_received(frame(Opcode.CLOSE, b"\x03\xe8"))
     assert not protocol.offer("the client is gone")
     await over(protocol)
+
+
+def test_only_whole_masked_binary_messages_are_taken() -> None:
+    long = bytes(65_535)
+    begin = frame(Opcode.BINARY, b"") + frame(Opcode.BINARY, b"\x01" * 125) + frame(Opcode.BINARY, long)
+    rests = [
+        b"",
+        b"\x82",
+        frame(Opcode.BINARY, b"abc")[:-1],
+        frame(Opcode.BINARY, b"abc", fin=False),
+        Frame(Opcode.BINARY, b"abc").serialize(mask=False) + bytes(8),
+        frame(Opcode.BINARY, bytes(65_536)),
+        frame(Opcode.TEXT, b"abc"),
+        frame(Opcode.PING, b"abc"),
+    ]
+    for rest in rests:
+        # An empty message is too short to be told from the head of a longer one, and goes through the parser.
+        assert whole_frames(begin[6:] + rest) == ([b"\x01" * 125, long], len(begin) - 6)
+    assert whole_frames(frame(Opcode.BINARY, b"")) == ([], 0)
