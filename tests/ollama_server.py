@@ -32,14 +32,14 @@ Behaviour = Callable[["OllamaServer", Chat], Awaitable[Response]]
 
 @dataclass
 class OllamaServer:
-    """`requests` are the bodies of all chat requests, in order; `busiest` how many were in hand at the same time."""
+    """`requests` are the bodies of all chat requests, in order; `busiest` how many were active at the same time."""
 
     models: set[str] = field(default_factory=lambda: {"gemma3:latest"})
     plan: deque[Behaviour] = field(default_factory=deque)
     requests: list[Chat] = field(default_factory=list)
     url: str = ""
     busiest: int = 0
-    in_hand: int = 0
+    active: int = 0
 
     async def chat(self, request: Request) -> Response:
         """POST /api/chat."""
@@ -70,8 +70,8 @@ class OllamaServer:
             return JSONResponse(_part(body, content) | _end(body, content, done_reason))
 
         async def lines() -> AsyncIterator[bytes]:
-            self.in_hand += 1
-            self.busiest = max(self.busiest, self.in_hand)
+            self.active += 1
+            self.busiest = max(self.busiest, self.active)
             try:
                 for start in range(0, len(content), 24):
                     yield _line(_part(body, content[start : start + 24]))
@@ -80,7 +80,7 @@ class OllamaServer:
                     await asyncio.sleep(0)
                 yield _line(_part(body, "") | _end(body, content, done_reason))
             finally:
-                self.in_hand -= 1
+                self.active -= 1
 
         return StreamingResponse(lines(), media_type="application/x-ndjson")
 

@@ -214,7 +214,7 @@ class Writer:
 
 @asynccontextmanager
 async def open_writer(settings: Settings) -> AsyncIterator[Writer]:
-    """A writer and its HTTP client. Ollama may be away: each summary finds that out anew."""
+    """A writer and its HTTP client. Ollama may be away: each summary finds that out for itself."""
     engine = Engine(
         settings.ollama_host,
         settings.model,

@@ -147,7 +147,7 @@ async def test_the_state_is_shown_while_the_model_writes(
     await store.create("m1", JobOptions())
     await start()
     await publish(bus, meeting("m1"))
-    await wait_until(lambda: ollama.in_hand == 1, description="the model is asked")
+    await wait_until(lambda: ollama.active == 1, description="the model is asked")
     job = await store.get("m1")
     assert job is not None
     assert job.state == "summarizing"
@@ -267,7 +267,7 @@ async def test_gone_while_the_model_writes(bus: Bus, store: JobStore, start: Sta
     ollama.plan.append(waits_for(asyncio.Event()))
     worker = await start()
     await publish(bus, meeting("m1"))
-    await wait_until(lambda: ollama.in_hand == 1, description="the model is asked")
+    await wait_until(lambda: ollama.active == 1, description="the model is asked")
     worker.cancel()
     await asyncio.gather(worker, return_exceptions=True)
     await start()
@@ -371,7 +371,7 @@ async def test_a_correction_while_the_job_is_finished_is_not_lost(
     ollama.plan.append(waits_for(gate))
     await start()
     await fail(bus, "m1", 1)
-    await wait_until(lambda: ollama.in_hand == 1, description="the transcripts have been read")
+    await wait_until(lambda: ollama.active == 1, description="the transcripts have been read")
     await mend(bus, "m1", 1)
     gate.set()
     await completed(bus, "m1")

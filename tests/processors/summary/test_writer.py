@@ -147,7 +147,7 @@ async def test_a_model_that_is_too_slow_is_given_up(ollama: OllamaServer) -> Non
     async with writing(ollama, deadline=0.5) as writer:
         summary = await write(writer)
         assert summary.reason == f"Ollama at {ollama.url} was not done within 0.5 s"
-        await wait_until(lambda: ollama.in_hand == 0, description="the request has been given up")
+        await wait_until(lambda: ollama.active == 0, description="the request has been given up")
         assert (await write(writer)).engine == "ollama"
 
 
@@ -156,7 +156,7 @@ async def test_requests_at_a_time_are_limited(ollama: OllamaServer) -> None:
     ollama.plan.extend([waits_for(gate)] * 6)
     async with writing(ollama, at_once=2) as writer:
         summaries = [asyncio.create_task(write(writer)) for _ in range(6)]
-        await wait_until(lambda: ollama.in_hand == 2, description="two requests are in hand")
+        await wait_until(lambda: ollama.active == 2, description="two requests are active")
         gate.set()
         assert {summary.engine for summary in await asyncio.gather(*summaries)} == {"ollama"}
     assert ollama.busiest == 2
@@ -314,9 +314,9 @@ async def test_an_answer_that_was_cut_off_is_refused(engine: Engine, ollama: Oll
 async def test_a_cancelled_request_is_closed(engine: Engine, ollama: OllamaServer) -> None:
     ollama.plan.append(waits_for(asyncio.Event()))
     asking = asyncio.create_task(engine.ask(MESSAGES, core.schema()))
-    await wait_until(lambda: ollama.in_hand == 1, description="the request is in hand")
+    await wait_until(lambda: ollama.active == 1, description="the request is active")
     asking.cancel()
-    await wait_until(lambda: ollama.in_hand == 0, description="the server has noticed")
+    await wait_until(lambda: ollama.active == 0, description="the server has noticed")
     with pytest.raises(asyncio.CancelledError):
         await asking
 
