@@ -26,7 +26,7 @@ from faster_whisper import WhisperModel
 from pydantic import BaseModel, field_validator
 
 from audio import to_float32
-from bench.arguments import within
+from bench.program import within
 from bus import StartError
 from contract import LANGUAGES, RATE, WIDTH
 from processors.stt.whisper.models import cores, find_model

@@ -29,8 +29,8 @@ from starlette.responses import JSONResponse
 from starlette.routing import Route, WebSocketRoute
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from bench.arguments import within
-from bench.watermarks import Watermarks
+from bench.program import within
+from bench.recording import AckRecorder
 from bus.topology import StreamSettings, set_up
 from contract import WIDTH
 from contract.audio import MAX_SAMPLES, AudioFrame, audio_subject, encode_audio
@@ -45,7 +45,7 @@ class Refusal(Exception):
 class Capture:
     """One connection. `stored`: samples that the stream has acknowledged."""
 
-    def __init__(self, websocket: WebSocket, job: str, js: JetStreamContext, watermarks: Watermarks) -> None:
+    def __init__(self, websocket: WebSocket, job: str, js: JetStreamContext, watermarks: AckRecorder) -> None:
         self.stored = 0
         self._websocket = websocket
         self._job = job
@@ -89,7 +89,7 @@ class Capture:
         await self._js.publish(self._subject, encode_audio(AudioFrame(self.stored, pcm)))
         self.stored += len(pcm) // WIDTH
         if self._watermarks.on:
-            self._watermarks.note(self._job, self.stored)
+            self._watermarks.record(self._job, self.stored)
 
     async def _acknowledge_regularly(self) -> None:
         with suppress(RuntimeError, WebSocketDisconnect):  # gone
@@ -116,7 +116,7 @@ def _stops(text: str) -> bool:
 def application(nats_url: str, record: Path | None) -> Starlette:
     """The server; its lifespan connects to the bus. record: where to write watermarks, if they are wanted."""
     jobs: set[str] = set()
-    watermarks = Watermarks()
+    watermarks = AckRecorder()
 
     @asynccontextmanager
     async def running(app: Starlette) -> AsyncIterator[None]:

@@ -20,13 +20,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from bench.arguments import within
-from bench.edge.figures import doubts, summary, table
-from bench.edge.plot import plot
+from bench.deployment import DeployError
+from bench.edge.figures import doubts, plot, summary, table
 from bench.edge.trials import measure
 from bench.load import LoadFailed
-from bench.shell import report, run_until_told
-from bench.stage import StageFailed
+from bench.program import report, run_until_told, within
 from compose.servers import StartError
 from tools.system import ROOT
 
@@ -65,7 +63,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
 def main(argv: list[str] | None = None) -> int:
     """Run the bench; gives the exit status."""
     args = parse(argv)
-    return report("edge", lambda: bench(args), LoadFailed, StageFailed, StartError, OSError)
+    return report("edge", lambda: bench(args), LoadFailed, DeployError, StartError, OSError)
 
 
 if __name__ == "__main__":

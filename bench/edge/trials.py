@@ -10,11 +10,19 @@ from collections.abc import Mapping
 from pathlib import Path
 from time import monotonic
 
-from bench.acks import read_acks
+from bench.deployment import (
+    DeployError,
+    Deployment,
+    OtherPrograms,
+    Part,
+    deployed,
+    edge_part,
+    naive_part,
+    vad_part,
+)
 from bench.edge.figures import Contender, Trial, busy, order
 from bench.load import Plan, generating
-from bench.neighbours import Neighbours
-from bench.stage import Part, Stage, StageFailed, edge_part, naive_part, running_stage, vad_part
+from bench.load.report import read_acks
 from contract import RATE
 
 _FELL_BEHIND = 0.5
@@ -30,7 +38,7 @@ _MEASURED = ("edge", "nats", "vad")
 
 
 async def measure(streams: int, rounds: int, seconds: float) -> list[Trial]:
-    """All contenders, as often as there are rounds. Raises StageFailed, StartError, LoadFailed."""
+    """All contenders, as often as there are rounds. Raises DeployError, StartError, LoadFailed."""
     trials = []
     for number in range(rounds):
         for contender in order(number):
@@ -42,27 +50,27 @@ async def measure(streams: int, rounds: int, seconds: float) -> list[Trial]:
 
 
 async def _trial(contender: Contender, streams: int, seconds: float) -> Trial:
-    neighbours = Neighbours()
+    neighbours = OtherPrograms()
     with tempfile.TemporaryDirectory(prefix="stenobus-edge-") as name:
         record = Path(name) / "acks"
-        async with running_stage(Path(name), _parts(contender, record)) as stage:
-            load = Plan(stage.url, streams, leave=True, ramp=streams / _OPENED_A_SECOND, times=True)
+        async with deployed(Path(name), _parts(contender, record)) as system:
+            load = Plan(system.url, streams, leave=True, ramp=streams / _OPENED_A_SECOND, times=True)
             async with generating(load) as clients:
                 await clients.begin()
-                readings = await _read(stage, seconds)
+                readings = await _read(system, seconds)
                 window = await clients.end()
-                stage.signal("edge", signal.SIGUSR1)  # only now: noting acks has its own cost
+                system.signal("edge", signal.SIGUSR1)  # only now: noting acks has its own cost
                 noted = await clients.window(max(1.0, seconds / 4))
                 report = await clients.finish()
         acks = read_acks(record, report.meetings, noted.began, noted.ended)
     # Who falls behind must not look cheap: what counts is what it has dealt with.
     dealt_with = window.acked * 1_000 / (window.frame_ms * RATE)
     if not acks or not dealt_with:
-        raise StageFailed(f"{contender}: of {window.frames} frames none was acked that was timed; {report.excuse()}")
+        raise DeployError(f"{contender}: of {window.frames} frames none was acked that was timed; {report.excuse()}")
     used = {group: 1e6 * cores * window.seconds / dealt_with for group, cores in busy(readings).items()}
     for group in _MEASURED:
         if used.get(group) == 0:
-            raise StageFailed(f"{contender}: {group} used no time that can be told; more streams or seconds are needed")
+            raise DeployError(f"{contender}: {group} used no time that can be told; more streams or seconds are needed")
     refused = f"{len(clients.failed)} clients could not come: {clients.failed[0]}" if clients.failed else ""
     behind = (window.samples - window.acked) / RATE / streams
     slow = f"the acks fell {behind:.1f} s behind: it does not keep up" if behind > _FELL_BEHIND else ""
@@ -87,11 +95,11 @@ def _parts(contender: Contender, record: Path) -> list[Part]:
     return [edge_part(record=record)]
 
 
-async def _read(stage: Stage, seconds: float) -> list[tuple[float, Mapping[str, float]]]:
+async def _read(system: Deployment, seconds: float) -> list[tuple[float, Mapping[str, float]]]:
     """Processor time of each group, read again and again for so long."""
     spans = max(1, round(seconds / _SPAN))
-    readings = [(monotonic(), stage.cpu())]
+    readings = [(monotonic(), system.cpu())]
     for _ in range(spans):
         await asyncio.sleep(seconds / spans)
-        readings.append((monotonic(), stage.cpu()))
+        readings.append((monotonic(), system.cpu()))
     return readings

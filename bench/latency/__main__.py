@@ -26,15 +26,11 @@ from time import perf_counter
 from typing import Any
 
 from audio import AudioError, decode
-from bench.arguments import within
-from bench.latency.figures import Measured, finals, spreads, summary, table
-from bench.latency.plot import plot
-from bench.meeting import FRAME_MS, Meeting, MeetingFailed, hold
-from bench.neighbours import Neighbours
-from bench.shell import log_to_stderr, report, run_until_told
-from bench.stage import StageFailed, inprocess_part, running_stage
+from bench.deployment import DeployError, OtherPrograms, deployed, inprocess_part
+from bench.latency.figures import Measured, finals, plot, spreads, summary, table
+from bench.program import log_to_stderr, report, run_until_told, within
 from bench.timeline import Endpointing
-from bench.trace import timelines, utterances
+from bench.trace import FRAME_MS, Meeting, MeetingFailed, hold, timelines, utterances
 from bus import StartError, connect
 from bus.run import load
 from compose.servers import StartError as ServerStartError
@@ -60,7 +56,7 @@ async def measure(pcm: bytes, model: str, runs: int, *, partials: bool, whole_wi
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="stenobus-latency-")))
         pool = stack.enter_context(ThreadPoolExecutor(1))
         engine = await loop.run_in_executor(pool, load_engine, settings, model)
-        other = await stack.enter_async_context(running_stage(folder / "inprocess", [inprocess_part(model)]))
+        other = await stack.enter_async_context(deployed(folder / "inprocess", [inprocess_part(model)]))
         window = str(settings.shortest_window)
         starting = running_system(folder / "ours", STT_MODEL=model, STT_SHORTEST_WINDOW=window)
         system = await stack.enter_async_context(starting)
@@ -93,7 +89,7 @@ def infer_alone(engine: Engine, spoken: Iterable[Utterance]) -> list[float]:
 def bench(args: argparse.Namespace) -> dict[str, Any]:
     """Measure and print; returns what the last line says."""
     pcm = b"".join(decode(args.sample))
-    neighbours = Neighbours()
+    neighbours = OtherPrograms()
     how = {"partials": args.partials, "whole_windows": args.whole_windows}
     measured = run_until_told(measure(pcm, args.model, args.repeat, **how))
     if not measured.ways:
@@ -139,7 +135,7 @@ def main(argv: list[str] | None = None) -> int:
         MeetingFailed,
         OSError,
         ServerStartError,
-        StageFailed,
+        DeployError,
         StartError,
         SystemFailed,
     )

@@ -5,7 +5,7 @@ A bench describes them as a `Plan` and has them with `generating`; `python -m be
 
 from __future__ import annotations
 
-from bench.load.parent import Clients, LoadFailed, generating
+from bench.load.clients import Clients, LoadFailed, generating
 from bench.load.plan import Plan
 from bench.load.report import Lateness, Meeting, Report, Told, Window
 

@@ -8,9 +8,9 @@ import json
 import sys
 from dataclasses import asdict
 
-from bench.arguments import within
 from bench.load import LoadFailed, Plan, Report, Window, generating
 from bench.load.report import Meeting
+from bench.program import within
 
 
 async def run(plan: Plan, seconds: float) -> tuple[Window, Report]:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+from bisect import bisect_left
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any, Self
 
+from bench.recording import JobAcks, RecordedAcks
 from contract import RATE
 
 _STEP = 0.0001
@@ -172,3 +175,33 @@ class Report:
 
 def _meeting(found: dict[str, Any]) -> Meeting:
     return Meeting(**{**found, "told": [Told(**told) for told in found["told"]]})
+
+
+def read_acks(path: Path, meetings: Iterable[Meeting], began: float, ended: float) -> list[float]:
+    """`acks` of what a server has written; nothing if it was not told to record. Raises OSError."""
+    recorded = RecordedAcks.read(path)
+    return [] if recorded is None else acks(recorded, meetings, began, ended)
+
+
+def acks(recorded: RecordedAcks, meetings: Iterable[Meeting], began: float, ended: float) -> list[float]:
+    """Seconds from when a client handed a frame to its socket until the stream has acknowledged it and all before it.
+
+    Of each frame that was handed over in this time while the server recorded: the oldest and the newest that one
+    ack covers alike. A frame that was never acked has none; the report says so. meetings: with `times`.
+    """
+    return [
+        seconds
+        for meeting in meetings
+        if meeting.job in recorded.jobs
+        for seconds in _acks(meeting, recorded.jobs[meeting.job], max(began, recorded.since), ended)
+    ]
+
+
+def _acks(meeting: Meeting, acks: JobAcks, began: float, ended: float) -> Iterator[float]:
+    samples = meeting.frame_ms * RATE // 1_000
+    for number, after in enumerate(meeting.handed, 1):
+        handed = meeting.began + after
+        if began <= handed < ended:
+            move = bisect_left(acks.stored, number * samples)
+            if move < len(acks.stored):
+                yield acks.at[move] - handed

@@ -18,11 +18,9 @@ import httpx
 import uvloop
 
 from audio import AudioError
-from bench.load.client import Client
-from bench.load.pacer import Pacer
+from bench.load.client import Client, Pacer, Speaker
 from bench.load.plan import Plan
 from bench.load.report import Lateness, Meeting, Report
-from bench.load.seat import Seat
 from bench.load.sound import sounds
 
 _CREATING = 20
@@ -36,34 +34,38 @@ class Worker:
         self._plan = plan
         streams = range(share, plan.streams, plan.shares)
         self._pacer = Pacer(plan.frame_ms, share / plan.shares)
-        self._seats = [
-            Seat(plan, stream, place, sound, http, self._pacer)
+        self._speakers = [
+            Speaker(plan, stream, place, sound, http, self._pacer)
             for place, (stream, sound) in enumerate(zip(streams, sounds(plan, streams), strict=True))
         ]
         self._tasks: list[asyncio.Task[None]] = []
 
-    async def seat(self) -> str:
+    async def start(self) -> str:
         """Let all come, spread over the ramp, and wait until they stream; tells how many failed, and the reasons."""
         self._tasks.append(asyncio.create_task(self._pacer.run()))
-        for number, seat in enumerate(self._seats):
-            self._tasks.append(asyncio.create_task(self._come(seat, self._plan.opening * number / len(self._seats))))
-        for seat in self._seats:
-            await seat.seated.wait()
+        for number, speaker in enumerate(self._speakers):
+            self._tasks.append(
+                asyncio.create_task(self._come(speaker, self._plan.opening * number / len(self._speakers)))
+            )
+        for speaker in self._speakers:
+            await speaker.started.wait()
         gc.freeze()  # what is here stays: a look at all of it would hold up every client
-        failed = [seat.meetings[0].error for seat in self._seats if seat.meetings and seat.meetings[0].error]
-        return json.dumps({"streams": len(self._seats), "failed": failed})
+        failed = [
+            speaker.meetings[0].error for speaker in self._speakers if speaker.meetings and speaker.meetings[0].error
+        ]
+        return json.dumps({"streams": len(self._speakers), "failed": failed})
 
-    async def _come(self, seat: Seat, after: float) -> None:
+    async def _come(self, speaker: Speaker, after: float) -> None:
         await asyncio.sleep(after)
-        await seat.run()
+        await speaker.run()
 
     def count(self) -> str:
         """What was done since the beginning, but lateness since the last count."""
         if self._tasks[0].done():
             self._tasks[0].result()  # raises: no clock, no clients
         late, self._pacer.late = self._pacer.late, Lateness()
-        over: list[Client | Meeting] = [meeting for seat in self._seats for meeting in seat.meetings]
-        known = [*over, *(seat.client for seat in self._seats if seat.client is not None)]
+        over: list[Client | Meeting] = [meeting for speaker in self._speakers for meeting in speaker.meetings]
+        known = [*over, *(speaker.client for speaker in self._speakers if speaker.client is not None)]
         counted: dict[str, Any] = {
             "samples": sum(one.samples for one in known),
             "acked": sum(one.acked for one in known),
@@ -75,11 +77,11 @@ class Worker:
 
     async def finish(self) -> str:
         """Let all meetings come to their ends; tells of all of them."""
-        for seat in self._seats:
-            seat.finish()
+        for speaker in self._speakers:
+            speaker.finish()
         await asyncio.gather(*self._tasks[1:])
         self._tasks[0].cancel()
-        return Report([meeting for seat in self._seats for meeting in seat.meetings]).encode()
+        return Report([meeting for speaker in self._speakers for meeting in speaker.meetings]).encode()
 
 
 async def run() -> None:
@@ -92,7 +94,7 @@ async def run() -> None:
     # The server is on this machine, or in the next room: no proxy.
     async with httpx.AsyncClient(base_url=plan.url, limits=limits, timeout=30, trust_env=False) as http:
         worker = Worker(plan, asked["share"], http)
-        print(await worker.seat(), flush=True)
+        print(await worker.start(), flush=True)
         while line := (await lines.readline()).strip():
             print(worker.count() if line == b"count" else await worker.finish(), flush=True)
 

@@ -29,11 +29,9 @@ import psutil
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, WebSocketException
 
-from bench.arguments import within
-from bench.memory.figures import TITLES, Contender, Held, summary, table
-from bench.memory.plot import plot
-from bench.shell import log_to_stderr, report, run_until_told
-from bench.stage import Part, Stage, StageFailed, edge_part, inprocess_part, naive_part, running_stage
+from bench.deployment import DeployError, Deployment, Part, deployed, edge_part, inprocess_part, naive_part
+from bench.memory.figures import TITLES, Contender, Held, plot, summary, table
+from bench.program import log_to_stderr, report, run_until_told, within
 from bus import StartError
 from bus import connect as connect_bus
 from bus.topology import StreamSettings
@@ -56,14 +54,14 @@ _LOOKS = 100
 async def measure(connections: int, settle: float, full: float, model: str) -> dict[Contender, Held]:
     """All contenders. settle: seconds before memory is read; full: seconds for which the stream is.
 
-    Raises StageFailed, compose's StartError.
+    Raises DeployError, compose's StartError.
     """
     held: dict[Contender, Held] = {}
     for contender in TITLES:
         print(f"{TITLES[contender]}: {connections} connections", file=sys.stderr, flush=True)
         with tempfile.TemporaryDirectory(prefix="stenobus-memory-") as name:
-            async with running_stage(Path(name), [_part(contender, model)]) as stage:
-                held[contender] = await _hold(contender, stage, connections, settle, full)
+            async with deployed(Path(name), [_part(contender, model)]) as system:
+                held[contender] = await _hold(contender, system, connections, settle, full)
     return held
 
 
@@ -73,18 +71,18 @@ def _part(contender: Contender, model: str) -> Part:
     return inprocess_part(model) if contender == "inprocess" else edge_part()
 
 
-async def _hold(contender: Contender, stage: Stage, connections: int, settle: float, full: float) -> Held:
-    sockets = await open_jobs(stage, connections)
+async def _hold(contender: Contender, system: Deployment, connections: int, settle: float, full: float) -> Held:
+    sockets = await open_jobs(system, connections)
     try:
         await asyncio.sleep(settle)
-        before = own_kilobytes(stage)
-        sockets += await open_jobs(stage, connections)
+        before = own_kilobytes(system)
+        sockets += await open_jobs(system, connections)
         await asyncio.sleep(settle)
-        after = own_kilobytes(stage)
+        after = own_kilobytes(system)
         idle = (after - before) / connections
         if contender == "inprocess":
             return Held(idle, None)
-        most = await _stall(stage, sockets, full)
+        most = await _stall(system, sockets, full)
         closed = sum(socket.close_code is not None for socket in sockets)
         return Held(idle, None if closed else idle + (most - after) / len(sockets), closed)
     finally:
@@ -92,14 +90,14 @@ async def _hold(contender: Contender, stage: Stage, connections: int, settle: fl
             socket.transport.abort()
 
 
-async def _stall(stage: Stage, sockets: Sequence[ClientConnection], seconds: float) -> float:
+async def _stall(system: Deployment, sockets: Sequence[ClientConnection], seconds: float) -> float:
     """The most memory while clients push against a full stream."""
     most = 0.0
     full_stream = StreamSettings(audio_max_bytes=FULL_BYTES)
-    async with connect_bus(stage.bus_url, streams=full_stream), _pushing(sockets):
+    async with connect_bus(system.bus_url, streams=full_stream), _pushing(sockets):
         for _ in range(_LOOKS):
             await asyncio.sleep(seconds / _LOOKS)
-            most = max(most, own_kilobytes(stage))
+            most = max(most, own_kilobytes(system))
     return most
 
 
@@ -129,26 +127,26 @@ async def _hear(socket: ClientConnection) -> None:
             pass
 
 
-async def open_jobs(stage: Stage, number: int) -> list[ClientConnection]:
-    """So many connections that have their jobs. Raises StageFailed."""
+async def open_jobs(system: Deployment, number: int) -> list[ClientConnection]:
+    """So many connections that have their jobs. Raises DeployError."""
     sockets = []
     try:
-        async with httpx.AsyncClient(base_url=stage.url, trust_env=False) as http:
+        async with httpx.AsyncClient(base_url=system.url, trust_env=False) as http:
             for _ in range(number):
                 ws_url = (await http.post("/api/v1/stream/create")).raise_for_status().json()["ws_url"]
                 socket = await connect(ws_url, proxy=None, max_queue=1)
                 sockets.append(socket)
                 await socket.recv()
     except (httpx.HTTPError, WebSocketException, OSError) as exc:
-        stage.check()
-        raise StageFailed(f"connection {len(sockets) + 1} of {number} failed: {exc or type(exc).__name__}") from exc
+        system.check()
+        raise DeployError(f"connection {len(sockets) + 1} of {number} failed: {exc or type(exc).__name__}") from exc
     return sockets
 
 
-def own_kilobytes(stage: Stage) -> float:
-    """Of the process that clients talk to. Raises StageFailed where it has ended."""
-    stage.check()
-    info = psutil.Process(stage.children["edge"].pid).memory_info()
+def own_kilobytes(system: Deployment) -> float:
+    """Of the process that clients talk to. Raises DeployError where it has ended."""
+    system.check()
+    info = psutil.Process(system.children["edge"].pid).memory_info()
     return float(info.rss - getattr(info, "shared", 0)) / 1024
 
 
@@ -185,7 +183,7 @@ def main(argv: list[str] | None = None) -> int:
         find_model(args.model)
         return bench(args)
 
-    return report("memory", checked, OSError, ServerStartError, StageFailed, StartError)
+    return report("memory", checked, OSError, ServerStartError, DeployError, StartError)
 
 
 if __name__ == "__main__":

@@ -14,17 +14,15 @@ from pathlib import Path
 from typing import Any
 
 from audio import AudioError
-from bench.arguments import numbers, within
+from bench.deployment import DeployError, OtherPrograms
 from bench.load import LoadFailed
-from bench.neighbours import Neighbours
+from bench.program import log_to_stderr, numbers, report, run_until_told, within
 from bench.scale import live, system
 from bench.scale.figures import Run, medians, summary, table
 from bench.scale.live import LivePlan
 from bench.scale.plot import plot
 from bench.scale.system import TITLES, Compared, SystemPlan
-from bench.shell import log_to_stderr, report, run_until_told
 from bench.speech import EVERY
-from bench.stage import StageFailed
 from bus import StartError
 from compose.servers import StartError as ServerStartError
 from processors.stt.whisper.models import cores, find_model
@@ -38,7 +36,7 @@ Args = argparse.Namespace
 
 def bench(args: Args) -> dict[str, Any]:
     """Measure and print; returns what the last line says."""
-    neighbours = Neighbours()
+    neighbours = OtherPrograms()
     found: dict[str, Any] = {}
     rounds: list[list[Run]] = []
     compared: Compared | None = None
@@ -102,7 +100,15 @@ def main(argv: list[str] | None = None) -> int:
         return bench(args)
 
     return report(
-        "scale", checked, AudioError, LoadFailed, StageFailed, StartError, ServerStartError, SystemFailed, ValueError
+        "scale",
+        checked,
+        AudioError,
+        LoadFailed,
+        DeployError,
+        StartError,
+        ServerStartError,
+        SystemFailed,
+        ValueError,
     )
 
 

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic
 
-from bench.acks import read_acks
+from bench.deployment import DeployError, Deployment, Usage, deployed, edge_part, vad_part
 from bench.load import LoadFailed, Plan, Report, Window, generating
+from bench.load.report import read_acks
 from bench.scale.figures import GROUPS, Run, doubts, order
-from bench.stage import Stage, StageFailed, Usage, edge_part, running_stage, vad_part
 from bench.timeline import Endpointing, percentiles
 from bench.trace import segmented, wall_ahead
 from bus import connect
@@ -50,7 +50,7 @@ async def measure(plan: LivePlan) -> list[list[Run]]:
             what = f"round {number} of {plan.rounds}, {streams} streams"
             try:
                 run = await _run(streams, plan)
-            except (LoadFailed, StageFailed) as exc:
+            except (LoadFailed, DeployError) as exc:
                 print(f"{what}: {exc}", file=sys.stderr, flush=True)
                 continue
             rounds[-1].append(run)
@@ -63,22 +63,22 @@ async def _run(streams: int, plan: LivePlan) -> Run:
         folder = Path(name)
         record = folder / "acks.json"
         parts = [edge_part(requires="vad", record=record), vad_part()]
-        async with running_stage(folder, parts) as stage:
-            before = await _warm_up(stage)
-            load = Plan(stage.url, streams, leave=True, ramp=plan.ramp, settle=plan.ramp / 5, times=True)
+        async with deployed(folder, parts) as system:
+            before = await _warm_up(system)
+            load = Plan(system.url, streams, leave=True, ramp=plan.ramp, settle=plan.ramp / 5, times=True)
             async with generating(load) as clients:
                 await clients.begin()
-                began, cpu = monotonic(), stage.cpu()
+                began, cpu = monotonic(), system.cpu()
                 await asyncio.sleep(plan.window)
-                ended, used = monotonic(), stage.cpu()
+                ended, used = monotonic(), system.cpu()
                 window = await clients.end()
-                after = stage.usage().since(before)
-                stage.signal("edge", signal.SIGUSR1)  # from now on it notes what is stored
+                after = system.usage().since(before)
+                system.signal("edge", signal.SIGUSR1)  # from now on it notes what is stored
                 timed = monotonic()
                 await asyncio.sleep(max(_LEAST_TIMED, plan.window / 4))
                 until = monotonic()
                 report = await clients.finish()
-            late, behind = await _late(stage, report, window)
+            late, behind = await _late(system, report, window)
         heard = window.samples / RATE / window.seconds * (ended - began)  # seconds of sound while CPU was read
         lag = percentiles(late) if late else {}
         acks = read_acks(record, report.meetings, timed, until)
@@ -93,25 +93,25 @@ async def _run(streams: int, plan: LivePlan) -> Run:
         )
 
 
-async def _warm_up(stage: Stage) -> Usage:
+async def _warm_up(system: Deployment) -> Usage:
     """What everything has cost before the streams come.
 
     The process of the clients is still there: it shares pages with the others, so that their proportional set sizes
     would be larger without it.
     """
-    async with generating(Plan(stage.url, _WARM_UP, leave=True, ramp=0.0, settle=0.5)) as clients:
+    async with generating(Plan(system.url, _WARM_UP, leave=True, ramp=0.0, settle=0.5)) as clients:
         await clients.finish()
-        return stage.usage()
+        return system.usage()
 
 
-async def _late(stage: Stage, report: Report, window: Window) -> tuple[list[float], str]:
+async def _late(system: Deployment, report: Report, window: Window) -> tuple[list[float], str]:
     """Seconds from when the sample was sent that decides until the utterance was stored, for those of the window.
 
     And a sentence where the segmenter was not through with all jobs, so that the latest are missing.
     """
     meetings = {meeting.job: meeting for meeting in report.meetings if meeting.error is None}
     ahead, found = wall_ahead(), []
-    async with connect(stage.bus_url) as bus:
+    async with connect(system.bus_url) as bus:
         through = await segmented(bus, meetings.keys(), _THROUGH_WITHIN)
         async for raw in bus.read("SPEECH", Utterance.pattern(), live=False):
             utterance = Utterance.decode(raw.data)

@@ -13,13 +13,53 @@ from typing import Any, Literal
 
 import psutil
 
+from bench.deployment import deployed, inprocess_part
 from bench.load import LoadFailed, Plan, Report, Window, generating
-from bench.search import Search
-from bench.stage import inprocess_part, running_stage
 from bench.stt.figures import percentile
 from bench.timeline import Endpointing
 from contract import RATE
 from tools.system import ROOT, running_system
+
+
+@dataclass
+class Search:
+    """From `start` on it doubles until streams are not held any more, then halves the gap until that is a tenth.
+
+    A number that was not held is tried once more before that is believed: a moment's disturbance would end it all.
+    """
+
+    start: int
+    most: int
+    """Streams that are tried at most."""
+    low: int = field(default=0, init=False)
+    """The most that were held; 0: none yet."""
+    high: int = field(default=0, init=False)
+    """The fewest that were not; 0: none yet."""
+    _doubted: int = field(default=0, init=False)
+
+    @property
+    def due(self) -> int | None:
+        """The streams to try next; None: it is known."""
+        if self._doubted:
+            return self._doubted
+        if not self.high:
+            return None if self.low >= self.most else min(self.most, 2 * self.low or self.start)
+        if self.high - self.low <= max(1, self.low // 10):
+            return None
+        return (self.low + self.high) // 2
+
+    def tell(self, *, held: bool) -> None:
+        """Say what came of those that were due. Raises ValueError where none were."""
+        streams = self.due
+        if streams is None:
+            raise ValueError(f"it is known already: {self.low} streams")
+        if held:
+            self.low, self._doubted = streams, 0
+        elif self._doubted:
+            self.high, self._doubted = streams, 0
+        else:
+            self._doubted = streams
+
 
 Kind = Literal["stenobus", "inprocess"]
 
@@ -106,16 +146,16 @@ class Host:
         self._url = ""
 
     async def url(self) -> str:
-        """Where it is; raises SystemFailed or StageFailed where it cannot be started."""
+        """Where it is; raises SystemFailed or DeployError where it cannot be started."""
         if self._url:
             return self._url
         folder = Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix="stenobus-scale-")))
         if self._kind == "stenobus":
-            system = await self._stack.enter_async_context(running_system(folder, root=ROOT, STT_MODEL=self._model))
-            self._url = system.url
+            ours = await self._stack.enter_async_context(running_system(folder, root=ROOT, STT_MODEL=self._model))
+            self._url = ours.url
         else:
-            stage = await self._stack.enter_async_context(running_stage(folder, [inprocess_part(self._model)]))
-            self._url = stage.url
+            other = await self._stack.enter_async_context(deployed(folder, [inprocess_part(self._model)]))
+            self._url = other.url
         return self._url
 
     async def stop(self) -> None:

@@ -18,13 +18,19 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from bench.arguments import within
+from bench.deployment import (
+    DeployError,
+    OtherPrograms,
+    Part,
+    deployed,
+    edge_part,
+    inprocess_part,
+    naive_part,
+    vad_part,
+)
 from bench.load import LoadFailed, Plan, generating
-from bench.neighbours import Neighbours
-from bench.sessions.figures import GROUPS, TITLES, Contender, Trial, costs, doubts, order, summary, table, trial
-from bench.sessions.plot import plot
-from bench.shell import report, run_until_told
-from bench.stage import Part, StageFailed, edge_part, inprocess_part, naive_part, running_stage, vad_part
+from bench.program import report, run_until_told, within
+from bench.sessions.figures import GROUPS, TITLES, Contender, Trial, costs, doubts, order, plot, summary, table, trial
 from bus import StartError
 from compose import servers
 from processors.stt.whisper.models import find_model
@@ -37,7 +43,7 @@ SAID = 1.0
 
 
 async def measure(concurrency: int, rounds: int, seconds: float, model: str) -> list[Trial]:
-    """All contenders, as often as there are rounds. Raises StageFailed, StartError, LoadFailed, ValueError."""
+    """All contenders, as often as there are rounds. Raises DeployError, StartError, LoadFailed, ValueError."""
     trials = []
     for number in range(rounds):
         for contender in order(number):
@@ -48,15 +54,15 @@ async def measure(concurrency: int, rounds: int, seconds: float, model: str) -> 
 
 
 async def _trial(contender: Contender, concurrency: int, seconds: float, model: str) -> Trial:
-    neighbours = Neighbours()
+    neighbours = OtherPrograms()
     with tempfile.TemporaryDirectory(prefix="stenobus-sessions-") as name:
-        async with running_stage(Path(name), _parts(contender, model)) as stage:
-            plan = Plan(stage.url, concurrency, leave=True, burst=SAID, silent=True, ramp=1.0, settle=2.0)
+        async with deployed(Path(name), _parts(contender, model)) as system:
+            plan = Plan(system.url, concurrency, leave=True, burst=SAID, silent=True, ramp=1.0, settle=2.0)
             async with generating(plan) as clients:
                 await clients.begin()
-                before = stage.cpu()
+                before = system.cpu()
                 await asyncio.sleep(seconds)
-                after = stage.cpu()
+                after = system.cpu()
                 window = await clients.end()
                 report = await clients.finish()
     groups = {"naive": {"edge", "nats"}, "inprocess": {"edge"}}.get(contender, set(after))
@@ -105,7 +111,14 @@ def main(argv: list[str] | None = None) -> int:
     """Run the bench; gives the exit status."""
     args = parse(argv)
     return report(
-        "sessions", lambda: bench(args), LoadFailed, StageFailed, StartError, servers.StartError, OSError, ValueError
+        "sessions",
+        lambda: bench(args),
+        LoadFailed,
+        DeployError,
+        StartError,
+        servers.StartError,
+        OSError,
+        ValueError,
     )
 
 

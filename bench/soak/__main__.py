@@ -21,11 +21,10 @@ from time import monotonic
 from typing import Any
 
 from audio import AudioError
-from bench.arguments import within
+from bench.deployment import DeployError, Deployment, deployed, edge_part, vad_part
 from bench.load import Clients, LoadFailed, Plan, Report, Window, generating
-from bench.shell import log_to_stderr, run_until_told
+from bench.program import log_to_stderr, run_until_told, within
 from bench.soak.figures import Sample, growth, losses, summary, table
-from bench.stage import Stage, StageFailed, edge_part, running_stage, vad_part
 from bench.trace import segmented
 from bus import StartError, connect
 from bus.topology import StreamSettings
@@ -69,23 +68,23 @@ class Soaked:
 
 
 async def soak(plan: SoakPlan) -> Soaked:
-    """Run it. Raises SoakFailed, LoadFailed, StageFailed, StartError."""
+    """Run it. Raises SoakFailed, LoadFailed, DeployError, StartError."""
     with tempfile.TemporaryDirectory(prefix="stenobus-soak-") as name:
         folder = Path(name)
         check_room(plan, folder)
         hours = str(KEEP_HOURS)
         parts = [edge_part(requires="vad", BUS_AUDIO_HOURS=hours), vad_part(BUS_AUDIO_HOURS=hours)]
-        async with running_stage(folder, parts) as stage:
-            load = Plan(stage.url, plan.streams, leave=True, meeting=plan.meeting)
+        async with deployed(folder, parts) as system:
+            load = Plan(system.url, plan.streams, leave=True, meeting=plan.meeting)
             async with generating(load) as clients:
                 await clients.begin()
-                samples = await _watch(stage, clients, plan)
+                samples = await _watch(system, clients, plan)
                 window = await clients.end()
                 report = await clients.finish()
             jobs = {meeting.job for meeting in report.meetings if meeting.job}
-            async with connect(stage.bus_url, streams=StreamSettings(audio_hours=KEEP_HOURS)) as bus:
+            async with connect(system.bus_url, streams=StreamSettings(audio_hours=KEEP_HOURS)) as bus:
                 stored = await segmented(bus, jobs, THROUGH_WITHIN)
-            stage.check()
+            system.check()
     return Soaked(samples, window, report, stored)
 
 
@@ -100,12 +99,12 @@ def check_room(plan: SoakPlan, folder: Path) -> None:
         )
 
 
-async def _watch(stage: Stage, clients: Clients, plan: SoakPlan) -> list[Sample]:
+async def _watch(system: Deployment, clients: Clients, plan: SoakPlan) -> list[Sample]:
     began = told = monotonic()
     samples = []
     while True:
         at = monotonic() - began
-        memory = {group: cost.kilobytes for group, cost in stage.usage().items()}
+        memory = {group: cost.kilobytes for group, cost in system.usage().items()}
         samples.append(Sample(at, memory))
         if monotonic() - told >= _TELL_EVERY:
             told = monotonic()
@@ -157,7 +156,7 @@ def main(argv: list[str] | None = None) -> int:
     log_to_stderr()
     try:
         found, good = bench(plan)
-    except (AudioError, LoadFailed, ServerStartError, SoakFailed, StageFailed, StartError, ValueError) as exc:
+    except (AudioError, LoadFailed, ServerStartError, SoakFailed, DeployError, StartError, ValueError) as exc:
         print(f"soak: {exc}", file=sys.stderr)
         return 1
     except asyncio.CancelledError:

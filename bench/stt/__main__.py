@@ -4,14 +4,13 @@
 given, and measures from the moment that an utterance is there to its text. The baselines have the same model, sound,
 beam and cores: one `WhisperModel.transcribe` at a time, and `BatchedInferencePipeline`. The last line is one JSON
 object; `streams_ratio` is ours over one at a time, at p95 latency within the bound; `single_latency_ratio` the same of
-the median latency of utterances that are alone. `--levers` measures the settings of the engine one by one, `--system`
-the whole system from the end of speech to the final at the client.
+the median latency of utterances that are alone. `--levers` measures the settings of the engine one by one. The
+whole system under live streams is what `bench.scale` measures.
 """
 
 from __future__ import annotations
 
 import argparse
-import asyncio
 import json
 import os
 import sys
@@ -22,18 +21,17 @@ from pathlib import Path
 from typing import Any, Literal
 
 from audio import AudioError
-from bench.arguments import numbers, within
-from bench.neighbours import Neighbours
-from bench.shape import SHAPES, TEXT_TOKENS, build
-from bench.shell import log_to_stderr
+from bench.deployment import OtherPrograms
+from bench.program import log_to_stderr, numbers, within
+from bench.random_whisper import SHAPES, TEXT_TOKENS, build
 from bench.speech import EVERY, duty_cycle, load_sentences
-from bench.stt import levers, live, system
+from bench.stt import levers, live
 from bench.stt.contenders import TITLES, Way
-from bench.stt.plot import plot
+from bench.stt.live import plot
 from bus import StartError
 from processors.stt.whisper.backend import gpus
 from processors.stt.whisper.models import Device, choose_compute_type, choose_device, cores, find_model
-from tools.system import MODEL, ROOT, SystemFailed
+from tools.system import MODEL, ROOT
 
 PLOT = ROOT / "bench" / "out" / "stt.png"
 
@@ -54,8 +52,8 @@ def bench(args: Args) -> dict[str, Any]:
         way = Way("ours", args.model, device, compute_type, args.beam_size)
         name = args.model_shape or Path(args.model).name
         what = f"{name}, {device}, {way.compute_type}, beam {way.beam_size}, {cores()} cores"
-        mode = _levers if args.levers else _system if args.system else _live
-        neighbours = Neighbours()
+        mode = _levers if args.levers else _live
+        neighbours = OtherPrograms()
         found = mode(args, way, what)
         others = neighbours.cores()
         print(f"meanwhile other programs kept {others:.1f} cores busy")
@@ -105,21 +103,6 @@ def _levers(args: Args, way: Way, what: str) -> dict[str, Any]:
     return levers.summary(gains, accuracy=accuracy)
 
 
-def _system(args: Args, way: Way, what: str) -> dict[str, Any]:
-    env = {
-        "STT_MODEL": way.model,
-        "STT_DEVICE": way.device,
-        "STT_COMPUTE_TYPE": way.compute_type,
-        "STT_BEAM_SIZE": str(way.beam_size),
-    }
-    points = asyncio.run(system.measure(args.system, args.seconds, args.seed, env))
-    print(f"the whole system: {what}")
-    print(f"a sentence every {EVERY} s on average, {args.seconds:g} s each; from the end of speech to the final\n")
-    _say_shape(args)
-    print(system.table(points))
-    return system.summary(points, args.bound)
-
-
 def _say_shape(args: Args) -> None:
     if args.model_shape:
         print(f"random weights: every text has {TEXT_TOKENS} tokens, whatever is said")
@@ -128,11 +111,7 @@ def _say_shape(args: Args) -> None:
 def parse(argv: list[str] | None) -> Args:
     """Read the command line; ends the program where it is wrong."""
     parser = argparse.ArgumentParser(prog="python -m bench.stt", description=__doc__.partition("\n")[0])
-    modes = parser.add_mutually_exclusive_group()
-    modes.add_argument("--levers", action="store_true", help="the settings of the engine, one by one")
-    modes.add_argument(
-        "--system", nargs="?", type=numbers, const=(8, 16, 40), metavar="N,N", help="the whole system (8,16,40)"
-    )
+    parser.add_argument("--levers", action="store_true", help="the settings of the engine, one by one")
     models = parser.add_mutually_exclusive_group()
     models.add_argument("--model", default=str(MODEL), help="as STT_MODEL (models/whisper-micro)")
     models.add_argument("--model-shape", choices=SHAPES, help="random weights of this shape instead: for speed alone")
@@ -141,19 +120,16 @@ def parse(argv: list[str] | None) -> Args:
     parser.add_argument("--beam-size", type=within(int, 1, 10), default=1, metavar="N")
     parser.add_argument("--streams", type=numbers, default=(1, 2, 4, 8, 16, 32), metavar="N,N", help="always measured")
     parser.add_argument("--most-streams", type=within(int, 1, 4_096), default=1_024, metavar="N", help="tried at most")
-    parser.add_argument("--seconds", type=within(float, 1, 3_600), metavar="S", help="of a run (12; --system: 30)")
-    parser.add_argument("--bound", type=within(float, 0.01, 60), metavar="S", help="p95 latency (1; --system: 2)")
+    parser.add_argument("--seconds", type=within(float, 1, 3_600), default=12.0, metavar="S", help="of a run (12)")
+    parser.add_argument("--bound", type=within(float, 0.01, 60), default=1.0, metavar="S", help="p95 latency (1)")
     parser.add_argument("--seed", type=within(int, 0, 10_000), default=1, metavar="N", help="of who says what when")
     parser.add_argument("--plot", type=Path, default=PLOT, metavar="PNG", help="(bench/out/stt.png)")
     parser.add_argument("--quick", action="store_true", help="a few seconds, to see that it works: no figures to keep")
     args = parser.parse_args(argv)
-    args.seconds = args.seconds or (30.0 if args.system else 12.0)
-    args.bound = args.bound or (2.0 if args.system else 1.0)
     args.singles, args.rounds, args.sentences = 55, 3, None
     if args.quick:
-        args.streams, args.most_streams, args.seconds = (1, 2), 2, 6.0 if args.system else 3.0
+        args.streams, args.most_streams, args.seconds = (1, 2), 2, 3.0
         args.singles, args.rounds, args.sentences = 4, 1, 8
-        args.system = args.system and (2,)
     return args
 
 
@@ -164,7 +140,7 @@ def main(argv: list[str] | None = None) -> int:
     os.environ["OMP_WAIT_POLICY"] = "PASSIVE"  # for all contenders; see processors/stt/__init__.py
     try:
         found = bench(args)
-    except (AudioError, ChildProcessError, StartError, SystemFailed, system.LoadFailed) as exc:
+    except (AudioError, ChildProcessError, StartError) as exc:
         print(f"stt: {exc}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:

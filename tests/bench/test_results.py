@@ -1,26 +1,16 @@
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 import pytest
 
-from bench.results import SECTIONS, Section, machine, main, render, split
+from bench.results import SECTIONS, Section, main, render
 from tools.system import ROOT
 
 SAID = (
     "a table\n  of two lines\nplot: /tmp/a.png\n\n"
     '{"streams": 300, "ratio": 0.5, "model": "micro", "levels": [{"a": 1}], "no": null}\n'
 )
-
-
-def test_the_machine_is_told_with_all_versions() -> None:
-    facts = machine()
-    assert re.fullmatch(r"\d{4}-\d\d-\d\d", facts["date"])
-    assert re.fullmatch(r"\d+\.\d+\.\d+", facts["nats-server"])
-    assert re.fullmatch(r"\d+\.\d+\.\d+", facts["redis-server"])
-    assert re.match(r"\d+\.\d+", facts["faster-whisper"])
-    assert all(facts.values())
 
 
 def test_what_a_bench_said_is_its_section() -> None:
@@ -32,18 +22,6 @@ def test_what_a_bench_said_is_its_section() -> None:
     assert "levels" not in section
     assert f"![{scale.title}](plots/scale.png)" in section
     assert "| date | 2025-01-31 |" in document
-
-
-def test_a_bench_that_was_not_run_says_so_and_shows_no_old_picture() -> None:
-    document = render({}, {}, ["edge"])
-    assert document.count("No run is recorded here.") == len(SECTIONS)
-    assert "plots/" not in document
-
-
-@pytest.mark.parametrize("said", ["", "a table\n", 'a table\n{"streams": \n', "a table\n[1]\n"])
-def test_a_run_that_broke_off_is_refused(said: str) -> None:
-    with pytest.raises(ValueError, match=r"scale\.txt: the last line is not a JSON object"):
-        split("scale", said)
 
 
 def test_files_become_the_document(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

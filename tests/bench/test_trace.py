@@ -3,11 +3,8 @@ from __future__ import annotations
 import asyncio
 from time import monotonic
 
-import pytest
-
-from bench.meeting import Meeting, MeetingFailed
 from bench.timeline import Endpointing
-from bench.trace import segmented, timelines, utterances
+from bench.trace import Meeting, segmented, timelines, utterances
 from bus import Bus
 from contract import Segmented, Transcript, Utterance
 from contract.audio import AudioFrame, audio_subject, encode_audio
@@ -48,12 +45,6 @@ async def test_a_segment_is_followed_by_the_time_stamps_of_the_bus(bus: Bus) -> 
     assert way.written < told + CLOCKS
 
 
-async def test_a_final_that_the_client_never_had_is_named(bus: Bus) -> None:
-    handed, _ = await store_meeting(bus)
-    with pytest.raises(MeetingFailed, match="never told segment 0 of job job"):
-        await timelines(bus, Meeting("job", SAMPLES, handed, {}), await utterances(bus, "job"), Endpointing())
-
-
 async def test_the_segmenter_is_waited_for(bus: Bus) -> None:
     await bus.create(Segmented(job="one", segments=1, samples=480))
     await bus.create(Segmented(job="other", segments=1, samples=960))
@@ -62,9 +53,3 @@ async def test_the_segmenter_is_waited_for(bus: Bus) -> None:
     assert not waiting.done()
     await bus.create(Segmented(job="two", segments=0, samples=1_440))
     assert await waiting == {"one": 480, "two": 1_440}
-
-
-async def test_what_the_segmenter_is_not_through_with_in_time_is_missing(bus: Bus) -> None:
-    await bus.create(Segmented(job="one", segments=1, samples=480))
-    assert await segmented(bus, {"one", "two"}, within=0.5) == {"one": 480}
-    assert await segmented(bus, set(), within=60) == {}

@@ -1,24 +1,14 @@
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
 from bench.edge.figures import (
-    COMPARED,
-    CONTENDERS,
     Contender,
     Trial,
-    ack_ms,
     busy,
-    order,
     ratio,
-    streams_per_core,
     summary,
-    table,
-    vad_streams_per_core,
 )
-from bench.edge.plot import plot
 
 
 def trial(contender: Contender, edge: float, acks: tuple[float, ...] = (0.001,), **other: object) -> Trial:
@@ -40,13 +30,6 @@ ROUNDS = [
 ]
 
 
-def test_each_of_the_compared_is_first_in_turn_and_the_system_behind_them() -> None:
-    rounds = [order(number) for number in range(2)]
-    assert [set(one) for one in rounds] == [set(CONTENDERS)] * 2
-    assert [{one[place] for one in rounds} for place in range(2)] == [set(COMPARED)] * 2
-    assert {one[-1] for one in rounds} == {"system"}
-
-
 def test_a_burst_in_one_span_does_not_move_what_a_group_kept_busy() -> None:
     readings = [
         (10.0, {"edge": 1.0, "nats": 5.0}),
@@ -61,16 +44,6 @@ def test_a_burst_in_one_span_does_not_move_what_a_group_kept_busy() -> None:
 def test_ratios_are_taken_round_by_round() -> None:
     assert ratio(ROUNDS, "ours") == 0.15  # of 0.1, 0.2 and 0.15; that of the medians is another
     assert ratio(ROUNDS, "naive") == 1.0
-
-
-def test_streams_of_a_core() -> None:
-    assert streams_per_core(ROUNDS, "ours") == pytest.approx(1e6 / 9 / 33.3333, rel=1e-4)
-    assert vad_streams_per_core(ROUNDS) == pytest.approx(1_000)
-
-
-def test_acks_of_all_rounds_are_one_spread() -> None:
-    assert ack_ms(ROUNDS, "ours", 50) == 2.0
-    assert ack_ms(ROUNDS, "ours", 99) == 4.0
 
 
 def test_the_last_line_has_all_figures() -> None:
@@ -98,26 +71,3 @@ def test_the_last_line_has_all_figures() -> None:
         "other_programs_cores": 0.1,
         "doubts": [],
     }
-
-
-def test_the_worst_neighbour_and_the_latest_client_are_told() -> None:
-    spoilt = [*ROUNDS[:5], trial("ours", 9.0, late_ms=31.0, neighbours=1.234, doubts=("late", "lost")), *ROUNDS[6:]]
-    found = summary(spoilt)
-    assert found["client_late_p99_ms"] == 31.0
-    assert found["other_programs_cores"] == 1.23
-    assert found["doubts"] == ["ours: late", "ours: lost"]
-
-
-def test_the_table_has_a_line_for_each() -> None:
-    head, naive, ours, system = table(ROUNDS).splitlines()
-    assert head.split()[:3] == ["edge", "(least-most)", "nats"]
-    assert naive.split()[-9:] == ["80.0", "(60.0-100.0)", "20.0", "-", "100.0", "375", "1.00", "1.0", "1.0"]
-    assert ours.split()[-9:] == ["9.0", "(8.0-20.0)", "20.0", "-", "29.0", "3333", "0.15", "2.0", "4.0"]
-    assert system.startswith("ours, and a segmenter ")
-    assert system.split()[-9:] == ["11.0", "(10.0-22.0)", "25.0", "30.0", "66.0", "2727", "-", "3.0", "3.0"]
-    assert len({len(line) for line in (head, naive, ours, system)}) == 1
-
-
-def test_the_picture_is_drawn(tmp_path: Path) -> None:
-    plot(ROUNDS, "a title", tmp_path / "new" / "edge.png")
-    assert (tmp_path / "new" / "edge.png").read_bytes().startswith(b"\x89PNG")

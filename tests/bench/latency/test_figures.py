@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import pytest
 
-from bench.latency.figures import Final, Measured, finals, spreads, summary, table
-from bench.meeting import Meeting, MeetingFailed
+from bench.latency.figures import Final, Measured, finals, spreads, summary
 from bench.timeline import Endpointing, Timeline
+from bench.trace import Meeting, MeetingFailed
 from contract import Utterance
 
 WAYS = [
@@ -32,21 +32,8 @@ def test_summary_has_the_figures_that_others_compare() -> None:
     assert found["ratio_to_inference_alone"] == round(107 / 52.5, 2)
 
 
-def test_table_has_a_row_for_each_figure() -> None:
-    figures = spreads(MEASURED)
-    head, *rows = table(figures).splitlines()
-    assert head.split() == ["ms", "p50", "p90", "p99", "max"]
-    assert len(rows) == len(figures)
-    assert {len(row) for row in rows} == {len(head)}
-    assert next(row for row in rows if row.startswith("= overhead")).split()[-4:] == ["7.0", "7.8", "8.0", "8.0"]
-
-
 def test_a_final_of_another_server_is_measured_from_the_same_frames() -> None:
     assert finals(MEETING, [SAID], Endpointing()) == [Final(spoken=39.0, decided=59.0, told=59.5)]
-
-
-def test_ends_are_told_in_milliseconds() -> None:
-    assert finals(replace(MEETING, ends={0: 50 * FRAME + 8}), [SAID], Endpointing())
 
 
 @pytest.mark.parametrize(

@@ -2,13 +2,15 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 
 import pytest
 from websockets.asyncio.server import ServerConnection, serve
 
-from bench.load.client import Client, ClientFailed, open_client
+from bench.load.client import Client, ClientFailed, Pacer, open_client
 from bench.load.report import Told
 from bench.load.sound import Sound
 from contract import RATE
@@ -117,29 +119,17 @@ async def test_a_server_that_closes_early_is_told_with_its_code(code: int, told:
         client.stop(leave=True)
 
 
-async def test_a_line_that_breaks_is_told() -> None:
-    async def job(socket: ServerConnection) -> None:
-        await welcome(socket)
-        socket.transport.abort()
-
-    async with client_of(job) as client:
-        with pytest.raises(ClientFailed, match="the connection was closed without a word"):
-            await client.ended
-
-
-async def test_a_server_that_is_not_there_is_named() -> None:
-    client = Client(SOUND, 0, 30, times=False)
-    with pytest.raises(ClientFailed, match=r"no WebSocket at ws://127\.0\.0\.1:1: "):
-        await open_client("ws://127.0.0.1:1/api/v1/stream/a", client)
-
-
-async def test_a_server_that_has_no_websocket_is_told() -> None:
-    async def answer(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        writer.write(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n")
-        writer.close()
-
-    server = await asyncio.start_server(answer, "127.0.0.1", 0)
-    async with server:
-        host, port = server.sockets[0].getsockname()
-        with pytest.raises(ClientFailed, match=r"no WebSocket at .*404"):
-            await open_client(f"ws://{host}:{port}/api/v1/stream/a", Client(SOUND, 0, 30, times=False))
+async def test_each_is_called_once_in_the_time_of_a_frame_until_it_is_removed() -> None:
+    pacer, calls = Pacer(30), Counter[int]()
+    sends = [partial(calls.update, [place]) for place in range(60)]
+    for place, send in enumerate(sends):
+        pacer.add(place, send)
+    running = asyncio.create_task(pacer.run())
+    await wait_until(lambda: pacer.frames >= 10 * 60, description="ten frames of each")
+    assert max(calls.values()) - min(calls.values()) <= 1
+    assert pacer.late.frames.total() == pacer.frames == calls.total()
+    pacer.remove(3, sends[3])
+    removed, others = calls[3], calls[33]
+    await wait_until(lambda: calls[33] > others + 2, description="the others go on")
+    running.cancel()
+    assert calls[3] == removed

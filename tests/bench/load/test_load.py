@@ -10,11 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from bench.load import LoadFailed, Meeting, Plan, Report, generating
+from bench.deployment import Deployment, deployed, edge_part
+from bench.load import Meeting, Plan, Report, generating
 from bench.load.sound import SPEECH, Sound, load
-from bench.stage import Stage, edge_part, running_stage
 from bus import connect
-from compose.ports import free_port
 from contract import RATE, WIDTH
 from contract.audio import audio_subject, decode_audio
 from tools.system import ROOT
@@ -23,15 +22,15 @@ pytestmark = pytest.mark.slow
 
 
 @pytest.fixture
-async def stage(tmp_path: Path) -> AsyncIterator[Stage]:
-    async with running_stage(tmp_path, [edge_part()]) as running:
+async def stage(tmp_path: Path) -> AsyncIterator[Deployment]:
+    async with deployed(tmp_path, [edge_part()]) as running:
         yield running
 
 
-async def stored(stage: Stage, meeting: Meeting) -> bytes:
+async def stored(system: Deployment, meeting: Meeting) -> bytes:
     """The sound of a job on the bus; each sample once."""
     pcm = bytearray()
-    async with connect(stage.bus_url) as bus:
+    async with connect(system.bus_url) as bus:
         for raw in await bus.history("AUDIO", audio_subject(meeting.job)):
             frame = decode_audio(raw.data)
             if frame.start * WIDTH == len(pcm):
@@ -43,8 +42,8 @@ def is_fine(report: Report) -> bool:
     return all(one.error is None and one.close == 1000 and one.acked == one.samples for one in report.meetings)
 
 
-async def test_all_that_is_said_is_acked_and_on_the_bus(stage: Stage) -> None:
-    plan = Plan(stage.url, 5, leave=True, ramp=0.2, settle=0.1, times=True, processes=2, options={"title": "load"})
+async def test_all_that_is_said_is_acked_and_on_the_bus(system: Deployment) -> None:
+    plan = Plan(system.url, 5, leave=True, ramp=0.2, settle=0.1, times=True, processes=2, options={"title": "load"})
     async with generating(plan) as clients:
         assert clients.failed == []
         window = await clients.window(1.5)
@@ -57,7 +56,7 @@ async def test_all_that_is_said_is_acked_and_on_the_bus(stage: Stage) -> None:
         place = sound.place(one.stream)
         assert one.samples > RATE
         frames = (sound.frame(number) for number in range(place, place + one.samples // 480))
-        assert await stored(stage, one) == b"".join(frames)
+        assert await stored(system, one) == b"".join(frames)
         assert len(one.handed) == one.samples // 480
         assert one.asked < one.began < window.began < window.ended < one.over
     handed = [one.began + at for one in report.meetings for at in one.handed]
@@ -68,8 +67,8 @@ async def test_all_that_is_said_is_acked_and_on_the_bus(stage: Stage) -> None:
     assert 0 < window.cores < 2
 
 
-async def test_meetings_end_and_others_begin(stage: Stage) -> None:
-    async with generating(Plan(stage.url, 2, leave=True, ramp=0.0, settle=0.0, meeting=(0.2, 0.4))) as clients:
+async def test_meetings_end_and_others_begin(system: Deployment) -> None:
+    async with generating(Plan(system.url, 2, leave=True, ramp=0.0, settle=0.0, meeting=(0.2, 0.4))) as clients:
         await clients.begin()
         async with asyncio.timeout(60):
             while (await clients.window(0.2)).meetings == 0:
@@ -80,17 +79,8 @@ async def test_meetings_end_and_others_begin(stage: Stage) -> None:
     assert any(0.2 * RATE <= one.samples < RATE for one in report.meetings)
 
 
-async def test_a_burst_is_sent_at_once(stage: Stage) -> None:
-    plan = Plan(stage.url, 2, leave=True, ramp=0.0, settle=0.5, burst=1.0, silent=True, frame_ms=100)
-    async with generating(plan) as clients:
-        report = await clients.finish()
-    assert is_fine(report)
-    assert {one.samples for one in report.meetings} == {RATE}
-    assert await stored(stage, report.meetings[0])
-
-
-async def test_the_program_tells_when_the_window_is_and_what_came_of_it(stage: Stage) -> None:
-    command = ["-m", "bench.load", stage.url, "--streams", "2", "--seconds", "1", "--ramp", "0", "--leave"]
+async def test_the_program_tells_when_the_window_is_and_what_came_of_it(system: Deployment) -> None:
+    command = ["-m", "bench.load", system.url, "--streams", "2", "--seconds", "1", "--ramp", "0", "--leave"]
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-W", "error", *command, "--option", 'language="ko"', "--meetings"),
         cwd=ROOT,
@@ -108,21 +98,9 @@ async def test_the_program_tells_when_the_window_is_and_what_came_of_it(stage: S
     assert found["samples"] == sum(one["acked"] for one in found["told"])
 
 
-async def test_a_server_that_is_not_there_is_named() -> None:
-    with pytest.raises(LoadFailed, match=r"none of 2 clients could come: no job was created: .*connect"):
-        async with generating(Plan(f"http://127.0.0.1:{free_port()}", 2, ramp=0.0)):
-            pass
-
-
-async def test_options_that_the_server_refuses_are_told(stage: Stage) -> None:
-    with pytest.raises(LoadFailed, match=r"none of 1 clients could come: no job was created: 422 .*tilte"):
-        async with generating(Plan(stage.url, 1, ramp=0.0, options={"tilte": "x"})):
-            pass
-
-
-async def test_clients_that_lose_their_server_say_so(stage: Stage) -> None:
-    async with generating(Plan(stage.url, 2, leave=True, ramp=0.0, settle=0.0)) as clients:
-        await stage.children["edge"].kill()
+async def test_clients_that_lose_their_server_say_so(system: Deployment) -> None:
+    async with generating(Plan(system.url, 2, leave=True, ramp=0.0, settle=0.0)) as clients:
+        await system.children["edge"].kill()
         report = await clients.finish()
     assert report.errors == {"the connection was closed without a word": 2}
     assert "2 x the connection was closed" in report.excuse()

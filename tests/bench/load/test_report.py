@@ -4,7 +4,9 @@ from collections import Counter
 
 import pytest
 
-from bench.load import Lateness, Meeting, Report, Told, Window
+from bench.load import Lateness, Meeting, Plan, Report, Told, Window
+from bench.load.report import acks
+from bench.recording import JobAcks, RecordedAcks
 from contract import RATE
 
 
@@ -39,22 +41,6 @@ def test_percentiles_of_lateness_count_frames() -> None:
     assert [late.ms(q) for q in (50, 90, 99, 100)] == [1.0, 1.0, 20.2, 500.0]
 
 
-def test_nothing_was_late_where_there_was_nothing() -> None:
-    assert Lateness().ms(99) == 0.0
-
-
-def test_early_is_in_time() -> None:
-    late = Lateness()
-    late.add(-0.3, 5)
-    assert late.ms(100) == 0.0
-
-
-def test_lateness_of_several_processes_is_one() -> None:
-    both = Lateness.merge([Lateness(Counter({10: 3})), Lateness(Counter({10: 1, 20: 4}))])
-    assert both.frames == Counter({10: 4, 20: 4})
-    assert Lateness.merge([]).frames == Counter()
-
-
 def test_a_generator_that_falls_behind_says_so() -> None:
     late = Lateness(Counter({5: 98, 299: 2}))
     assert window(late).in_time
@@ -75,19 +61,6 @@ def test_a_generator_that_falls_behind_says_so() -> None:
     }
 
 
-def test_a_report_survives_its_line() -> None:
-    report = Report([meeting(told=[Told(0, 480, 3.5, "안녕")], handed=[0.0, 0.03]), meeting(job="b", error="gone")])
-    line = report.encode()
-    assert "\n" not in line
-    assert Report.decode(line) == report
-
-
-def test_reports_of_several_processes_are_one_in_order() -> None:
-    first, second, third = (meeting(job=job, asked=asked) for job, asked in (("a", 1.0), ("b", 2.0), ("c", 3.0)))
-    merged = Report.merge([Report([first, third]), Report([second])])
-    assert [one.job for one in merged.meetings] == ["a", "b", "c"]
-
-
 def test_what_went_wrong_is_told_with_how_often() -> None:
     good = Report([meeting()])
     assert (good.samples, good.unacked, good.errors, good.excuse()) == (1_440, 0, {}, "")
@@ -103,3 +76,19 @@ def test_a_sample_was_handed_over_with_its_frame() -> None:
     assert [one.handed_with(samples) for samples in (1, 480, 481, 960, 961)] == [2.0, 2.0, 2.031, 2.031, 2.06]
     with pytest.raises(IndexError):
         meeting().handed_with(1)
+
+
+def test_an_ack_is_timed_for_each_frame_that_it_covers() -> None:
+    recorded = RecordedAcks(10.05, {"a": JobAcks([480, 959, 1_440], [10.06, 10.1, 10.2])})
+    one = meeting(began=10.0, handed=[0.0, 0.06, 0.09, 0.9])
+    # The first was handed over before recording began; the second waits for the ack of its last sample; the fourth
+    # was never acked.
+    assert acks(recorded, [one, meeting(job="b", handed=[0.1])], 10.0, 11.0) == pytest.approx([0.14, 0.11])
+
+
+def test_a_plan_and_a_report_survive_their_lines() -> None:
+    plan = Plan("http://a", 3, options={"partials": False, "vad": {"max_ms": 9}}, meeting=(1.0, 2.5), times=True)
+    assert Plan.decode(plan.encode()) == plan
+    report = Report([meeting(told=[Told(0, 480, 3.5, "안녕")], handed=[0.0, 0.03]), meeting(job="b", error="gone")])
+    assert Report.decode(report.encode()) == report
+    assert "\n" not in plan.encode() + report.encode()

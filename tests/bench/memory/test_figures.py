@@ -1,23 +1,12 @@
 from __future__ import annotations
 
-from bench.memory.figures import Contender, Held, summary, table
+from bench.memory.figures import Contender, Held, table
 
 HELD: dict[Contender, Held] = {
     "naive": Held(idle=61.24, stalled=None, closed=200),
     "inprocess": Held(idle=67.4, stalled=None),
     "ours": Held(idle=44.51, stalled=79.55),
 }
-
-
-def test_summary_has_the_figures_that_others_compare() -> None:
-    assert summary(HELD) == {
-        "idle_kb": 44.5,
-        "stalled_kb": 79.5,
-        "idle_kb_naive": 61.2,
-        "stalled_kb_naive": None,
-        "idle_kb_inprocess": 67.4,
-        "stalled_kb_inprocess": None,
-    }
 
 
 def test_table_says_why_a_figure_is_missing() -> None:

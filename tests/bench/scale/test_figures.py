@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from bench.scale.figures import Run, doubts, medians, order, pair, ratio, reference, summary, table
+from bench.scale.figures import Run, doubts, medians, order, ratio, summary
 
 LEVELS = (10, 50, 100, 300, 500)
 
@@ -13,25 +13,6 @@ def run(streams: int, total: float = 300.0, *, p99: float = 20.0, complaints: Se
     cpu = {"edge": total / 2, "nats": total / 4, "vad": total / 4}
     memory = {"edge": 30.0, "nats": 40.0, "vad": 50.0}
     return Run(streams, cpu, memory, {"p50": p99 / 4, "p99": p99}, {"p50": p99 / 2, "p99": 2 * p99}, complaints)
-
-
-@pytest.mark.parametrize(
-    ("levels", "compared"),
-    [((10, 50, 500, 1_000), (50, 500)), ((10, 50, 400), (10, 400)), ((4, 2), (2, 4)), ((300,), None), ((), None)],
-)
-def test_50_and_500_are_compared_or_the_least_and_the_most(
-    levels: tuple[int, ...], compared: tuple[int, int] | None
-) -> None:
-    assert pair(levels) == compared
-
-
-def test_the_compared_two_are_next_to_each_other_and_every_other_round_goes_back() -> None:
-    assert order(LEVELS, 3) == [
-        [50, 500, 10, 100, 300],
-        [300, 100, 10, 500, 50],
-        [50, 500, 10, 100, 300],
-    ]
-    assert order((300,), 2) == [[300], [300]]
 
 
 def test_a_machine_that_becomes_slower_at_a_steady_pace_does_not_look_like_a_slope() -> None:
@@ -51,32 +32,11 @@ def test_a_cost_that_grows_does() -> None:
     assert ratio(rounds, (50, 500)) == 1.5
 
 
-def test_a_round_in_which_a_level_failed_has_no_ratio() -> None:
-    assert ratio([[run(50, 100)], [run(50, 100), run(500, 120)]], (50, 500)) == pytest.approx(1.2)
-    assert ratio([[run(50, 100)]], (50, 500)) is None
-
-
 def test_medians_are_by_level_and_keep_each_complaint_once() -> None:
     rounds = [[run(2, 100, complaints=["late"])], [run(4, 80), run(2, 300)], [run(2, 200, complaints=["late", "lost"])]]
     two, four = medians(rounds)
     assert (two.streams, two.total, two.complaints) == (2, 200, ["late", "lost"])
     assert (four.streams, four.total, four.complaints) == (4, 80, [])
-
-
-def test_a_figure_that_one_round_lacks_is_that_of_the_others() -> None:
-    lacking = Run(2, run(2).cpu, run(2).kilobytes, {}, {})
-    (found,) = medians([[lacking], [run(2, p99=8.0)]])
-    assert found.ack == {"p50": 2.0, "p99": 8.0}
-
-
-@pytest.mark.parametrize(("levels", "told"), [((10, 300, 1_000), 300), ((10, 200, 500), 200), ((2, 4), 4)])
-def test_single_figures_are_those_at_300_or_next_to_it(levels: tuple[int, ...], told: int) -> None:
-    assert reference([run(streams) for streams in levels]).streams == told
-
-
-def test_there_is_no_summary_of_nothing() -> None:
-    with pytest.raises(ValueError, match="no level was measured"):
-        summary([[], []])
 
 
 def test_what_spoils_a_run_is_told() -> None:
@@ -90,28 +50,9 @@ def test_what_spoils_a_run_is_told() -> None:
     ]
 
 
-def test_table_has_a_line_for_each_level_and_complaints_below() -> None:
-    lines = table([run(50, 300), run(500, 400, complaints=["the clients themselves could not keep the pace"])])
-    over, head, few, many, complaint = lines.splitlines()
-    assert len(head) == len(few) == len(over)
-    assert few.split() == ["50", "150", "75", "75", "300", "5.0", "20.0", "10.0", "40.0", "30", "40", "50"]
-    assert many.endswith(" !")
-    assert complaint == "! 500 streams: the clients themselves could not keep the pace"
-
-
-def test_table_shows_what_there_is_not() -> None:
-    lacking = Run(2, run(2).cpu, run(2).kilobytes, {}, {})
-    assert table([lacking]).splitlines()[-1].split()[5:9] == ["-"] * 4
-
-
 def test_summary_has_the_figures_that_others_compare() -> None:
     found = summary([[run(50, 300), run(500, 360, p99=99.0), run(300, 320, p99=24.0)]])
     assert found["cost_500_over_50"] == 1.2
     assert (found["reference_streams"], found["ack_p50_ms"], found["ack_p99_ms"]) == (300, 6.0, 24.0)
     assert found["vad_streams_per_core"] == 1e6 / 80
     assert [level["sum_us"] for level in found["levels"]] == [300, 320, 360]
-
-
-def test_summary_names_the_levels_that_were_compared() -> None:
-    assert summary([[run(2, 100), run(4, 150)]])["cost_4_over_2"] == 1.5
-    assert not any(name.startswith("cost_") for name in summary([[run(2)]]))

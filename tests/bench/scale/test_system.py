@@ -2,16 +2,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from bench.load import Lateness, Meeting, Report, Told, Window
-from bench.scale.plot import plot
-from bench.scale.system import Compared, Probe, final_latencies, summary, table
+from bench.scale.system import Compared, Probe, Search, final_latencies, summary
 from contract import RATE
-from tests.bench.scale.test_figures import run
 
 BEGAN = 100.0
 PADDING = 0.3
@@ -57,15 +54,6 @@ def test_only_speech_that_ends_in_the_window_counts_whenever_its_final_comes() -
     assert found == [pytest.approx(0.73, abs=0.01), pytest.approx(3.13, abs=0.01)]
 
 
-def test_the_finals_of_all_meetings_count() -> None:
-    meetings = [meeting([final(0, 3.0, 4.0)]), meeting([]), meeting([final(0, 4.0, 6.0)])]
-    assert len(final_latencies(Report(meetings), window(0, 10))) == 2
-
-
-def test_a_segment_that_is_padding_alone_has_no_end_of_speech() -> None:
-    assert final_latencies(Report([meeting([Told(0, 100, BEGAN + 1, "")])]), window(0, 10)) == []
-
-
 @pytest.mark.parametrize(
     ("latencies", "complaint", "held"),
     [
@@ -94,15 +82,6 @@ def compared() -> Compared:
     return Compared(probes, {"stenobus": [16, 12], "inprocess": [4, 6]})
 
 
-def test_table_has_a_line_for_each_probe_by_streams() -> None:
-    head, *rows = table(compared()).splitlines()
-    assert [row.split()[0] for row in rows] == ["4", "8", "8", "16", "16"]
-    assert rows[1].split() == ["8", "Stenobus", "700", "800", "800", "2", "40%"]
-    assert rows[0].split("%  ")[1] == "none of 4 clients could come: no"
-    assert rows[4].split("%  ")[1] == "the clients themselves could not keep the pace"
-    assert len(head) == len(rows[1])
-
-
 def test_summary_has_the_figures_that_others_compare() -> None:
     found = summary(compared(), 2.0)
     assert (found["streams_p95_2s"], found["streams_p95_2s_inprocess"], found["streams_ratio"]) == (14, 5, 2.8)
@@ -120,12 +99,19 @@ def test_summary_has_the_figures_that_others_compare() -> None:
     assert found["system"][3]["p95_ms"] is None
 
 
-def test_there_is_no_ratio_to_nothing() -> None:
-    assert summary(Compared([], {"stenobus": [16], "inprocess": [0]}), 1.5)["streams_ratio"] is None
+@pytest.mark.parametrize("limit", [0, 1, 7, 8, 27, 100, 450])
+def test_the_search_ends_within_a_tenth_below_the_limit(limit: int) -> None:
+    search = Search(start=8, most=512)
+    while (streams := search.due) is not None:
+        search.tell(held=streams <= limit)
+    assert search.low <= limit < search.high
+    assert search.high - search.low <= max(1, search.low // 10)
 
 
-@pytest.mark.parametrize(("runs", "with_system"), [([run(2), run(4)], True), ([run(2)], False), ([], True)])
-def test_what_was_measured_is_drawn(runs: list[Any], with_system: bool, tmp_path: Path) -> None:
-    path = tmp_path / "plots" / "scale.png"
-    plot(runs, compared() if with_system else None, 2.0, "2 cores", path)
-    assert path.read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
+def test_the_search_forgets_a_failure_that_does_not_come_again() -> None:
+    answers = iter([True, False, True, False, False])
+    search = Search(start=10, most=1_000)
+    for _ in range(5):
+        assert search.due is not None
+        search.tell(held=next(answers))
+    assert (search.low, search.high) == (20, 40)

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from bench.load import Report
-from bench.soak.figures import Growth, Sample, growth, losses, summary, table
+from bench.soak.figures import Growth, Sample, growth, losses, summary
 from tests.bench.scale.test_system import meeting
 
 HOUR = 3_600.0
@@ -32,24 +32,8 @@ def test_what_grows_in_the_first_third_alone_is_no_slope() -> None:
     assert found["edge"].last - found["edge"].first == pytest.approx(100)
 
 
-def test_what_goes_up_and_down_is_no_slope() -> None:
-    found = growth(samples(lambda hours: 70 + 5 * (round(hours * 60) % 2)))
-    assert abs(found["edge"].an_hour) < 0.5
-    assert found["edge"].most == 75
-
-
-@pytest.mark.parametrize("number", [0, 1, 2])
-def test_too_few_samples_have_no_slope(number: int) -> None:
-    with pytest.raises(ValueError, match=f"{number} samples of memory are too few for a slope"):
-        growth(samples(lambda _: 70.0)[:number])
-
-
 def heard(stored: dict[str, int], **changed: Any) -> list[str]:
     return losses(Report([meeting([], job="j", **changed)]), stored)
-
-
-def test_nothing_is_lost_where_all_that_was_sent_is_acked_and_stored() -> None:
-    assert heard({"j": 480}, samples=480, acked=480) == []
 
 
 @pytest.mark.parametrize(
@@ -64,18 +48,6 @@ def test_nothing_is_lost_where_all_that_was_sent_is_acked_and_stored() -> None:
 )
 def test_what_is_lost_is_told(changed: dict[str, Any], stored: dict[str, int], sentence: str) -> None:
     assert heard(stored, **changed) == [sentence]
-
-
-def test_a_meeting_that_broke_may_have_sent_what_was_never_acked() -> None:
-    assert heard({"j": 480}, samples=960, acked=480, error="the connection was closed") == []
-    assert losses(Report([meeting([], job="", samples=0, acked=0, error="no job was created")]), {}) == []
-
-
-def test_table_has_a_line_for_each_process() -> None:
-    head, edge, vad = table({"edge": Growth(70, 82, 85, 12), "vad": Growth(50, 49, 50, -1.234)}).splitlines()
-    assert len(head) == len(edge) == len(vad)
-    assert edge.split() == ["edge", "70.0", "82.0", "85.0", "+12.00"]
-    assert vad.split()[-1] == "-1.23"
 
 
 def test_summary_has_the_figures_that_others_compare() -> None:

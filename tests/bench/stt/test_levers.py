@@ -6,7 +6,7 @@ import pytest
 
 from bench.speech import load_sentences
 from bench.stt.contenders import Way
-from bench.stt.levers import Gain, Setting, measure, settings, summary, table
+from bench.stt.levers import measure, settings
 from tools.system import MODEL, ROOT
 
 CPU = Way("ours", str(MODEL), "cpu", "int8")
@@ -30,19 +30,6 @@ def test_the_levers_of_a_cpu() -> None:
     }
 
 
-def test_processes_share_the_cores() -> None:
-    (processes,) = (setting for setting in settings(CPU, 8) if "processes" in setting.name)
-    assert processes.name == "1 x 4, 2 processes"
-    assert (processes.way.processes, processes.way.workers, processes.way.threads) == (2, 1, 4)
-
-
-def test_a_gpu_has_types_and_batches_of_its_own_and_no_threads() -> None:
-    found = named(CUDA, 16)
-    assert found["compute type"] == ["float16", "int8_float16"]
-    assert "workers x threads" in found
-    assert not any(" x " in name for name in found["workers x threads"])
-
-
 def test_each_setting_changes_one_thing() -> None:
     for setting in settings(CPU, 2):
         differing = {name for name, value in asdict(setting.way).items() if value != asdict(CPU)[name]}
@@ -55,14 +42,3 @@ def test_a_lever_is_measured_with_its_accuracy() -> None:
     gains = measure(found, load_sentences(ROOT / "samples")[:4], rounds=1, singles=1)
     assert [gain.setting.name for gain in gains] == ["always 30 s", "from 5 s on"]
     assert all(gain.throughput > 0 and gain.per_core > 0 and gain.alone > 0 and gain.errors <= 0.1 for gain in gains)
-
-
-@pytest.mark.parametrize("accuracy", [True, False])
-def test_errors_are_told_only_of_a_model_that_understands(accuracy: bool) -> None:
-    gains = [Gain(Setting("beam size", "5", CPU), throughput=20.0, per_core=12.0, batch=2.5, alone=0.1, errors=0.125)]
-    head, line = table(gains, accuracy=accuracy).splitlines()
-    assert len(head) == len(line)
-    assert ("WER" in head, "12.5" in line) == (accuracy, accuracy)
-    told = summary(gains, accuracy=accuracy)["levers"]["beam size"]["5"]
-    assert (told["throughput"], told["throughput_per_core"], told["single_p50_ms"]) == (20.0, 12.0, 100.0)
-    assert told.get("word_error_rate") == (0.125 if accuracy else None)

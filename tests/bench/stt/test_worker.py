@@ -7,7 +7,6 @@ import pytest
 from bench.speech import Arrival, load_sentences
 from bench.stt.contenders import Kind, Way
 from bench.stt.worker import Lane
-from bus import StartError
 from tools.system import MODEL, ROOT
 
 pytestmark = pytest.mark.slow
@@ -39,13 +38,6 @@ def test_each_contender_gives_each_utterance_its_own_text(lane: Lane) -> None:
     assert all(0 < answer.latency <= trial.seconds for answer in trial.answers)
 
 
-def test_latency_counts_from_when_an_utterance_is_due(lane: Lane) -> None:
-    late = lane.live(at(0, 1.5), 1.5, patience=60)
-    first, second = late.answers
-    assert late.seconds >= 1.5 + second.latency
-    assert first.latency < late.seconds
-
-
 def test_what_has_no_text_in_time_is_given_up_and_leaves_nothing_behind(lane: Lane) -> None:
     trial = lane.live([Arrival(0, 0, 0)] * 40, 0, patience=0.001)
     assert trial.given_up > 30
@@ -55,28 +47,8 @@ def test_what_has_no_text_in_time_is_given_up_and_leaves_nothing_behind(lane: La
     assert (after.given_up, after.batches) == (0, [1])
 
 
-def test_an_utterance_alone_takes_its_time(lane: Lane) -> None:
-    assert lane.alone(0) > 0
-
-
 def test_streams_are_dealt_to_the_processes() -> None:
     with Lane(way("ours", processes=2, workers=1, threads=1), SENTENCES) as lane:
         trial = lane.live(at(0, 0, 0, 0), 0, patience=60)
     assert [answer.sentence for answer in trial.answers] == [0, 2, 1, 3]
     assert trial.word_error_rate(SENTENCES) <= 0.1
-
-
-@pytest.mark.parametrize("kind", KINDS)
-def test_a_model_that_is_not_there_is_named(kind: Kind) -> None:
-    with (
-        pytest.raises(StartError, match="STT_MODEL='/none': there is no such folder"),
-        Lane(Way(kind, "/none", "cpu", "int8"), SENTENCES),
-    ):
-        pass
-
-
-def test_settings_reach_the_engine() -> None:
-    with Lane(way("ours", batch_size=1, workers=1), SENTENCES) as lane:
-        assert lane.live(at(0, 0, 0, 0), 0, patience=60).batches == [1, 1, 1, 1]
-    with Lane(way("ours", batch_size=8, workers=1, threads=1), [SENTENCES[0]] * 6) as lane:
-        assert max(lane.live(at(0, 0, 0, 0, 0, 0), 0, patience=60).batches) > 1

@@ -1,7 +1,8 @@
-"""How a bench runs what takes long: a signal ends it in order, and stdout is for the figures alone."""
+"""What the command lines of all benchmarks share: numbers within bounds, signals, and the JSON line at the end."""
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import json
 import logging
@@ -11,6 +12,28 @@ from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
 import structlog
+
+
+def within(kind: Callable[[str], Any], least: float, most: float) -> Callable[[str], Any]:
+    """A `type` for argparse: a number from `least` to `most`."""
+
+    def read(text: str) -> Any:
+        try:
+            number = kind(text)
+        except ValueError:
+            number = None
+        if number is None or not least <= number <= most:
+            raise argparse.ArgumentTypeError(f"{text!r} is not a number from {least:g} to {most:g}")
+        return number
+
+    return read
+
+
+def numbers(text: str) -> tuple[int, ...]:
+    """A `type` for argparse: numbers of streams with commas between, each once, in order."""
+    read = within(int, 1, 4_096)
+    return tuple(sorted({read(part) for part in text.split(",")}))
+
 
 T = TypeVar("T")
 

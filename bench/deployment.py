@@ -1,10 +1,10 @@
 """Servers and chosen parts of the system as processes of their own, and what each of them costs.
 
 edge, vad = edge_part(), vad_part()
-async with running_stage(folder, [edge, vad]) as stage:
-    before = stage.usage()
+async with deployed(folder, [edge, vad]) as system:
+    before = system.usage()
     ...
-    for name, cost in stage.usage().since(before).items(): ...
+    for name, cost in system.usage().since(before).items(): ...
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from time import clock_gettime
+from time import clock_gettime, monotonic
 
 import httpx
 import psutil
@@ -31,7 +31,7 @@ READY_WITHIN = 60.0
 _GRACE = 5.0
 
 
-class StageFailed(Exception):
+class DeployError(Exception):
     """A part did not start, or has died; the message says which, with the end of its log."""
 
 
@@ -75,7 +75,7 @@ class Usage(dict[str, Cost]):
         )
 
 
-class Stage:
+class Deployment:
     """What runs. url: of the part that clients talk to."""
 
     def __init__(self, url: str, folder: Path, nats: Server, redis: Server) -> None:
@@ -96,20 +96,20 @@ class Stage:
         self._groups.setdefault(group, []).append(psutil.Process(pid))
 
     def usage(self) -> Usage:
-        """What each group has cost since it was started, and its memory now. Raises StageFailed where one has died."""
+        """What each group has cost since it was started, and its memory now. Raises DeployError where one has died."""
         self.check()
         return Usage({name: Cost(cpu_seconds(group), kilobytes(group)) for name, group in self._groups.items()})
 
     def cpu(self) -> Mapping[str, float]:
-        """Seconds of each group alone: unlike memory they are read in no time. Raises StageFailed."""
+        """Seconds of each group alone: unlike memory they are read in no time. Raises DeployError."""
         self.check()
         return {name: cpu_seconds(group) for name, group in self._groups.items()}
 
     def check(self) -> None:
-        """Raise StageFailed where something has died."""
+        """Raise DeployError where something has died."""
         for name, child in self.children.items():
             if child.returncode is not None:
-                raise StageFailed(f"{name} has ended with {child.returncode}:\n{child.tail()}")
+                raise DeployError(f"{name} has ended with {child.returncode}:\n{child.tail()}")
 
     def signal(self, name: str, number: signal.Signals) -> None:
         """Send a signal to a part."""
@@ -137,22 +137,22 @@ def kilobytes(processes: Sequence[psutil.Process]) -> float:
 
 
 @asynccontextmanager
-async def running_stage(folder: Path, parts: Sequence[Part]) -> AsyncIterator[Stage]:
-    """Start nats-server, redis-server and parts; exactly one of them `serves`. Raises StageFailed, StartError."""
+async def deployed(folder: Path, parts: Sequence[Part]) -> AsyncIterator[Deployment]:
+    """Start nats-server, redis-server and parts; exactly one of them `serves`. Raises DeployError, StartError."""
     (serving,) = (part for part in parts if part.serves)
     nats, redis, port = nats_server(folder / "nats"), redis_server(folder / "redis"), free_port()
-    stage = Stage(f"http://127.0.0.1:{port}", folder, nats, redis)
+    system = Deployment(f"http://127.0.0.1:{port}", folder, nats, redis)
     async with AsyncExitStack() as stack:
-        stack.push_async_callback(_stop, stage)
+        stack.push_async_callback(_stop, system)
         for group, server in (("nats", nats), ("redis", redis)):
-            child = stage.children[group] = await server.start()
-            stage.count(group, child.pid)
+            child = system.children[group] = await server.start()
+            system.count(group, child.pid)
         places = {"port": str(port), "nats": nats.url, "redis": redis.url}
         for part in parts:
-            child = stage.children[part.name] = await _start(part, folder, places)
-            stage.count(part.counted_as, child.pid)
-        await _until_ready(stage, serving)
-        yield stage
+            child = system.children[part.name] = await _start(part, folder, places)
+            system.count(part.counted_as, child.pid)
+        await _until_ready(system, serving)
+        yield system
 
 
 async def _start(part: Part, folder: Path, places: Mapping[str, str]) -> Child:
@@ -163,36 +163,36 @@ async def _start(part: Part, folder: Path, places: Mapping[str, str]) -> Child:
     return await Child.spawn(argv, folder / f"{part.name}.log", env=os.environ | env)
 
 
-async def _until_ready(stage: Stage, serving: Part) -> None:
+async def _until_ready(system: Deployment, serving: Part) -> None:
     answer = "nothing"
     try:
         async with asyncio.timeout(READY_WITHIN), httpx.AsyncClient(trust_env=False) as http:
             while True:
-                stage.check()
+                system.check()
                 with suppress(httpx.TransportError):
-                    found = await http.get(f"{stage.url}/readyz")
+                    found = await http.get(f"{system.url}/readyz")
                     if found.status_code == 200:
                         return
                     answer = found.text
                 await asyncio.sleep(0.05)
     except TimeoutError as exc:
-        tail = stage.children[serving.name].tail()
-        raise StageFailed(f"{serving.name} was not ready within {READY_WITHIN:g} s, it said {answer}\n{tail}") from exc
+        tail = system.children[serving.name].tail()
+        raise DeployError(f"{serving.name} was not ready within {READY_WITHIN:g} s, it said {answer}\n{tail}") from exc
 
 
-async def _stop(stage: Stage) -> None:
+async def _stop(system: Deployment) -> None:
     servers = {"nats", "redis"}
-    await asyncio.gather(*(child.stop(_GRACE) for name, child in stage.children.items() if name not in servers))
-    await asyncio.gather(*(stage.children[name].stop(_GRACE) for name in servers & stage.children.keys()))
+    await asyncio.gather(*(child.stop(_GRACE) for name, child in system.children.items() if name not in servers))
+    await asyncio.gather(*(system.children[name].stop(_GRACE) for name in servers & system.children.keys()))
 
 
 def edge_part(*, requires: str = "", record: Path | None = None, **env: str) -> Part:
     """The edge that clients talk to.
 
     requires: kinds of workers it waits for. record: where watermarks from SIGUSR1 on are written when it stops, see
-    `bench.recorded`. env: further settings.
+    `bench.recording`. env: further settings.
     """
-    module = ["-m", "edge"] if record is None else ["-m", "bench.recorded", str(record)]
+    module = ["-m", "edge"] if record is None else ["-m", "bench.recording", str(record)]
     settings = {"EDGE_PORT": "{port}", "EDGE_REQUIRES": requires, "EDGE_CONNECTIONS": "100000"}
     return Part("edge", module, settings | env, serves=True)
 
@@ -221,3 +221,27 @@ def naive_part(record: Path | None = None) -> Part:
 def inprocess_part(model: str) -> Part:
     """The server of `bench.contenders.inprocess`, as `edge`."""
     return Part("edge", ["-m", "bench.contenders.inprocess", "--port", "{port}", "--model", model], serves=True)
+
+
+class OtherPrograms:
+    """Counts from when it is made."""
+
+    def __init__(self) -> None:
+        self._began = monotonic(), _busy(), _own()
+
+    def cores(self) -> float:
+        """Cores that others kept busy since, on average; children of ours that have not been waited for are others."""
+        began, busy, own = self._began
+        others = (_busy() - busy) - (_own() - own)
+        return max(0.0, others / (monotonic() - began))
+
+
+def _busy() -> float:
+    times = psutil.cpu_times()
+    guest = getattr(times, "guest", 0.0) + getattr(times, "guest_nice", 0.0)  # is in user, too
+    return sum(times) - times.idle - getattr(times, "iowait", 0.0) - guest
+
+
+def _own() -> float:
+    times = psutil.Process().cpu_times()
+    return times.user + times.system + times.children_user + times.children_system

@@ -21,7 +21,7 @@ from tools.system import ROOT
 _LINE = 1 << 30
 """Bytes of the longest line: a report of many meetings with all their times."""
 
-_SEATED_WITHIN = 60.0
+_STARTED_WITHIN = 60.0
 _GRACE = 5.0
 
 
@@ -150,17 +150,17 @@ async def generating(plan: Plan) -> AsyncIterator[Clients]:
     try:
         for share in range(plan.shares):
             workers.append(await _Worker.spawn(plan, share))  # noqa: PERF401 - each is ended even if the next fails
-        yield Clients(plan, workers, await _seated(plan, workers))
+        yield Clients(plan, workers, await _started(plan, workers))
     finally:
         await asyncio.gather(*(worker.end() for worker in workers))
 
 
-async def _seated(plan: Plan, workers: list[_Worker]) -> list[str]:
+async def _started(plan: Plan, workers: list[_Worker]) -> list[str]:
     try:
-        async with asyncio.timeout(plan.opening + _SEATED_WITHIN):
+        async with asyncio.timeout(plan.opening + _STARTED_WITHIN):
             lines = await asyncio.gather(*(worker.answer() for worker in workers))
     except TimeoutError as exc:
-        late = f"{_SEATED_WITHIN:g} s after the last of them came"
+        late = f"{_STARTED_WITHIN:g} s after the last of them came"
         raise LoadFailed(f"not all of {plan.streams} clients streamed {late}") from exc
     failed = [str(reason) for line in lines for reason in json.loads(line)["failed"]]
     if len(failed) == plan.streams:

@@ -1,9 +1,9 @@
 """A Whisper of a given shape with random weights: as fast as a real one, with no network, and it understands nothing.
 
-`python -m bench.shape NAME FOLDER` writes it in CTranslate2 format. What decides the speed of a model is its shape and
-how many tokens it writes. So that this one neither stops at once nor goes on to the limit, its position encodings are
-made of the embeddings of tokens: whatever the sound, it writes TEXT_TOKENS pseudo-words, each nearly certain, and then
-ends the text. The vocabulary is laid out as that of large-v3.
+`python -m bench.random_whisper NAME FOLDER` writes it in CTranslate2 format. What decides the speed of a model is its
+shape and how many tokens it writes. So that this one neither stops at once nor goes on to the limit, its position
+encodings are made of the embeddings of tokens: whatever the sound, it writes TEXT_TOKENS pseudo-words, each nearly
+certain, and then ends the text. The vocabulary is laid out as that of large-v3.
 """
 
 from __future__ import annotations
@@ -162,7 +162,7 @@ def _tokenizer(random: np.random.Generator) -> Tokenizer:
 
 def main() -> int:
     """Write the model; gives the exit status."""
-    parser = argparse.ArgumentParser(prog="python -m bench.shape", description=__doc__.partition("\n")[0])
+    parser = argparse.ArgumentParser(prog="python -m bench.random_whisper", description=__doc__.partition("\n")[0])
     parser.add_argument("shape", choices=SHAPES)
     parser.add_argument("folder", type=Path, help="is made if it is not there")
     args = parser.parse_args()
