@@ -24,12 +24,12 @@ async def test_a_job_without_audio_is_claimed_at_its_beginning(bus: Bus) -> None
     assert decode_audio((await bus.history("AUDIO", "audio.a"))[0].data) == AudioFrame(0, b"")
 
 
-async def test_a_claim_goes_on_where_the_audio_is_whole_and_not_where_it_ends(bus: Bus) -> None:
-    await put(bus, 0, 480, 1_440)  # 960 was refused, and whoever sent it is gone
+async def test_a_claim_begins_at_the_first_missing_sample(bus: Bus) -> None:
+    await put(bus, 0, 480, 1_440)  # 960 was refused, and its sender is gone
     assert (await claim_audio(bus, "a")).start == 960
 
 
-async def test_a_claim_need_not_read_what_is_segmented(bus: Bus) -> None:
+async def test_a_claim_does_not_read_audio_that_is_segmented(bus: Bus) -> None:
     await put(bus, 0, 480, 960, 1_440, 1_920)
     await bus.append(Utterance(job="a", index=0, start=0, end=1_440, audio_seq=2), 0)
     await bus.connection.js.delete_msg("AUDIO", 1)
@@ -43,7 +43,7 @@ async def test_audio_that_has_ended_cannot_be_claimed(bus: Bus) -> None:
         await claim_audio(bus, "a")
 
 
-async def test_who_claimed_last_can_end_it_and_nobody_else(bus: Bus) -> None:
+async def test_only_the_last_claim_can_end_the_audio(bus: Bus) -> None:
     async with AudioPublisher(bus) as publisher:
         former = publisher.track("a", await claim_audio(bus, "a"))
         await former.send(FRAME)
@@ -66,7 +66,7 @@ async def test_who_claimed_last_can_end_it_and_nobody_else(bus: Bus) -> None:
     ]
 
 
-async def test_a_claim_holds_until_another_or_the_end(bus: Bus) -> None:
+async def test_a_claim_holds_until_the_next_claim_or_the_end(bus: Bus) -> None:
     former = await claim_audio(bus, "a")
     await put(bus, 0)
     await check_claim(bus, "a", former)
@@ -78,7 +78,7 @@ async def test_a_claim_holds_until_another_or_the_end(bus: Bus) -> None:
         await check_claim(bus, "a", present)
 
 
-async def test_frames_that_were_sent_twice_do_not_stop_the_end(bus: Bus) -> None:
+async def test_repeated_frames_do_not_prevent_the_end_mark(bus: Bus) -> None:
     async with AudioPublisher(bus) as publisher:
         track = publisher.track("a", await claim_audio(bus, "a"))
         await track.send(FRAME)
@@ -91,7 +91,7 @@ async def put_cut(bus: Bus, at: int) -> int:
     return await bus.store("audio.a", encode_audio(AudioFrame(at, b"", cut=True)))
 
 
-async def test_a_cut_is_no_claim_and_no_end_and_moves_nothing(bus: Bus) -> None:
+async def test_a_cut_is_neither_a_claim_nor_an_end(bus: Bus) -> None:
     former = await claim_audio(bus, "a")
     await put(bus, 0)
     for at in (0, 480, 9_999):
@@ -100,7 +100,7 @@ async def test_a_cut_is_no_claim_and_no_end_and_moves_nothing(bus: Bus) -> None:
     assert (await claim_audio(bus, "a")).start == 480
 
 
-async def test_a_cut_of_the_segmenter_does_not_stop_the_end(bus: Bus) -> None:
+async def test_a_cut_of_the_segmenter_does_not_prevent_the_end_mark(bus: Bus) -> None:
     async with AudioPublisher(bus) as publisher:
         track = publisher.track("a", await claim_audio(bus, "a"))
         await track.send(FRAME)
@@ -109,7 +109,7 @@ async def test_a_cut_of_the_segmenter_does_not_stop_the_end(bus: Bus) -> None:
         assert await track.finish() == 480
 
 
-async def test_a_cut_of_a_former_holder_hides_no_claim_from_it(bus: Bus) -> None:
+async def test_a_cut_of_a_former_owner_hides_no_claim_from_it(bus: Bus) -> None:
     async with AudioPublisher(bus) as publisher:
         former = publisher.track("a", await claim_audio(bus, "a"))
         await former.send(FRAME)
@@ -125,7 +125,7 @@ async def cuts(bus: Bus) -> list[int]:
     return [frame.start for frame in frames if frame.cut]
 
 
-async def test_a_cut_is_stored_behind_what_came_meanwhile(bus: Bus) -> None:
+async def test_a_cut_is_stored_behind_frames_that_came_meanwhile(bus: Bus) -> None:
     await put(bus, 0, 480, 960)
     await cut_audio(bus, "a", 480, 1, lambda: True)
     assert await cuts(bus) == [480]
@@ -139,14 +139,14 @@ async def test_a_cut_is_not_stored_behind_the_end_of_the_audio(bus: Bus) -> None
     assert await cuts(bus) == []
 
 
-async def test_a_cut_that_is_wanted_no_more_is_not_stored(bus: Bus) -> None:
+async def test_a_cut_that_is_no_longer_wanted_is_not_stored(bus: Bus) -> None:
     await put(bus, 0, 480)
     answers = iter((True, False))
     await cut_audio(bus, "a", 480, 1, lambda: next(answers))
     assert await cuts(bus) == []
 
 
-async def test_what_a_former_holder_still_sends_is_there_twice_and_harms_nobody(bus: Bus) -> None:
+async def test_frames_that_a_former_owner_still_sends_are_harmless_repeats(bus: Bus) -> None:
     async with AudioPublisher(bus) as publisher:
         former = publisher.track("a", await claim_audio(bus, "a"))
         await former.send(FRAME)
@@ -155,5 +155,5 @@ async def test_what_a_former_holder_still_sends_is_there_twice_and_harms_nobody(
         present = publisher.track("a", claims[0])
         for _ in range(3):
             await present.send(FRAME)
-        await wait_until(lambda: former.stored == former.sent, description="the former holder's frame is stored")
+        await wait_until(lambda: former.stored == former.sent, description="the former owner's frame is stored")
         assert await present.finish() == claims[0].start + 3 * 480

@@ -8,7 +8,7 @@ import pytest
 
 from bus import Bus, Retry, connect, serve
 from bus.dead import Expired, NotRetryable, UnknownLetter, letters, redrive
-from contract import Closed, Completed, ContractError, Dead, Message, Opened, Redrive, Redriven, Segmented, parse_event
+from contract import Closed, ContractError, Dead, Message, Opened, Redrive, Redriven, Segmented, parse_event
 from tests.support import wait_until
 
 DEAD = "events.a.dead.EVENTS.1"
@@ -20,12 +20,12 @@ def good(opened: Opened) -> list[Message]:
 
 
 def failed(opened: Opened, _reason: str) -> list[Message]:
-    """What stands in for `Segmented`."""
+    """The value that says it failed."""
     return [Segmented(job=opened.job, segments=0, samples=0)]
 
 
 class Handler:
-    """Does what `outcomes` say, one after the other, then what is good."""
+    """Does what each of `outcomes` says in turn, then succeeds."""
 
     def __init__(self, *outcomes: Exception) -> None:
         self.outcomes = list(outcomes)
@@ -68,17 +68,17 @@ def says(bus: Bus, reason: str) -> Callable[[], object]:
 
 
 async def settled(bus: Bus) -> bool:
-    """Whether everything that came to the worker is acked, requests to try again too."""
+    """Whether everything delivered to the worker is acked, requests for a retry too."""
     infos = [info for info in await bus.connection.js.consumers_info("EVENTS") if info.name in ("w", "w-redrive")]
     return len(infos) == 2 and not any(info.num_pending or info.num_ack_pending for info in infos)
 
 
-async def test_what_was_given_up_is_tried_again_and_its_stand_in_replaced(bus: Bus, nats_url: str) -> None:
+async def test_a_retry_replaces_the_failed_value(bus: Bus, nats_url: str) -> None:
     handle = Handler(RuntimeError("not today"))
     await bus.publish(Opened(job="a"))
     async with worker(nats_url, handle):
         await wait_until(says(bus, "RuntimeError: not today"), description="the dead letter")
-        await wait_until(lambda: bus.last_raw(OUTPUT), description="the stand-in")
+        await wait_until(lambda: bus.last_raw(OUTPUT), description="the failed value")
         asked = await redrive(bus, "a", "EVENTS", 1)
         await wait_until(lambda: gone(bus), description="the dead letter is removed")
         await wait_until(lambda: settled(bus), description="the request is acked")
@@ -87,7 +87,7 @@ async def test_what_was_given_up_is_tried_again_and_its_stand_in_replaced(bus: B
     assert await events(bus) == [Opened(job="a"), asked, *good(Opened(job="a")), done]
 
 
-async def test_a_refusal_for_good_may_be_tried_again_too(bus: Bus, nats_url: str) -> None:
+async def test_a_refused_message_can_be_retried(bus: Bus, nats_url: str) -> None:
     await bus.publish(Opened(job="a"))
     async with worker(nats_url, Handler(ContractError("no such thing"))):
         await wait_until(says(bus, "no such thing"), description="the dead letter")
@@ -97,7 +97,9 @@ async def test_a_refusal_for_good_may_be_tried_again_too(bus: Bus, nats_url: str
 
 
 @pytest.mark.parametrize("again", [RuntimeError("nor tomorrow"), ContractError("RuntimeError: nor tomorrow")])
-async def test_what_fails_again_stays_dead_with_the_new_reason(bus: Bus, nats_url: str, again: Exception) -> None:
+async def test_a_message_that_fails_again_stays_dead_with_the_new_reason(
+    bus: Bus, nats_url: str, again: Exception
+) -> None:
     await bus.publish(Opened(job="a"))
     async with worker(nats_url, Handler(RuntimeError("not today"), again)):
         await wait_until(says(bus, "RuntimeError: not today"), description="the dead letter")
@@ -113,7 +115,7 @@ async def test_what_fails_again_stays_dead_with_the_new_reason(bus: Bus, nats_ur
         await wait_until(lambda: gone(bus), description="the dead letter is removed in the end")
 
 
-async def test_it_has_as_many_attempts_as_at_first(bus: Bus, nats_url: str) -> None:
+async def test_a_retry_has_as_many_attempts_as_the_message_had(bus: Bus, nats_url: str) -> None:
     handle = Handler(*(RuntimeError("not today") for _ in range(2)), Retry(0.05), RuntimeError("nearly"))
     await bus.publish(Opened(job="a"))
     async with worker(nats_url, handle, attempts=2):
@@ -125,11 +127,12 @@ async def test_it_has_as_many_attempts_as_at_first(bus: Bus, nats_url: str) -> N
     assert handle.calls == 4
 
 
-async def test_asked_for_twice_it_is_done_once(bus: Bus, nats_url: str) -> None:
+async def test_a_retry_requested_twice_is_done_once(bus: Bus, nats_url: str) -> None:
     handle = Handler(RuntimeError("not today"))
     await bus.publish(Opened(job="a"))
     async with worker(nats_url, handle):
         await wait_until(says(bus, "RuntimeError: not today"), description="the dead letter")
+        await wait_until(lambda: settled(bus), description="it is given up")
     for _ in range(2):
         await redrive(bus, "a", "EVENTS", 1)
     async with worker(nats_url, handle):
@@ -138,7 +141,7 @@ async def test_asked_for_twice_it_is_done_once(bus: Bus, nats_url: str) -> None:
     assert await gone(bus)
 
 
-async def test_only_the_worker_that_gave_up_is_asked(bus: Bus, nats_url: str) -> None:
+async def test_only_the_worker_that_gave_the_message_up_retries_it(bus: Bus, nats_url: str) -> None:
     handle, other = Handler(RuntimeError("not today")), Handler()
     await bus.publish(Opened(job="a"))
     async with worker(nats_url, other, "v"):
@@ -153,7 +156,7 @@ async def test_only_the_worker_that_gave_up_is_asked(bus: Bus, nats_url: str) ->
 @pytest.mark.parametrize(
     "left", [[], ["outputs"], ["outputs", "redriven"], ["outputs", "redriven", "removed"]], ids=lambda left: str(left)
 )
-async def test_whatever_a_crash_leaves_behind_the_next_worker_ends_at_the_same(
+async def test_after_a_crash_at_any_step_the_next_worker_finishes_the_retry(
     bus: Bus, nats_url: str, left: list[str]
 ) -> None:
     opened = Opened(job="a")
@@ -179,7 +182,7 @@ async def test_whatever_a_crash_leaves_behind_the_next_worker_ends_at_the_same(
     assert result.value.segments == 1
 
 
-async def test_a_worker_that_dies_over_it_hands_it_on(bus: Bus, nats_url: str) -> None:
+async def test_a_retry_moves_on_when_its_worker_dies(bus: Bus, nats_url: str) -> None:
     started = asyncio.Event()
 
     async def never(_opened: Opened) -> Sequence[Message]:
@@ -190,11 +193,12 @@ async def test_a_worker_that_dies_over_it_hands_it_on(bus: Bus, nats_url: str) -
     await bus.publish(Opened(job="a"))
     async with worker(nats_url, Handler(RuntimeError("not today"))):
         await wait_until(says(bus, "RuntimeError: not today"), description="the dead letter")
+        await wait_until(lambda: settled(bus), description="it is given up")
     await redrive(bus, "a", "EVENTS", 1)
     async with connect(nats_url) as victim:
         serving = asyncio.create_task(serve(victim, Opened, never, durable="w", attempts=1, failed=failed, ack_wait=1))
         await started.wait()
-        await victim.connection.nc.close()  # nothing that it still says arrives
+        await victim.connection.nc.close()  # nothing that it still sends arrives
         serving.cancel()
     async with worker(nats_url, Handler()):
         await wait_until(lambda: gone(bus), description="the dead letter is removed")
@@ -203,7 +207,7 @@ async def test_a_worker_that_dies_over_it_hands_it_on(bus: Bus, nats_url: str) -
     assert result.value.segments == 1
 
 
-async def test_garbage_is_hopeless(bus: Bus, nats_url: str) -> None:
+async def test_garbage_cannot_be_retried(bus: Bus, nats_url: str) -> None:
     await bus.connection.js.publish("events.a.opened", b"garbage")
     async with worker(nats_url, Handler()):
         await wait_until(lambda: bus.last_raw(DEAD), description="the dead letter")
@@ -212,10 +216,11 @@ async def test_garbage_is_hopeless(bus: Bus, nats_url: str) -> None:
         await redrive(bus, "a", "EVENTS", 1)
 
 
-async def test_what_aged_out_cannot_be_tried_again(bus: Bus, nats_url: str) -> None:
+async def test_a_message_that_has_aged_out_cannot_be_retried(bus: Bus, nats_url: str) -> None:
     await bus.publish(Opened(job="a"))
     async with worker(nats_url, Handler(RuntimeError("not today"))):
         await wait_until(says(bus, "RuntimeError: not today"), description="the dead letter")
+        await wait_until(lambda: settled(bus), description="it is given up")
     await redrive(bus, "a", "EVENTS", 1)
     await bus.connection.js.delete_msg("EVENTS", 1)
     with pytest.raises(Expired, match="message 1 of EVENTS has aged out"):
@@ -231,41 +236,23 @@ async def test_what_aged_out_cannot_be_tried_again(bus: Bus, nats_url: str) -> N
     ("job", "stream", "seq"),
     [("a", "EVENTS", 7), ("b", "EVENTS", 1), ("*", "EVENTS", 1), ("a", ">", 1), ("a b", "", 1)],
 )
-async def test_what_is_not_dead_is_unknown(bus: Bus, job: str, stream: str, seq: int) -> None:
+async def test_an_unknown_dead_letter_is_an_error(bus: Bus, job: str, stream: str, seq: int) -> None:
     await bus.publish(Dead(job="a", stream="EVENTS", seq=1, at="events.a.opened", reason="x", worker="w"))
     with pytest.raises(UnknownLetter, match="no dead letter of job"):
         await redrive(bus, job, stream, seq)
 
 
-async def test_a_dead_letter_that_is_garbage_itself_is_unknown_and_not_listed(bus: Bus) -> None:
+async def test_an_unreadable_dead_letter_is_unknown_and_not_listed(bus: Bus) -> None:
     await bus.connection.js.publish(DEAD, b"garbage")
     with pytest.raises(UnknownLetter):
         await redrive(bus, "a", "EVENTS", 1)
     assert await letters(bus, limit=9) == []
 
 
-async def test_letters_come_newest_first_of_one_job_or_all(bus: Bus) -> None:
+async def test_letters_are_listed_newest_first(bus: Bus) -> None:
     assert await letters(bus, limit=9) == []
     for seq, job in enumerate("abab", 1):
         await bus.publish(Dead(job=job, stream="SPEECH", seq=seq, at=f"speech.{job}", reason="x"))
     assert [letter.dead.seq for letter in await letters(bus, limit=9)] == [4, 3, 2, 1]
     assert [letter.dead.seq for letter in await letters(bus, limit=3)] == [4, 3, 2]
     assert [letter.dead.seq for letter in await letters(bus, "b", limit=9)] == [4, 2]
-
-
-async def test_a_replaced_message_is_there_at_every_moment_and_once(bus: Bus) -> None:
-    await bus.publish(Completed(job="a", segments=0, samples=0))
-
-    async def write() -> None:
-        for samples in range(1, 100):
-            await bus.replace(Completed(job="a", segments=0, samples=samples))
-
-    writing = asyncio.create_task(write())
-    looks = 0
-    while not writing.done():
-        last = await bus.last(Completed, "events.a.completed")
-        assert last is not None
-        looks += 1
-    await writing
-    assert looks > 1
-    assert await events(bus) == [Completed(job="a", segments=0, samples=99)]

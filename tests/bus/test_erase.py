@@ -30,7 +30,7 @@ async def left(bus: Bus, job: str) -> list[str]:
     return [raw.subject for stream, subject in subjects.items() for raw in await bus.history(stream, subject)]
 
 
-async def test_nothing_is_left_of_a_job_and_all_of_the_others(bus: Bus) -> None:
+async def test_erasing_removes_all_of_a_job_and_nothing_of_others(bus: Bus) -> None:
     for job in ("a", "b", "aa"):
         await fill(bus, job)
     before = [await left(bus, job) for job in ("b", "aa")]
@@ -42,7 +42,7 @@ async def test_nothing_is_left_of_a_job_and_all_of_the_others(bus: Bus) -> None:
     assert not await erase(bus, "a", mark=False)
 
 
-async def test_marks_are_told_from_what_came_late(bus: Bus) -> None:
+async def test_marks_are_distinguished_from_late_messages(bus: Bus) -> None:
     await fill(bus, "a")
     assert await erase(bus, "a", mark=True)
     assert sorted(await left(bus, "a")) == ["audio.a", "events.a.completed", "events.a.segmented"]
@@ -53,7 +53,7 @@ async def test_marks_are_told_from_what_came_late(bus: Bus) -> None:
     assert await left(bus, "a") == []
 
 
-async def test_marks_take_the_place_of_what_a_late_worker_wrote(bus: Bus) -> None:
+async def test_marks_replace_what_a_late_worker_wrote(bus: Bus) -> None:
     await erase(bus, "a", mark=True)
     assert not await bus.create(Segmented(job="a", segments=7, samples=480))
     segmented = await bus.last(Segmented, "events.a.segmented")
@@ -61,13 +61,13 @@ async def test_marks_take_the_place_of_what_a_late_worker_wrote(bus: Bus) -> Non
     assert segmented.value.segments == 0
 
 
-async def test_who_claims_the_audio_of_an_erased_job_is_told_that_it_has_ended(bus: Bus) -> None:
+async def test_the_audio_of_an_erased_job_cannot_be_claimed(bus: Bus) -> None:
     await erase(bus, "a", mark=True)
     with pytest.raises(AudioEnded):
         await claim_audio(bus, "a")
 
 
-async def test_a_finished_job_is_settled_unless_it_may_be_mended(bus: Bus) -> None:
+async def test_a_finished_job_is_settled_unless_a_retry_is_possible(bus: Bus) -> None:
     await fill(bus, "a")
     assert await settle(bus, "a", finished=False)
     await bus.publish(dead_letter("SPEECH", 1, "speech.a.1.live", "no luck", "stt"))
@@ -77,7 +77,7 @@ async def test_a_finished_job_is_settled_unless_it_may_be_mended(bus: Bus) -> No
     assert not await settle(bus, "b", finished=False)
 
 
-async def test_a_finished_job_that_was_replayed_may_have_somebody_at_work_on_it(bus: Bus) -> None:
+async def test_a_replayed_job_is_not_settled(bus: Bus) -> None:
     await fill(bus, "a")
     await bus.publish(Replay(job="a", generation=2))
     assert not await settle(bus, "a", finished=True)
@@ -109,7 +109,7 @@ async def test_a_job_that_nobody_opened_cannot_be_opened_any_more(bus: Bus) -> N
     assert not await settle(bus, "a", finished=False)  # again
 
 
-async def test_of_opening_and_erasing_one_comes_first(bus: Bus) -> None:
+async def test_opening_and_erasing_at_once_never_both_succeed(bus: Bus) -> None:
     for number in range(20):
         job = f"j{number}"
         claimed, settled = await asyncio.gather(
@@ -118,7 +118,7 @@ async def test_of_opening_and_erasing_one_comes_first(bus: Bus) -> None:
         assert isinstance(claimed, AudioEnded) != isinstance(settled, StillLive)
 
 
-async def test_a_bus_that_restarts_meanwhile(bus: Bus, nats_server: Server) -> None:
+async def test_erasing_survives_a_restart_of_the_server(bus: Bus, nats_server: Server) -> None:
     await fill(bus, "a")
     await nats_server.kill()
     erasing = asyncio.create_task(erase(bus, "a", mark=True))

@@ -1,4 +1,4 @@
-"""The connection by hand, against real servers: with and without passwords, over TLS, killed and started again."""
+"""The fast client against real servers: with and without passwords, over TLS, killed and started again."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Heard = list[tuple[bytes, bytes, bytes]]
 
 @asynccontextmanager
 async def secured(folder: Path, url: str, *args: str) -> AsyncIterator[Bus]:
-    """A bus on a server with further arguments, at `url` with PORT in it."""
+    """A bus on a server with further arguments; `url` has PORT in place of its port."""
     server = nats_server(folder / "nats")
     server = replace(server, argv=[*server.argv, *args])
     await server.start()
@@ -35,7 +35,7 @@ async def secured(folder: Path, url: str, *args: str) -> AsyncIterator[Bus]:
 
 
 async def echoes(bus: Bus) -> None:
-    """What is published comes to who subscribes."""
+    """Check that a published message reaches its subscriber."""
     heard: Heard = []
     async with FastClient(bus.connection) as client:
         client.subscribe("here.*", lambda *message: heard.append(message))
@@ -46,7 +46,7 @@ async def echoes(bus: Bus) -> None:
 
 
 @pytest.mark.parametrize("read_delay", [0.0, 0.005])
-async def test_messages_of_every_size_come_whole_and_in_order(bus: Bus, read_delay: float) -> None:
+async def test_messages_of_every_size_arrive_whole_and_in_order(bus: Bus, read_delay: float) -> None:
     chance = random.Random(5)  # noqa: S311
     payloads = [chance.randbytes(chance.choice([0, 1, 960, 60_000])) for _ in range(300)]
     heard: Heard = []
@@ -64,7 +64,7 @@ async def test_messages_of_every_size_come_whole_and_in_order(bus: Bus, read_del
         assert lines == (b"NATS/1.0\r\nNumber: %d\r\n\r\n" % number if number % 3 == 0 else b"")
 
 
-async def test_what_it_publishes_arrives_with_its_reply_subject(bus: Bus) -> None:
+async def test_a_published_message_has_its_reply_subject(bus: Bus) -> None:
     async with FastClient(bus.connection) as client, connect(bus.connection.url) as other:
         subscription = await other.connection.nc.subscribe("there")
         await other.connection.flushed()
@@ -76,7 +76,7 @@ async def test_what_it_publishes_arrives_with_its_reply_subject(bus: Bus) -> Non
 
 async def test_once_flushed_the_server_knows_what_was_subscribed(bus: Bus) -> None:
     async with FastClient(bus.connection) as client:
-        for number in range(200):  # a flush that overtakes the subscription shows in one of forty
+        for number in range(200):  # a flush that overtakes the subscription shows once in forty times
             subscription = await bus.connection.nc.subscribe(f"there.{number}")
             await bus.connection.flushed()
             client.publish(f"there.{number}", b"")
@@ -84,7 +84,7 @@ async def test_once_flushed_the_server_knows_what_was_subscribed(bus: Bus) -> No
             await subscription.next_msg(5)
 
 
-async def test_without_a_listener_the_answer_has_no_payload(bus: Bus) -> None:
+async def test_the_answer_without_responders_has_no_payload(bus: Bus) -> None:
     heard: Heard = []
     async with FastClient(bus.connection) as client:
         inbox = client.new_inbox()
@@ -96,7 +96,7 @@ async def test_without_a_listener_the_answer_has_no_payload(bus: Bus) -> None:
     assert payload == b""
 
 
-async def test_a_subscription_ends(bus: Bus) -> None:
+async def test_an_ended_subscription_gets_no_messages(bus: Bus) -> None:
     heard: Heard = []
     async with FastClient(bus.connection) as client:
         sid = client.subscribe("here", lambda *message: heard.append(message))
@@ -105,11 +105,11 @@ async def test_a_subscription_ends(bus: Bus) -> None:
         await client.flushed()
         await bus.connection.nc.publish("here", b"1")
         await bus.connection.nc.publish("end", b"2")
-        await wait_until(lambda: heard, description="the second one")
+        await wait_until(lambda: heard, description="the second message")
     assert [payload for _, _, payload in heard] == [b"2"]
 
 
-async def test_many_messages_are_few_writes(bus: Bus, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_many_messages_are_written_together(bus: Bus, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("bus.fast_client.FLUSH", 60)
     async with FastClient(bus.connection) as client, connect(bus.connection.url) as other:
         subscription = await other.connection.nc.subscribe("there")
@@ -125,7 +125,7 @@ async def test_many_messages_are_few_writes(bus: Bus, monkeypatch: pytest.Monkey
         assert (await subscription.next_msg(5)).data == b"later"
 
 
-async def test_after_a_crash_of_the_server_it_comes_back_by_itself(nats_server: Server) -> None:
+async def test_it_reconnects_after_a_crash_of_the_server(nats_server: Server) -> None:
     heard: Heard = []
     back = asyncio.Event()
     async with connect(nats_server.url) as bus, FastClient(bus.connection) as client:
@@ -148,30 +148,30 @@ async def test_after_a_crash_of_the_server_it_comes_back_by_itself(nats_server: 
             assert [payload for _, _, payload in heard] == [b"again"]
 
 
-async def test_a_server_that_stands_still_is_given_up(nats_server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_server_that_hangs_is_noticed(nats_server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("bus.fast_client._PING_EVERY", 0.3)
     async with connect(nats_server.url) as bus, FastClient(bus.connection) as client:
         assert nats_server.child
         process = nats_server.child.pid
         psutil.Process(process).suspend()
         try:
-            await wait_until(lambda: not client.ready, description="it is given up")
+            await wait_until(lambda: not client.ready, description="the connection is given up")
         finally:
             psutil.Process(process).resume()
-        await wait_until(lambda: client.ready, description="the line is back")
+        await wait_until(lambda: client.ready, description="the connection is back")
 
 
-async def test_name_and_password_of_the_address_are_said(tmp_path: Path) -> None:
+async def test_it_authenticates_with_the_name_and_password_of_the_address(tmp_path: Path) -> None:
     async with secured(tmp_path, "nats://ana:secret@127.0.0.1:PORT", "--user", "ana", "--pass", "secret") as bus:
         await echoes(bus)
 
 
-async def test_a_token_of_the_address_is_said(tmp_path: Path) -> None:
+async def test_it_authenticates_with_the_token_of_the_address(tmp_path: Path) -> None:
     async with secured(tmp_path, "nats://t0ken@127.0.0.1:PORT", "--auth", "t0ken") as bus:
         await echoes(bus)
 
 
-async def test_a_server_that_demands_tls_gets_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_it_uses_tls_if_the_server_requires_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     authority = trustme.CA()
     authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
     authority.issue_cert("localhost").private_key_and_cert_chain_pem.write_to_path(str(tmp_path / "server.pem"))

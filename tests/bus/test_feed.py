@@ -1,4 +1,4 @@
-"""Following a job's audio: every message once and in order, whatever the feed loses and whoever is killed."""
+"""Following a job's audio: every message once and in order, whatever is lost or killed."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ async def store(bus: Bus, job: str, numbers: range) -> None:
 
 @asynccontextmanager
 async def following(feed: Feed, job: str, *, after: int = 0) -> AsyncIterator[list[int]]:
-    """The numbers that a follower of a job has been given so far."""
+    """The numbers of the messages that a job's handler got so far."""
     heard: list[int] = []
 
     def handle(stored: list[StoredAudio]) -> Work | None:
@@ -50,7 +50,7 @@ async def all_of(heard: list[int], count: int) -> None:
 
 
 @pytest.mark.parametrize("many", [1, 100])
-async def test_what_was_stored_before_comes_first_then_what_is_stored(bus: Bus, many: int) -> None:
+async def test_stored_audio_comes_first_then_new_audio(bus: Bus, many: int) -> None:
     await store(bus, "a", range(300))
     async with Feed(bus, many) as feed, following(feed, "a") as heard:
         await all_of(heard, 300)
@@ -58,8 +58,8 @@ async def test_what_was_stored_before_comes_first_then_what_is_stored(bus: Bus, 
         await all_of(heard, 400)
 
 
-async def test_a_reader_of_many_leaves_what_comes_for_a_while(bus: Bus, monkeypatch: pytest.MonkeyPatch) -> None:
-    """All that came meanwhile is then taken at once."""
+async def test_a_reader_of_many_jobs_reads_less_often(bus: Bus, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Everything that came meanwhile is then handled at once."""
     monkeypatch.setattr("bus.feed.READ_DELAY", 0.3)
     async with Feed(bus, 2) as feed, following(feed, "a") as one:
         await store(bus, "a", range(1))
@@ -67,13 +67,13 @@ async def test_a_reader_of_many_leaves_what_comes_for_a_while(bus: Bus, monkeypa
         async with following(feed, "b") as other:
             await store(bus, "b", range(1))
             await all_of(other, 1)
-            await store(bus, "a", range(1, 50))  # waits for each to be stored, and told
+            await store(bus, "a", range(1, 50))  # waits until each is stored and republished
             assert len(one) < 50
             await all_of(one, 50)
 
 
-async def test_a_reader_of_many_takes_the_sound_of_a_job_in_strides(bus: Bus, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is more than sound does not wait, and neither does what nothing follows on, for long."""
+async def test_a_reader_of_many_jobs_handles_audio_in_strides(bus: Bus, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only sound waits for more sound, and not for long."""
     monkeypatch.setattr("bus.feed.STRIDE", 2 * (16 + 960))
     taken: list[list[int]] = []
 
@@ -114,7 +114,7 @@ async def test_jobs_do_not_mix(bus: Bus) -> None:
 
 
 def losing(monkeypatch: pytest.MonkeyPatch, lost: Callable[[int], bool]) -> None:
-    """The feed loses messages, by their numbers."""
+    """Make the feed lose the messages with these numbers."""
     on_message = _Follower.on_message
 
     def sometimes(self: _Follower, subject: bytes, headers: bytes, data: bytes) -> None:
@@ -125,7 +125,7 @@ def losing(monkeypatch: pytest.MonkeyPatch, lost: Callable[[int], bool]) -> None
 
 
 @pytest.mark.parametrize("seed", range(4))
-async def test_what_the_feed_loses_is_read_from_the_stream(
+async def test_messages_that_the_feed_loses_are_read_from_the_stream(
     bus: Bus, seed: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     chance = random.Random(seed)  # noqa: S311
@@ -152,14 +152,14 @@ async def test_a_crash_of_the_server_loses_and_repeats_nothing(nats_server: Serv
             await nats_server.kill()
             await nats_server.start()
         await storing
-        # What was stored when the server died and its answer did not come was stored again.
+        # A message whose ack was lost when the server died was stored again.
         stored = [int(raw.data) for raw in await bus.history("AUDIO", "audio.a")]
         assert sorted(set(stored)) == list(range(2_000))
         await wait_until(lambda: len(heard) >= len(stored), description="all of it")
         assert heard == stored
 
 
-async def test_a_slow_reader_is_given_all_and_holds_little(bus: Bus, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_slow_handler_gets_everything_with_bounded_memory(bus: Bus, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("bus.feed.MAX_WAITING", 10)
     heard: list[int] = []
     ready, go_on = asyncio.Event(), asyncio.Event()
@@ -187,7 +187,7 @@ async def test_a_slow_reader_is_given_all_and_holds_little(bus: Bus, monkeypatch
     assert heard == list(range(500))
 
 
-async def test_following_ends_when_the_work_says_so(bus: Bus) -> None:
+async def test_following_ends_when_the_work_returns_true(bus: Bus) -> None:
     heard: list[int] = []
 
     def handle(stored: list[StoredAudio]) -> Work | None:
@@ -209,7 +209,7 @@ async def test_following_ends_when_the_work_says_so(bus: Bus) -> None:
         assert heard == [0, 1, 2, 3, 3]
 
 
-async def test_what_the_listener_raises_is_raised_where_it_follows(bus: Bus) -> None:
+async def test_an_exception_of_a_handler_ends_only_its_job(bus: Bus) -> None:
     def handle(stored: list[StoredAudio]) -> Work | None:
         raise ValueError(stored[0][1].decode())
 
@@ -223,7 +223,7 @@ async def test_what_the_listener_raises_is_raised_where_it_follows(bus: Bus) -> 
         await all_of(other, 3)
 
 
-async def test_audio_that_is_removed_does_not_stop_it(bus: Bus) -> None:
+async def test_removed_audio_does_not_stop_following(bus: Bus) -> None:
     async with Feed(bus) as feed, following(feed, "a") as heard:
         await store(bus, "a", range(5))
         await all_of(heard, 5)
@@ -242,7 +242,7 @@ def follower(heard: list[int], position: int) -> _Follower:
     return new
 
 
-async def test_repeats_are_dropped_and_a_hole_stops_what_follows() -> None:
+async def test_repeats_are_dropped_and_a_missing_message_stops_the_rest() -> None:
     heard: list[int] = []
     one = follower(heard, 3)
     for seq, last in ((3, 1), (5, 3), (5, 3), (9, 7), (10, 9)):
@@ -251,7 +251,7 @@ async def test_repeats_are_dropped_and_a_hole_stops_what_follows() -> None:
     assert (heard, one.missed) == ([5], True)
 
 
-async def test_what_was_before_may_be_gone() -> None:
+async def test_the_first_message_need_not_follow_on_any() -> None:
     heard: list[int] = []
     one = follower(heard, 3)
     one.on_message(b"", headers(8, 0), b"")

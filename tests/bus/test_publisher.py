@@ -27,7 +27,7 @@ async def send_all(track: AudioTrack, frames: list[bytes]) -> int:
 
 
 async def heard(bus: Bus, job: str) -> tuple[bytes, bool]:
-    """What a reader has that takes only what it expects next, and whether it met the end."""
+    """The audio as a reader reassembles it, and whether it found the end mark."""
     pcm, last = b"", False
     for raw in await bus.history("AUDIO", f"audio.{job}"):
         frame = decode_audio(raw.data)
@@ -46,8 +46,8 @@ async def test_audio_is_stored_in_order_and_then_its_end(bus: Bus) -> None:
     assert [decode_audio(raw.data).pcm for raw in await bus.history("AUDIO", "audio.a")] == [*frames, b""]
 
 
-async def test_what_comes_together_is_stored_together_and_in_good_time(bus: Bus) -> None:
-    """No more at a time than the window has room for: what lies far ahead of what is stored counts as a gap."""
+async def test_audio_sent_together_is_stored_together_up_to_a_limit(bus: Bus) -> None:
+    """No more at a time than the window has room for, because audio too far ahead counts as a gap."""
     frames = sound(20 * MAX_MESSAGES)
     async with AudioPublisher(bus) as publisher:
         track = publisher.track("a")
@@ -103,7 +103,7 @@ async def test_a_full_stream_makes_the_sender_wait_and_loses_nothing(nats_server
         assert await heard(bus, "a") == (b"".join(frames), True)
 
 
-async def test_a_stream_that_is_not_there_is_waited_for(bus: Bus) -> None:
+async def test_it_waits_for_a_missing_stream(bus: Bus) -> None:
     await bus.connection.js.delete_stream("AUDIO")
     async with AudioPublisher(bus) as publisher:
         track = publisher.track("a")
@@ -114,7 +114,7 @@ async def test_a_stream_that_is_not_there_is_waited_for(bus: Bus) -> None:
     assert await heard(bus, "a") == (b"".join(sound(5)), True)
 
 
-async def test_a_track_may_begin_where_another_ended(bus: Bus) -> None:
+async def test_a_track_may_continue_another(bus: Bus) -> None:
     async with AudioPublisher(bus) as publisher:
         first = publisher.track("a")
         for frame in sound(10):
@@ -128,7 +128,7 @@ async def test_a_track_may_begin_where_another_ended(bus: Bus) -> None:
 
 
 async def cuts(bus: Bus, job: str) -> list[tuple[int, int]]:
-    """Where a reader meets requests to cut: the sample that comes next there, and the one that the request names."""
+    """Requests to cut: the sample that a reader expects when it finds one, and the sample that it names."""
     reassembler, found = Reassembler(0), []
     for raw in await bus.history("AUDIO", f"audio.{job}"):
         frame = decode_audio(raw.data)
@@ -138,7 +138,7 @@ async def cuts(bus: Bus, job: str) -> list[tuple[int, int]]:
     return found
 
 
-async def test_a_cut_is_where_it_was_asked_for(bus: Bus) -> None:
+async def test_a_cut_is_stored_at_the_requested_sample(bus: Bus) -> None:
     frames = sound(2 * MAX_MESSAGES)
     async with AudioPublisher(bus) as publisher:
         track = publisher.track("a")
@@ -153,7 +153,7 @@ async def test_a_cut_is_where_it_was_asked_for(bus: Bus) -> None:
     assert await heard(bus, "a") == (b"".join(frames), True)
 
 
-async def test_cuts_without_sound_between_them_are_one(bus: Bus) -> None:
+async def test_cuts_without_audio_between_them_are_one(bus: Bus) -> None:
     async with AudioPublisher(bus) as publisher:
         track = publisher.track("a")
         await track.send(sound(1)[0])
@@ -181,7 +181,7 @@ async def test_a_cut_waits_for_audio_that_was_refused_and_later_audio_for_the_cu
         assert await heard(bus, "a") == (b"".join(frames), True)
 
 
-async def test_a_cut_whose_acks_are_lost_is_where_it_was_asked_for(
+async def test_a_cut_whose_acks_are_lost_is_stored_at_the_requested_sample(
     nats_server: Server, caplog: pytest.LogCaptureFixture
 ) -> None:
     frames = sound(20)
@@ -195,7 +195,7 @@ async def test_a_cut_whose_acks_are_lost_is_where_it_was_asked_for(
         server.suspend()
         try:
             # The signal takes a moment to arrive, in which the server would still answer.
-            await wait_until(lambda: server.status() == psutil.STATUS_STOPPED, description="the server stands still")
+            await wait_until(lambda: server.status() == psutil.STATUS_STOPPED, description="the server is suspended")
             cutting = asyncio.create_task(track.cut())
             rest = asyncio.create_task(send_all(track, frames[10:]))
             await wait_until(lambda: "trying again" in caplog.text, description="no ack has come")
@@ -208,7 +208,7 @@ async def test_a_cut_whose_acks_are_lost_is_where_it_was_asked_for(
         assert await heard(bus, "a") == (b"".join(frames), True)
 
 
-async def test_a_crash_of_the_server_around_a_cut_moves_nothing(nats_server: Server) -> None:
+async def test_a_crash_of_the_server_does_not_move_a_cut(nats_server: Server) -> None:
     frames = sound(600)
     async with connect(nats_server.url) as bus, AudioPublisher(bus) as publisher:
         track = publisher.track("a")

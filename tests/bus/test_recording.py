@@ -15,7 +15,7 @@ FRAME = 480
 
 
 def pcm(start: int, end: int) -> bytes:
-    """Sound in which each sample tells its own place."""
+    """Audio in which each sample encodes its own index."""
     return b"".join((sample % 30_011 + 1).to_bytes(2, "little") for sample in range(start, end))
 
 
@@ -42,7 +42,7 @@ def frames(start: int, end: int) -> list[tuple[int, int]]:
     return [(at, min(at + FRAME, end)) for at in range(start, end, FRAME)]
 
 
-async def test_a_job_without_sound(bus: Bus) -> None:
+async def test_a_job_without_audio(bus: Bus) -> None:
     await put(bus, (0, FRAME), job="other")
     assert await extent(bus, "a") is None
     with pytest.raises(SoundGone, match="ends at sample 0, not at 10"):
@@ -78,14 +78,14 @@ async def test_a_late_stretch_is_not_read_from_the_beginning(bus: Bus, nats_serv
     assert 2_700 < after < 3_000
 
 
-async def test_a_live_job_reaches_to_what_is_still_on_its_way(bus: Bus) -> None:
+async def test_a_live_job_reaches_up_to_its_first_missing_sample(bus: Bus) -> None:
     await claim_audio(bus, "a")
     assert await extent(bus, "a") == Extent(0, 0, False)
     await put(bus, (0, FRAME), (FRAME, 960), (1_440, 1_920))
     assert await extent(bus, "a") == Extent(0, 960, False)
     await put(bus, (960, 1_440), (1_440, 1_920))
     assert await extent(bus, "a") == Extent(0, 1_920, False)
-    await put(bus, (0, FRAME), (FRAME, 960))  # by an edge that had stood still
+    await put(bus, (0, FRAME), (FRAME, 960))  # by an edge that was suspended
     assert await extent(bus, "a") == Extent(0, 1_920, False)
     assert await read(bus, 0, 1_920) == pcm(0, 1_920)
 
@@ -95,7 +95,7 @@ async def test_a_long_live_job(bus: Bus) -> None:
     assert await extent(bus, "a") == Extent(0, 500 * FRAME, False)
 
 
-async def test_garbage_marks_and_claims_are_no_sound(bus: Bus) -> None:
+async def test_garbage_marks_and_claims_are_not_audio(bus: Bus) -> None:
     await bus.store("audio.a", b"garbage")
     await put(bus, (0, FRAME))
     await bus.store("audio.a", encode_audio(AudioFrame(FRAME, b"", cut=True)))
@@ -117,7 +117,7 @@ async def test_a_gap_is_silence_of_the_same_length(bus: Bus) -> None:
         assert await read(bus, start, stop) == whole[2 * start : 2 * stop]
 
 
-async def test_sound_whose_beginning_has_aged_out(bus: Bus) -> None:
+async def test_audio_whose_beginning_has_aged_out(bus: Bus) -> None:
     await put(bus, *frames(0, 300 * FRAME))
     await finish(bus, 300 * FRAME)
     await bus.connection.js.purge_stream("AUDIO", seq=101)
@@ -127,7 +127,7 @@ async def test_sound_whose_beginning_has_aged_out(bus: Bus) -> None:
     assert await extent(bus, "a") == Extent(300 * FRAME, 300 * FRAME, True)
 
 
-async def test_sound_that_is_erased_while_it_is_read(bus: Bus) -> None:
+async def test_audio_that_is_erased_while_it_is_read(bus: Bus) -> None:
     await put(bus, *frames(0, 2_000 * FRAME))
     reading = read_sound(bus, "a", 0, 2_000 * FRAME)
     assert await anext(reading) == pcm(0, FRAME)
@@ -137,18 +137,18 @@ async def test_sound_that_is_erased_while_it_is_read(bus: Bus) -> None:
 
 
 def sent(rng: random.Random, samples: int) -> list[tuple[int, int]]:
-    """What a stream may hold after go-back-N with refusals, lost acks, take-overs and a sender that had stood still."""
+    """A stream after go-back-N with refusals, lost acks, take-overs and a sender that was suspended."""
     order: list[tuple[int, int]] = []
     todo = frames(0, samples)
     at = 0
     while at < len(todo):
         chance = rng.random()
-        if chance < 0.02:  # one is refused, those behind it are not; then all are sent again
+        if chance < 0.02:  # one is refused, those behind it are not, then all are sent again
             order += todo[at + 1 : at + 1 + rng.randrange(30)]
         elif chance < 0.04:  # stored, but the ack was lost
             begin = max(0, at - rng.randrange(30))
             order += todo[begin : rng.randrange(begin, at + 1)]
-        elif chance < 0.05:  # what an edge sends that stood still while another went on
+        elif chance < 0.05:  # from an edge that was suspended while another went on
             begin = rng.randrange(at + 1)
             order += todo[begin : min(at, begin + 30)]
         order.append(todo[at])
@@ -157,7 +157,7 @@ def sent(rng: random.Random, samples: int) -> list[tuple[int, int]]:
 
 
 @pytest.mark.parametrize("seed", range(6))
-async def test_however_it_was_sent_it_is_read_as_it_was_said(bus: Bus, seed: int) -> None:
+async def test_audio_is_read_correctly_however_it_was_sent(bus: Bus, seed: int) -> None:
     rng = random.Random(seed)  # noqa: S311 - not for secrets
     end = 1_500 * FRAME
     await put(bus, *sent(rng, end))

@@ -42,7 +42,7 @@ async def first_line(process: Process) -> str:
 
 
 @pytest.mark.parametrize("sig", [signal.SIGTERM, signal.SIGINT])
-async def test_a_signal_ends_the_process_in_good_order(start: Start, nats_url: str, sig: signal.Signals) -> None:
+async def test_a_signal_stops_the_process_gracefully(start: Start, nats_url: str, sig: signal.Signals) -> None:
     process = await start(NATS_URL=nats_url, PART_SIZE="2")
     assert await first_line(process) == "working size=2 connected=True"
     process.send_signal(sig)
@@ -57,14 +57,14 @@ async def test_a_bad_setting_stops_the_start_with_one_sentence(start: Start, nat
     assert process.returncode == 2
 
 
-async def test_a_setting_that_all_share_is_checked_too(start: Start, nats_url: str) -> None:
+async def test_shared_settings_are_checked_too(start: Start, nats_url: str) -> None:
     process = await start(NATS_URL=nats_url, LOG_LEVEL="LOUD")
     _, err = await process.communicate()
     assert err.decode().startswith("part cannot start: LOG_LEVEL='LOUD': String should match pattern")
     assert err.count(b"\n") == 1
 
 
-async def test_what_must_be_mended_first_is_told_in_one_sentence(start: Start, nats_url: str) -> None:
+async def test_a_start_error_is_printed_in_one_sentence(start: Start, nats_url: str) -> None:
     process = await start(NATS_URL=nats_url, PART_FAIL="start", LOG_LEVEL="WARNING")
     _, err = await process.communicate()
     assert err.decode() == "part cannot start: the thing is missing: put it there\n"
@@ -81,7 +81,7 @@ async def test_a_failure_is_logged_and_ends_the_process(start: Start, nats_url: 
     assert process.returncode == 1
 
 
-async def test_a_server_that_is_away_at_the_start_is_waited_for(start: Start, nats_server: Server) -> None:
+async def test_a_process_waits_for_its_server(start: Start, nats_server: Server) -> None:
     await nats_server.kill()
     process = await start(NATS_URL=nats_server.url)
     assert process.stderr
@@ -92,7 +92,7 @@ async def test_a_server_that_is_away_at_the_start_is_waited_for(start: Start, na
     assert await first_line(process) == "working size=1 connected=True"
 
 
-async def test_a_process_that_waits_for_its_server_can_be_stopped(start: Start) -> None:
+async def test_a_waiting_process_can_be_stopped(start: Start) -> None:
     process = await start(NATS_URL=f"nats://127.0.0.1:{free_port('127.0.0.1')}")
     assert process.stderr
     await process.stderr.readline()

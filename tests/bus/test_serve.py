@@ -33,7 +33,7 @@ async def stop(bus: Bus, serving: asyncio.Task[None]) -> None:
     await serving
 
 
-async def test_what_is_returned_is_stored_and_then_the_message_is_acked(bus: Bus) -> None:
+async def test_outputs_are_stored_before_the_message_is_acked(bus: Bus) -> None:
     async def handle(opened: Opened) -> Sequence[Message]:
         return segmented(opened)
 
@@ -46,7 +46,7 @@ async def test_what_is_returned_is_stored_and_then_the_message_is_acked(bus: Bus
     await stop(bus, serving)
 
 
-async def test_doing_a_message_twice_writes_once(bus: Bus) -> None:
+async def test_handling_a_message_twice_stores_its_output_once(bus: Bus) -> None:
     async def handle(opened: Opened) -> Sequence[Message]:
         return segmented(opened)
 
@@ -58,7 +58,7 @@ async def test_doing_a_message_twice_writes_once(bus: Bus) -> None:
     await stop(bus, serving)
 
 
-async def test_no_more_are_in_hand_than_asked_for(bus: Bus) -> None:
+async def test_the_number_of_messages_in_flight_is_bounded(bus: Bus) -> None:
     running, most = 0, 0
 
     async def handle(opened: Opened) -> Sequence[Message]:
@@ -78,7 +78,7 @@ async def test_no_more_are_in_hand_than_asked_for(bus: Bus) -> None:
 
 
 @pytest.mark.parametrize("garbage", [b"garbage", Opened(job="other").encode()])
-async def test_garbage_is_dead_lettered_and_does_not_stop_the_others(bus: Bus, garbage: bytes) -> None:
+async def test_garbage_becomes_a_dead_letter_and_stops_nothing(bus: Bus, garbage: bytes) -> None:
     async def handle(opened: Opened) -> Sequence[Message]:
         return segmented(opened)
 
@@ -95,7 +95,7 @@ async def test_garbage_is_dead_lettered_and_does_not_stop_the_others(bus: Bus, g
     await stop(bus, serving)
 
 
-async def test_a_handler_may_refuse_a_message_for_good(bus: Bus) -> None:
+async def test_a_handler_may_make_a_message_a_dead_letter(bus: Bus) -> None:
     async def handle(opened: Opened) -> Sequence[Message]:
         raise ContractError("no such thing")
 
@@ -106,7 +106,7 @@ async def test_a_handler_may_refuse_a_message_for_good(bus: Bus) -> None:
     await stop(bus, serving)
 
 
-async def test_retry_lends_the_message_again(bus: Bus) -> None:
+async def test_retry_has_the_message_redelivered(bus: Bus) -> None:
     tries: list[int] = []
 
     async def handle(opened: Opened) -> Sequence[Message]:
@@ -122,7 +122,7 @@ async def test_retry_lends_the_message_again(bus: Bus) -> None:
     await stop(bus, serving)
 
 
-async def test_after_the_last_attempt_a_value_says_that_it_failed(bus: Bus) -> None:
+async def test_after_the_last_attempt_a_failed_value_is_stored(bus: Bus) -> None:
     tries = 0
 
     async def handle(opened: Opened) -> Sequence[Message]:
@@ -144,7 +144,7 @@ async def test_after_the_last_attempt_a_value_says_that_it_failed(bus: Bus) -> N
     await stop(bus, serving)
 
 
-async def test_a_handler_that_never_comes_to_an_outcome_is_told_so(bus: Bus) -> None:
+async def test_a_message_without_an_outcome_is_given_up(bus: Bus) -> None:
     tries = 0
 
     async def handle(opened: Opened) -> Sequence[Message]:
@@ -164,8 +164,8 @@ async def test_a_handler_that_never_comes_to_an_outcome_is_told_so(bus: Bus) -> 
     await stop(bus, serving)
 
 
-async def test_a_message_that_kills_its_workers_is_given_up_without_another_try(nats_url: str) -> None:
-    """A worker that is killed acks nothing; the message comes back until its attempts are used up."""
+async def test_a_message_that_kills_its_workers_is_given_up(nats_url: str) -> None:
+    """A killed worker acks nothing, so the message is redelivered until its attempts are used up."""
     started = asyncio.Semaphore(0)
 
     async def never(opened: Opened) -> Sequence[Message]:
@@ -183,7 +183,7 @@ async def test_a_message_that_kills_its_workers_is_given_up_without_another_try(
                 arguments = {"durable": "w", "ack_wait": 0.5, "attempts": 1}
                 serving = asyncio.create_task(serve(victim, Opened, never, failed=failed, **arguments))  # type: ignore[arg-type]
                 await started.acquire()
-                await victim.connection.nc.close()  # nothing that it still says arrives
+                await victim.connection.nc.close()  # nothing that it still sends arrives
                 serving.cancel()
         serving = asyncio.create_task(serve(bus, Opened, never, durable="w", ack_wait=0.5, attempts=1, failed=failed))
         await wait_until(lambda: bus.last_raw("events.a.completed"), description="the value that says it failed")
@@ -191,7 +191,7 @@ async def test_a_message_that_kills_its_workers_is_given_up_without_another_try(
         await stop(bus, serving)
 
 
-async def test_a_long_handler_keeps_its_message(bus: Bus) -> None:
+async def test_a_slow_handler_keeps_its_message(bus: Bus) -> None:
     tries = 0
 
     async def handle(opened: Opened) -> Sequence[Message]:
@@ -207,7 +207,7 @@ async def test_a_long_handler_keeps_its_message(bus: Bus) -> None:
     await stop(bus, serving)
 
 
-async def test_stopping_gives_back_what_is_in_hand(nats_url: str) -> None:
+async def test_stopping_gives_back_the_messages_in_flight(nats_url: str) -> None:
     async with connect(nats_url) as first, connect(nats_url) as second:
         owners: list[tuple[str, int]] = []
 
@@ -232,7 +232,7 @@ async def test_stopping_gives_back_what_is_in_hand(nats_url: str) -> None:
 
 
 async def test_a_worker_can_be_stopped_at_any_moment(bus: Bus) -> None:
-    """nats-py can swallow a cancellation; which moment that is differs from run to run."""
+    """nats-py can swallow a cancellation, at a moment that differs from run to run."""
 
     async def handle(opened: Opened) -> Sequence[Message]:
         return []
@@ -245,7 +245,7 @@ async def test_a_worker_can_be_stopped_at_any_moment(bus: Bus) -> None:
         await stop(bus, serving)
 
 
-async def test_a_lease_of_a_dead_worker_moves(nats_url: str) -> None:
+async def test_the_lease_of_a_dead_worker_moves(nats_url: str) -> None:
     async with connect(nats_url) as dead, connect(nats_url) as other:
         epochs: list[int] = []
 
@@ -296,7 +296,7 @@ async def test_work_goes_on_after_a_crash_of_the_server(nats_server: Server) -> 
         await stop(bus, serving)
 
 
-async def test_what_is_not_stored_cannot_be_served(bus: Bus) -> None:
+async def test_a_message_class_without_a_stream_cannot_be_served(bus: Bus) -> None:
     from contract import Progress
 
     async def handle(progress: Progress) -> Sequence[Message]:

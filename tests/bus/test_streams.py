@@ -2,15 +2,14 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import aclosing
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from nats.js.api import ConsumerInfo
 
 from bus import Bus, Conflict, connect
-from bus.connection import Connection
-from bus.requests import announce, answering, ask, listening, present
 from compose.servers import Server
-from contract import Closed, Completed, ContractError, JobOptions, Opened, Progress, Segmented
+from contract import Closed, Completed, ContractError, JobOptions, Opened, Segmented
 from tests.support import wait_until
 
 
@@ -48,7 +47,7 @@ async def test_append_is_fenced(bus: Bus) -> None:
     await bus.append(closed(4, job="b"), 0)
 
 
-async def test_append_after_what_is_gone_says_that_nothing_is_there(bus: Bus) -> None:
+async def test_append_after_a_removed_message_finds_nothing(bus: Bus) -> None:
     with pytest.raises(Conflict, match="none") as caught:
         await bus.append(closed(1), 7)
     assert caught.value.found is None
@@ -69,7 +68,7 @@ async def test_a_message_larger_than_the_server_takes_is_not_retried(bus: Bus) -
         await bus.publish(Opened(job="a", options=JobOptions(metadata={"x": "x" * 1_100_000})))
 
 
-async def test_read_yields_history_then_what_comes_in_order(bus: Bus) -> None:
+async def test_read_yields_stored_messages_then_new_ones_in_order(bus: Bus) -> None:
     for samples in range(600):  # more than one batch
         await bus.publish(closed(samples))
     await bus.publish(closed(0, job="other"))
@@ -100,9 +99,7 @@ async def test_history_ends_at_the_present(bus: Bus) -> None:
     assert [raw.subject for raw in await bus.history("EVENTS", "events.a.>")] == ["events.a.opened", "events.a.closed"]
 
 
-async def test_history_ends_where_its_last_message_is_removed_under_it(
-    bus: Bus, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_history_ends_if_its_last_message_is_removed_meanwhile(bus: Bus, monkeypatch: pytest.MonkeyPatch) -> None:
     new_reader = bus._new_reader
 
     async def remove_then_read(stream: str, subject: str, start: int) -> ConsumerInfo:
@@ -117,7 +114,7 @@ async def test_history_ends_where_its_last_message_is_removed_under_it(
     assert len(await bus.history("EVENTS", "events.a.>")) <= 1
 
 
-async def test_a_read_leaves_nothing_behind(bus: Bus) -> None:
+async def test_a_read_leaves_no_consumer_behind(bus: Bus) -> None:
     await bus.publish(closed(1))
     for _ in range(3):
         await bus.history("EVENTS", "events.a.>")
@@ -154,7 +151,7 @@ async def test_a_crash_of_the_server_neither_loses_nor_doubles_anything(nats_ser
         reading.cancel()
 
 
-async def test_a_consumer_that_is_deleted_is_made_again(bus: Bus) -> None:
+async def test_a_deleted_consumer_is_created_again(bus: Bus) -> None:
     seen: list[int] = []
     await bus.publish(closed(0))
     reading = asyncio.create_task(collect(bus, "events.a.>", seen))
@@ -166,44 +163,49 @@ async def test_a_consumer_that_is_deleted_is_made_again(bus: Bus) -> None:
     reading.cancel()
 
 
-async def test_connect_waits_for_a_server_that_is_away(nats_server: Server) -> None:
-    await nats_server.kill()
-    bus = Bus(Connection(nats_server.url))
-    connecting = asyncio.create_task(bus.connection.connect())
-    await wait_until(lambda: "cannot be reached" in (bus.connection.trouble or ""), description="the trouble is told")
-    await nats_server.start()
-    await connecting
-    assert bus.connection.trouble is None
-    assert bus.connection.connected.is_set()
-    await nats_server.kill()
-    await wait_until(lambda: bus.connection.trouble, description="the trouble is told again")
-    await bus.connection.close()
-
-
-async def test_progress_is_heard_and_not_stored(bus: Bus) -> None:
-    heard: list[Progress] = []
-    progress = Progress(job="a", heard=480, floor=0, segments=0)
-    async with listening(bus, Progress, "a", heard.append):
-        await bus.connection.nc.publish("live.a.progress", b"garbage")
-        assert await bus.publish(progress) == 0
-        await wait_until(lambda: heard == [progress], description="the progress")
-
-
-async def test_of_those_who_could_answer_for_a_job_the_one_that_knows_it_does(bus: Bus) -> None:
-    known = {"a": b"\x00yes", "b": b""}
-    async with answering(bus, "live.*.snapshot", known.get), answering(bus, "live.*.snapshot", lambda _job: None):
-        assert (await bus.connection.nc.request("live.a.snapshot", b"", timeout=60)).data == b"\x00yes"
-        assert await ask(bus, "live.b.snapshot") is not None
-        assert await ask(bus, "live.c.snapshot", timeout=0.2) is None
-
-
-async def test_workers_are_known_by_their_kind(bus: Bus) -> None:
-    assert not await present(bus, "stt", timeout=0.2)
-    await announce(bus, "stt")
-    assert await present(bus, "stt")
-    assert not await present(bus, "vad", timeout=0.2)
-
-
-async def test_a_busy_stream_holds_what_two_writers_may_create_only_once(bus: Bus) -> None:
+async def test_of_concurrent_creates_one_succeeds(bus: Bus) -> None:
     results = await asyncio.gather(*(bus.create(Segmented(job="a", segments=n, samples=n)) for n in range(20)))
     assert results.count(True) == 1
+
+
+async def test_replace_is_atomic(bus: Bus) -> None:
+    await bus.publish(Completed(job="a", segments=0, samples=0))
+
+    async def write() -> None:
+        for samples in range(1, 100):
+            await bus.replace(Completed(job="a", segments=0, samples=samples))
+
+    writing = asyncio.create_task(write())
+    looks = 0
+    while not writing.done():
+        last = await bus.last(Completed, "events.a.completed")
+        assert last is not None
+        looks += 1
+    await writing
+    assert looks > 1
+    assert [Completed.decode(raw.data).samples for raw in await bus.history("EVENTS", "events.>")] == [99]
+
+
+async def test_the_position_of_a_time(bus: Bus) -> None:
+    begun = datetime.now(UTC)
+    for job in ("a", "b"):
+        await bus.publish(Opened(job=job))
+    between = (await bus.history("EVENTS", "events.>"))[-1].time + timedelta(microseconds=1)
+    await wait_until(lambda: datetime.now(UTC) > between, description="the clock goes on")
+    await bus.publish(Opened(job="c"))
+    assert await bus.position("EVENTS", begun - timedelta(days=400)) == 0
+    assert await bus.position("EVENTS", begun) == 0
+    assert await bus.position("EVENTS", between) == 2
+    assert await bus.position("EVENTS", datetime.now(UTC) + timedelta(days=1)) == 3
+    assert await bus.position("AUDIO", begun) == 0  # which is empty
+    await bus.connection.js.purge_stream("EVENTS")
+    assert await bus.position("EVENTS", begun) == 3
+
+
+async def test_asking_for_a_position_leaves_no_consumer_behind(bus: Bus) -> None:
+    await bus.position("EVENTS", datetime.now(UTC))
+
+    async def left() -> bool:
+        return not await bus.connection.js.consumers_info("EVENTS")
+
+    await wait_until(left, description="no consumer is left")

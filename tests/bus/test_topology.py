@@ -11,7 +11,7 @@ from contract import VERSION, Closed
 from tests.support import connected_client
 
 
-async def test_set_up_may_be_done_by_many_at_once_and_again(nats_url: str) -> None:
+async def test_set_up_is_concurrent_and_repeatable(nats_url: str) -> None:
     async with connected_client(nats_url) as (_, js):
         await asyncio.gather(*(set_up(js, StreamSettings()) for _ in range(5)))
         await set_up(js, StreamSettings())
@@ -24,7 +24,7 @@ async def test_audio_is_refused_rather_than_discarded_when_the_stream_is_full(bu
     assert config.retention == RetentionPolicy.LIMITS
 
 
-async def test_an_older_stream_is_brought_up_to_date_and_keeps_its_messages(nats_url: str) -> None:
+async def test_an_older_stream_is_updated_and_keeps_its_messages(nats_url: str) -> None:
     async with connected_client(nats_url) as (_, js):
         await js.add_stream(
             StreamConfig(name="EVENTS", subjects=["events.*.closed"], max_age=60, metadata={"mine": "x"})
