@@ -1,1 +1,1 @@
-"""How a meeting is spoken: talk time, pace, pauses, monologues, and words to watch for."""
+"""Figures of a conversation: talk time, pace, pauses, monologues and keywords."""

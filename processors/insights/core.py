@@ -1,27 +1,82 @@
-"""Figures of a conversation out of its transcripts. Pure: no I/O in this file; positions are sample indexes.
+"""Figures of a conversation from the events of its job. Pure; positions are sample indexes.
 
-Somebody speaks from the first word of a transcript to its last, or where words have no times, for as long as the
-segment is. A transcript without words is silence, unless transcribing failed: then somebody spoke, but no words count.
+Speech lasts from the first word of a transcript to its last, or for the whole segment if its words have no times. A
+transcript without words is silence, unless transcription failed: that counts as speech without words.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import groupby, pairwise
 from typing import Any, NamedTuple
 
-from contract import RATE
-from processors.insights.messages import Insights, KeywordAlert, Speaker, Spoken
-from processors.insights.text import Keyword, count_words
+import structlog
+
+from contract import RATE, ContractError, Message, Segmented, read_event
+from processors.insights.keywords import Keyword, count_words
+from processors.insights.messages import Insights, KeywordAlert, Speaker, SpeakerTranscript
+
+log = structlog.get_logger()
+
+_KINDS: dict[str, type[Message]] = {"transcript": SpeakerTranscript, "segmented": Segmented}
 
 
 @dataclass(frozen=True)
 class Rules:
-    """What to look for: keywords, and from how many samples of silence on it is a pause."""
+    """What to look for in a job."""
 
     keywords: Sequence[Keyword] = ()
     pause: int = 2 * RATE
+    """Least silence, in samples, that counts as a pause."""
+
+
+@dataclass
+class Meeting:
+    """The transcripts of a job's first generation, which may come in any order; the last one of an index counts."""
+
+    job: str
+    rules: Rules
+    _segmented: Segmented | None = None
+    _transcripts: dict[int, SpeakerTranscript] = field(default_factory=dict)
+    _count: int = 0  # transcripts before the first that is missing
+
+    def add(self, subject: str, data: bytes) -> SpeakerTranscript | None:
+        """Take an event; returns it if it is a transcript. Raises ContractError if the count cannot be read."""
+        event = read_event(subject, data, self._on_error, _KINDS)
+        match event:
+            case Segmented():
+                self._segmented = event
+            case SpeakerTranscript(generation=1):
+                self._transcripts[event.index] = event
+                while self._count in self._transcripts:
+                    self._count += 1
+                return event
+        return None
+
+    def _on_error(self, subject: str, error: ContractError) -> Message | None:
+        if subject == Segmented.pattern(self.job):
+            raise error  # without the number of utterances nobody can tell when the job is complete
+        log.warning("event cannot be read", subject=subject, reason=str(error))
+        return SpeakerTranscript.unreadable(subject, str(error))
+
+    @property
+    def complete(self) -> bool:
+        """Whether the number of utterances is known and each has its transcript."""
+        return self._segmented is not None and self._count >= self._segmented.segments
+
+    @property
+    def empty(self) -> bool:
+        """Whether there are no figures: the job has no audio, or was erased while its transcripts were read."""
+        if self._segmented is None:
+            return False
+        return self._segmented.samples == 0 or self._segmented.segments < len(self._transcripts)
+
+    def insights(self) -> Insights:
+        """Figures of the transcripts before the first that is missing; final once there is none."""
+        samples = self._segmented.samples if self._segmented and self.complete else None
+        transcripts = [self._transcripts[index] for index in range(self._count)]
+        return figures(self.job, transcripts, self.rules, samples)
 
 
 class _Stretch(NamedTuple):
@@ -31,8 +86,8 @@ class _Stretch(NamedTuple):
     speaker: str | None = None
 
 
-def figures(job: str, transcripts: Sequence[Spoken], rules: Rules, samples: int | None = None) -> Insights:
-    """Figures of transcripts 0 to n - 1, in order. samples: length of the job's sound; None: the job goes on."""
+def figures(job: str, transcripts: Sequence[SpeakerTranscript], rules: Rules, samples: int | None = None) -> Insights:
+    """Figures of transcripts 0 to n - 1, in order. samples: length of the job's audio; None: it is still live."""
     stretches = sorted(filter(None, map(_stretch, transcripts)), key=lambda stretch: stretch[:2])
     until = max([samples or 0, *(transcript.end for transcript in transcripts)])
     runs = _runs(stretches, rules.pause)
@@ -61,17 +116,17 @@ def figures(job: str, transcripts: Sequence[Spoken], rules: Rules, samples: int 
     )
 
 
-def alert(transcript: Spoken, rules: Rules) -> KeywordAlert | None:
-    """What to tell of a transcript in which keywords were said."""
+def alert(transcript: SpeakerTranscript, rules: Rules) -> KeywordAlert | None:
+    """The alert about a transcript, if it has keywords."""
     counts = {keyword.text: keyword.count(transcript.text) for keyword in rules.keywords}
-    said = {text: count for text, count in counts.items() if count}
-    if not said:
+    found = {text: count for text, count in counts.items() if count}
+    if not found:
         return None
     fields: dict[str, Any] = transcript.model_dump(include={"job", "generation", "index", "start", "end", "text"})
-    return KeywordAlert(**fields, keywords=said, speaker=transcript.speaker)
+    return KeywordAlert(**fields, keywords=found, speaker=transcript.speaker)
 
 
-def _stretch(transcript: Spoken) -> _Stretch | None:
+def _stretch(transcript: SpeakerTranscript) -> _Stretch | None:
     words = count_words(transcript.text)
     start, end = transcript.start, transcript.end
     if not words and (transcript.error is None or start == end):
@@ -82,7 +137,7 @@ def _stretch(transcript: Spoken) -> _Stretch | None:
 
 
 def _runs(stretches: Iterable[_Stretch], pause: int) -> list[_Stretch]:
-    """Join what has no silence of `pause` samples between; in order of their starts."""
+    """Join stretches with less than `pause` samples of silence between them; they come in order of their starts."""
     runs: list[_Stretch] = []
     for start, end, *_ in stretches:
         if runs and start - runs[-1].end < pause:
@@ -93,19 +148,19 @@ def _runs(stretches: Iterable[_Stretch], pause: int) -> list[_Stretch]:
 
 
 def _length(stretches: Iterable[_Stretch]) -> int:
-    """Samples in which anybody spoke."""
+    """Samples in which at least one person spoke."""
     return sum(run.end - run.start for run in _runs(stretches, 1))
 
 
 def _pace(stretches: Iterable[_Stretch]) -> float | None:
-    """Words per minute of the speech whose words are known."""
-    heard = [stretch for stretch in stretches if stretch.words]
-    minutes = _length(heard) / RATE / 60
-    return round(sum(stretch.words for stretch in heard) / minutes, 1) if minutes else None
+    """Words per minute of the speech that has words."""
+    with_words = [stretch for stretch in stretches if stretch.words]
+    minutes = _length(with_words) / RATE / 60
+    return round(sum(stretch.words for stretch in with_words) / minutes, 1) if minutes else None
 
 
 def _longest_monologue(stretches: Iterable[_Stretch], pause: int, name: str | None = None) -> _Stretch | None:
-    """The first of the longest, of one speaker or of anybody; another speaker ends one, as a pause does."""
+    """The longest, the first of equals, of one speaker or of any; a pause or another speaker ends a monologue."""
     turns = groupby(stretches, lambda stretch: stretch.speaker)
     runs = [run for speaker, turn in turns for run in _runs(turn, pause) if name in (None, speaker)]
     return max(runs, key=lambda run: run.end - run.start, default=None)
@@ -115,13 +170,13 @@ def _speakers(stretches: Sequence[_Stretch], pause: int) -> list[Speaker]:
     """In the order in which they first spoke."""
     names = dict.fromkeys(stretch.speaker for stretch in stretches if stretch.speaker)
     parts = {name: [stretch for stretch in stretches if stretch.speaker == name] for name in names}
-    of_all = sum(map(_length, parts.values()))
+    total = sum(map(_length, parts.values()))
     began = [stretch.speaker for stretch in _interruptions(stretches)]
     return [
         Speaker(
             speaker=name,
             talk_seconds=_seconds(_length(part)),
-            talk_share=round(_length(part) / of_all, 4) if of_all else 0.0,
+            talk_share=round(_length(part) / total, 4) if total else 0.0,
             words=sum(stretch.words for stretch in part),
             words_per_minute=_pace(part),
             longest_monologue_seconds=_seconds(_span(_longest_monologue(stretches, pause, name))),
@@ -132,7 +187,7 @@ def _speakers(stretches: Sequence[_Stretch], pause: int) -> list[Speaker]:
 
 
 def _interruptions(stretches: Sequence[_Stretch]) -> list[_Stretch]:
-    """The stretches with which a speaker who was silent began while another one was speaking."""
+    """The stretches with which a silent speaker started while another one was speaking."""
     found, last = [], dict[str | None, _Stretch]()
     for stretch in stretches:
         speaking = {name for name, other in last.items() if other.start < stretch.start < other.end}
@@ -143,7 +198,7 @@ def _interruptions(stretches: Sequence[_Stretch]) -> list[_Stretch]:
 
 
 def _overlap(stretches: Sequence[_Stretch]) -> int:
-    """Samples in which several spoke."""
+    """Samples in which more than one person spoke."""
     names = {stretch.speaker for stretch in stretches}
     runs = [run for name in names for run in _runs((one for one in stretches if one.speaker == name), 1)]
     edges = sorted([(run.start, 1) for run in runs] + [(run.end, -1) for run in runs])

@@ -7,20 +7,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from contract import Word
-from processors.insights.core import Rules, alert, figures
-from processors.insights.messages import Insights, KeywordAlert, Spoken
-from processors.insights.text import Keyword
+from contract import ContractError, Opened, Segmented, Transcript, Word
+from processors.insights.core import Meeting, Rules, alert, figures
+from processors.insights.keywords import Keyword
+from processors.insights.messages import Insights, KeywordAlert, SpeakerTranscript
 
 S = 16_000
 
 
-def said(index: int, start: float, end: float, text: str = "one two", **fields: Any) -> Spoken:
+def said(index: int, start: float, end: float, text: str = "one two", **fields: Any) -> SpeakerTranscript:
     """A transcript; seconds."""
-    return Spoken(job="m1", index=index, start=round(start * S), end=round(end * S), text=text, **fields)
+    return SpeakerTranscript(job="m1", index=index, start=round(start * S), end=round(end * S), text=text, **fields)
 
 
-def of(*transcripts: Spoken, samples: float | None = None, pause: float = 2, keywords: str = "") -> Insights:
+def of(*transcripts: SpeakerTranscript, samples: float | None = None, pause: float = 2, keywords: str = "") -> Insights:
     rules = Rules([Keyword.of(word) for word in keywords.split()], round(pause * S))
     return figures("m1", transcripts, rules, None if samples is None else round(samples * S))
 
@@ -33,13 +33,13 @@ def test_talk_time_silence_and_pace() -> None:
     assert (found.words, found.words_per_minute) == (20, 60.0)
 
 
-def test_so_far_the_sound_ends_with_the_last_transcript() -> None:
+def test_the_audio_of_a_live_job_ends_with_the_last_transcript() -> None:
     found = of(said(0, 1, 3), said(1, 4, 5))
     assert not found.final
     assert (found.until, found.silence_share) == (5 * S, 0.4)
 
 
-def test_somebody_speaks_from_the_first_word_to_the_last() -> None:
+def test_speech_lasts_from_the_first_word_to_the_last() -> None:
     words = [
         Word(word="one", start=2 * S, end=3 * S, probability=1),
         Word(word="two", start=4 * S, end=5 * S, probability=1),
@@ -63,7 +63,7 @@ def test_segments_that_overlap_are_counted_once() -> None:
     assert of(said(0, 0, 4), said(1, 3, 5), said(2, 1, 2)).talk_seconds == 5.0
 
 
-def test_without_words_nobody_spoke_unless_transcribing_failed() -> None:
+def test_a_transcript_without_words_is_silence_unless_transcription_failed() -> None:
     found = of(said(0, 0, 4, ""), said(1, 5, 6, "..."), said(2, 10, 12, "", error="out of memory"), said(3, 12, 14))
     assert (found.talk_seconds, found.words, found.failed) == (4.0, 2, 1)
     assert found.words_per_minute == 60.0  # of the two seconds whose words are known
@@ -80,7 +80,7 @@ def test_silence_has_no_pace() -> None:
     assert "silence_share" not in msgpack.unpackb(of().encode())
 
 
-def test_what_is_not_known_is_left_out() -> None:
+def test_unknown_figures_are_left_out() -> None:
     unknown = [of(said(0, 0, 4)), of(said(0, 0, 4, speaker="Mina"), said(1, 5, 6))]
     for found in unknown:
         fields = msgpack.unpackb(found.encode())
@@ -101,12 +101,12 @@ def test_speakers_have_their_shares() -> None:
     assert (jun.speaker, jun.talk_seconds, jun.talk_share, jun.words) == ("Jun", 2.0, 0.2, 1)
     assert (mina.longest_monologue_seconds, jun.longest_monologue_seconds) == (6.0, 2.0)
     assert (mina.words_per_minute, jun.words_per_minute) == (52.5, 30.0)
-    assert found.longest_monologue_seconds == 6.0  # the other one ended it
+    assert found.longest_monologue_seconds == 6.0  # the other speaker ended it
     assert (found.interruptions, found.overlap_seconds) == (0, 0.0)
     assert Insights.decode(found.encode()) == found
 
 
-def test_who_begins_while_another_one_speaks_interrupts() -> None:
+def test_a_speaker_who_starts_while_another_one_speaks_interrupts() -> None:
     found = of(
         said(0, 0, 10, speaker="Mina"),
         said(1, 4, 5, speaker="Jun"),  # interrupts
@@ -123,10 +123,10 @@ def test_who_begins_while_another_one_speaks_interrupts() -> None:
 @pytest.mark.parametrize(("given", "name"), [("Mina", "Mina"), (0, "0"), (None, None), ("", None), ({"id": 1}, None)])
 def test_a_speaker_is_a_name_or_a_number(given: object, name: str | None) -> None:
     fields = said(0, 0, 1).model_dump() | {"speaker": given}
-    assert Spoken.decode(msgpack.packb(fields)).speaker == name
+    assert SpeakerTranscript.decode(msgpack.packb(fields)).speaker == name
 
 
-def test_keywords_are_counted_also_where_there_are_none() -> None:
+def test_keywords_are_counted_even_if_there_are_none() -> None:
     found = of(said(0, 0, 1, "The budget."), said(1, 1, 2, "Budget, budget!"), keywords="budget release")
     assert found.keywords == {"budget": 3, "release": 0}
 
@@ -141,13 +141,13 @@ def test_an_alert_says_what_and_where() -> None:
     assert alert(transcript, Rules()) is None
 
 
-def test_events_of_our_own_kind_have_subjects_that_nobody_else_has() -> None:
+def test_subjects_of_the_events() -> None:
     assert of().subject == "events.m1.insights"
     assert KeywordAlert(job="m1", index=3, start=0, end=1, keywords={}, text="").subject == "events.m1.keywords.1.3"
 
 
 @st.composite
-def meetings(draw: st.DrawFn) -> list[Spoken]:
+def meetings(draw: st.DrawFn) -> list[SpeakerTranscript]:
     groups: list[list[str | None]] = [[None], ["a", "b"], ["a", "b", "c", None]]
     speakers = st.sampled_from(draw(st.sampled_from(groups)))
     texts = st.sampled_from(["", "one", "one two three", "하나 둘"])
@@ -159,7 +159,7 @@ def meetings(draw: st.DrawFn) -> list[Spoken]:
 
 
 @given(meetings(), st.floats(0.1, 60))
-def test_figures_agree_with_each_other(transcripts: list[Spoken], pause: float) -> None:
+def test_figures_agree_with_each_other(transcripts: list[SpeakerTranscript], pause: float) -> None:
     found = of(*transcripts, samples=130, pause=pause)
     assert 0 <= found.talk_seconds <= 130
     assert found.silence_share is not None
@@ -177,3 +177,76 @@ def test_figures_agree_with_each_other(transcripts: list[Spoken], pause: float) 
         assert found.interruptions == sum(one.interruptions for one in found.speakers)
         if found.talk_seconds > 0.1:
             assert abs(sum(one.talk_share for one in found.speakers) - 1) < 0.01
+
+
+# ---- the events of a job
+
+SEGMENTED = Segmented(job="m1", segments=2, samples=64_000)
+
+
+def second(index: int, generation: int = 1) -> Transcript:
+    """Half a second of speech, one in each second."""
+    return said(index, index, index + 0.5, generation=generation)
+
+
+@pytest.fixture
+def meeting() -> Meeting:
+    return Meeting("m1", Rules())
+
+
+def add(meeting: Meeting, *messages: Transcript | Segmented | Opened) -> None:
+    for message in messages:
+        meeting.add(message.subject, message.encode())
+
+
+def test_figures_are_of_the_transcripts_before_the_first_that_is_missing(meeting: Meeting) -> None:
+    add(meeting, second(2), second(0))
+    assert meeting.insights().segments == 1
+    add(meeting, second(1))
+    assert meeting.insights().segments == 3
+    assert not meeting.insights().final
+
+
+def test_figures_are_final_once_all_utterances_have_their_transcripts(meeting: Meeting) -> None:
+    add(meeting, Opened(job="m1"), second(0), SEGMENTED)
+    assert not meeting.complete
+    assert not meeting.insights().final
+    add(meeting, second(1))
+    assert meeting.complete
+    found = meeting.insights()
+    assert (found.final, found.segments, found.until) == (True, 2, 64_000)
+
+
+def test_the_later_transcript_of_an_index_counts(meeting: Meeting) -> None:
+    add(
+        meeting, Transcript(job="m1", index=0, start=0, end=8_000, text="", error="out of memory"), second(1), SEGMENTED
+    )
+    assert (meeting.insights().failed, meeting.insights().words) == (1, 2)
+    add(meeting, second(0))
+    assert (meeting.insights().failed, meeting.insights().words) == (0, 4)
+
+
+def test_other_generations_and_unknown_kinds_are_skipped(meeting: Meeting) -> None:
+    add(meeting, second(0, generation=2))
+    assert meeting.add("events.m1.applause", b"\xc1") is None
+    assert meeting.insights().segments == 0
+
+
+def test_a_transcript_that_cannot_be_read_counts_as_failed(meeting: Meeting) -> None:
+    assert meeting.add("events.m1.transcript.1.0", b"\xc1") is not None
+    add(meeting, second(1), SEGMENTED)
+    assert meeting.complete
+    assert (meeting.insights().failed, meeting.insights().talk_seconds) == (1, 0.5)
+
+
+def test_a_count_that_cannot_be_read_is_an_error(meeting: Meeting) -> None:
+    with pytest.raises(ContractError, match="not a Segmented"):
+        meeting.add("events.m1.segmented", msgpack.packb({"job": "m1"}))
+
+
+@pytest.mark.parametrize(
+    "segmented", [SEGMENTED.model_copy(update={"segments": 0}), Segmented(job="m1", segments=1, samples=0)]
+)
+def test_an_erased_job_has_no_figures(meeting: Meeting, segmented: Segmented) -> None:
+    add(meeting, second(0), segmented)
+    assert meeting.empty

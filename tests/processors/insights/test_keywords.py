@@ -4,7 +4,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from processors.insights.text import LONGEST_KEYWORD, MOST_KEYWORDS, Keyword, asked, count_words, split, unique
+from processors.insights.keywords import (
+    LONGEST_KEYWORD,
+    MOST_KEYWORDS,
+    Keyword,
+    count_words,
+    from_metadata,
+    parse,
+    unique,
+)
 
 
 @pytest.mark.parametrize(
@@ -52,15 +60,15 @@ def test_words_are_counted(text: str, words: int) -> None:
 
 
 def test_keywords_are_separated_by_commas() -> None:
-    assert split(" budget, release  date,,Budget , 예산") == ["budget", "release date", "예산"]
-    assert split("") == []
+    assert parse(" budget, release  date,,Budget , 예산") == ["budget", "release date", "예산"]
+    assert parse("") == []
 
 
 def test_too_many_and_too_long_keywords_are_refused() -> None:
     with pytest.raises(ValueError, match=f"{MOST_KEYWORDS + 1} keywords; at most {MOST_KEYWORDS} are accepted"):
-        split(",".join(f"k{number}" for number in range(MOST_KEYWORDS + 1)))
+        parse(",".join(f"k{number}" for number in range(MOST_KEYWORDS + 1)))
     with pytest.raises(ValueError, match=f"at most {LONGEST_KEYWORD} are accepted"):
-        split("x" * (LONGEST_KEYWORD + 1))
+        parse("x" * (LONGEST_KEYWORD + 1))
 
 
 @pytest.mark.parametrize(
@@ -73,11 +81,11 @@ def test_too_many_and_too_long_keywords_are_refused() -> None:
         ({"keywords": []}, []),
     ],
 )
-def test_a_job_may_name_its_own(metadata: dict[str, object], found: list[str]) -> None:
-    assert asked(metadata) == found
+def test_a_job_may_name_keywords_in_its_metadata(metadata: dict[str, object], found: list[str]) -> None:
+    assert from_metadata(metadata) == found
 
 
 @pytest.mark.parametrize("keywords", [7, {"a": 1}, ["budget", 7], ["a,b"]])
-def test_what_a_job_must_not_name(keywords: object) -> None:
+def test_other_metadata_is_refused(keywords: object) -> None:
     with pytest.raises(ValueError, match="is accepted"):
-        asked({"keywords": keywords})
+        from_metadata({"keywords": keywords})

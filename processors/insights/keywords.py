@@ -1,8 +1,8 @@
-"""Words in a text, and words to watch for. Pure.
+"""Keywords and how they are found in a text. Pure.
 
-Compared is what Unicode calls compatible, without regard to case (NFKC, then case folding). A keyword is found as a
-whole word. Scripts without spaces have no such words: there it is found anywhere. In Korean, where particles follow a
-word without a space, it is found at the beginning of a word.
+Texts are compared by Unicode compatibility and without regard to case (NFKC, then case folding). A keyword matches a
+whole word; in scripts without spaces it matches anywhere, and in Korean, where particles follow a word without a space,
+at the beginning of a word.
 """
 
 from __future__ import annotations
@@ -24,20 +24,20 @@ _WORD = re.compile(rf"[{_SPACELESS}]|[^\W{_SPACELESS}]+(?:['’.,-][^\W{_SPACELE
 
 @dataclass(frozen=True)
 class Keyword:
-    """Something to watch for, as it was asked for, and how it is found."""
+    """A word or phrase as it was requested, and the pattern that finds it."""
 
     text: str
     pattern: re.Pattern[str]
 
     @classmethod
     def of(cls, text: str) -> Keyword:
-        """Any text; between its words may be any white space."""
+        """The keyword for any text; white space in it matches any white space."""
         words = _folded(text).split()
         body = r"\s+".join(re.escape(word) for word in words)
         return cls(text, re.compile(_before(words[0][0]) + body + _after(words[-1][-1])))
 
     def count(self, text: str) -> int:
-        """How often it is in a text."""
+        """How often the keyword occurs in a text."""
         return sum(1 for _ in self.pattern.finditer(_folded(text)))
 
 
@@ -56,12 +56,12 @@ def _folded(text: str) -> str:
 
 
 def count_words(text: str) -> int:
-    """How many words a text has; each character of a script without spaces is one."""
+    """Number of words in a text; each character of a script without spaces counts as one."""
     return len(_WORD.findall(text))
 
 
-def split(text: str) -> list[str]:
-    """Keywords out of a text that separates them by commas; raises ValueError that says what is accepted."""
+def parse(text: str) -> list[str]:
+    """Keywords that are separated by commas; raises ValueError that says what is accepted."""
     found = unique(text.split(","))
     if len(found) > MOST_KEYWORDS:
         raise ValueError(f"{len(found)} keywords; at most {MOST_KEYWORDS} are accepted")
@@ -73,20 +73,20 @@ def split(text: str) -> list[str]:
     return found
 
 
-def asked(metadata: dict[str, Any]) -> list[str]:
-    """Keywords of a job: `keywords` of its metadata, a list or a text as for `split`; raises ValueError likewise."""
+def from_metadata(metadata: dict[str, Any]) -> list[str]:
+    """Keywords of a job: `keywords` of its metadata, a list or a text as for `parse`; raises ValueError likewise."""
     match metadata.get("keywords"):
         case None:
             return []
         case str() as text:
-            return split(text)
+            return parse(text)
         case list() as items if all(isinstance(item, str) and "," not in item for item in items):
-            return split(",".join(items))
+            return parse(",".join(items))
     raise ValueError("a list of texts without commas, or one text with commas between the keywords, is accepted")
 
 
 def unique(keywords: Iterable[str]) -> list[str]:
-    """The first of those that are found alike, without surrounding space; nothing that has no character at all."""
+    """Keywords without blank ones and without repetitions, of which the first stays; white space is normalized."""
     kept: dict[str, str] = {}
     for keyword in keywords:
         if folded := " ".join(_folded(keyword).split()):
