@@ -83,17 +83,12 @@ def run_process(main: Callable[[Bus, Settings], Coroutine[None, None, None]] = m
     An inference cannot be interrupted, and Python waits for its threads at exit. By then the utterances of a running
     inference have been given back, so that waiting would only delay the exit.
     """
-    status = 1
     try:
         run("stt", main, Settings)
     except SystemExit as exc:
-        status = exc.code if isinstance(exc.code, int) else 1
-    except BaseException:
-        log.critical("stt ends because of an unforeseen error", exc_info=True)
-    finally:
         sys.stdout.flush()
         sys.stderr.flush()
-        os._exit(status)
+        os._exit(exc.code if isinstance(exc.code, int) else 1)
 
 
 def probe(settings: Settings) -> dict[str, Any]:

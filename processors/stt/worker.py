@@ -14,6 +14,7 @@ from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from bus import Bus, serve
+from bus.supervisor import Supervisor
 from contract import RATE, ContractError, Source, Transcript, Utterance
 from processors.stt.core import DecodeResult, UnsupportedOptions, failed_transcript, transcript
 from processors.stt.scheduling.batcher import Priority
@@ -71,13 +72,13 @@ async def serve_utterances(
     `load` loads a further model, of those that the settings offer. An unforeseen error in any background task ends all
     of them and is raised.
     """
-    async with asyncio.TaskGroup() as background:
+    async with Supervisor() as tasks:
 
         def schedule(engine: SpeechEngine) -> Scheduler:
             batch_size = settings.batch_size or BATCH_SIZE[engine.device]
-            return Scheduler(engine, batch_size, settings.batch_seconds, background.create_task)
+            return Scheduler(engine, batch_size, settings.batch_seconds, tasks.start)
 
-        pool = ModelPool(engine, settings.offered, load, schedule, settings.models_loaded, background.create_task)
+        pool = ModelPool(engine, settings.offered, load, schedule, settings.models_loaded, tasks.start)
         interim = InterimTranscriber(bus, pool.own.scheduler)
         transcriber = Transcriber(bus, pool)
         # Enough that a batch is full whenever the model is free, and another one waits.
@@ -102,10 +103,8 @@ async def serve_utterances(
             )
 
         try:
-            async with asyncio.TaskGroup() as tasks:
-                interim_task = tasks.create_task(interim.run())
-                await asyncio.gather(*(tasks.create_task(queue(source)) for source in PRIORITIES))
-                interim_task.cancel()
+            tasks.start(interim.run(), name="interim results")
+            await asyncio.gather(*(tasks.start(queue(source), name=f"stt-{source}") for source in PRIORITIES))
         finally:
             pool.close()  # every utterance has been given back, so nobody waits for a running inference
 

@@ -13,6 +13,7 @@ import structlog
 
 from bus import Bus
 from bus.requests import ask, listening
+from bus.supervisor import Supervisor
 from contract import ContractError, Partial, Snapshot, Speaking
 from processors.stt.core import local_agreement
 from processors.stt.scheduling.batcher import Priority
@@ -42,7 +43,7 @@ class InterimTranscriber:
         async with (
             listening(self._bus, Speaking, "*", self._on_speaking, queue="stt"),
             listening(self._bus, Partial, "*", self._on_partial),
-            asyncio.TaskGroup() as tasks,
+            Supervisor() as tasks,
         ):
             while True:
                 await self._can_start.wait()
@@ -83,11 +84,11 @@ class InterimTranscriber:
         else:
             self._can_start.clear()
 
-    def _start_next(self, tasks: asyncio.TaskGroup) -> None:
+    def _start_next(self, tasks: Supervisor) -> None:
         job = next((job for job in self._open if job not in self._running), None)
         if job is not None:
             speaking = self._open.pop(job)
-            task = tasks.create_task(self._make(speaking))
+            task = tasks.start(self._make(speaking))
             self._running[job] = speaking.index, task
             # Not a `finally` in the task: a task that is cancelled before its first step never gets there.
             task.add_done_callback(lambda _: self._end(job))

@@ -18,7 +18,7 @@ from processors.stt.scheduling.batcher import Batcher, Entry, Priority
 log = structlog.get_logger()
 
 CreateTask = Callable[[Coroutine[Any, Any, None]], asyncio.Task[None]]
-"""As `asyncio.TaskGroup.create_task`."""
+"""As `Supervisor.start`."""
 
 
 class Prepared(Protocol):
@@ -132,9 +132,14 @@ class Scheduler:
     async def _run_batch(self, batch: list[_Request]) -> None:
         try:
             await self._decode(batch)
-        finally:
+        except asyncio.CancelledError:
             for request in batch:
-                request.result.cancel()  # no effect on those that have a result
+                request.result.cancel()
+            raise
+        except Exception as exc:  # unforeseen: the owner of this task ends, and no caller may wait forever
+            for request in batch:
+                _fail(request, exc)
+            raise
         self._free += 1
         self._dispatch()
 

@@ -148,5 +148,5 @@ async def test_an_unforeseen_error_ends_the_process_with_the_reason(bus: Bus, na
         await bus.publish(utterance(0))
         assert await child.wait() == 1
     last = json.loads(log.read_text().splitlines()[-1])
-    assert (last["level"], last["event"]) == ("critical", "stt ends because of an unforeseen error")
+    assert (last["level"], last["event"]) == ("error", "process failed")
     assert "ValueError: zip() argument 2 is shorter than argument 1" in last["exception"]

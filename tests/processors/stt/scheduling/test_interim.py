@@ -436,6 +436,5 @@ async def test_an_unforeseen_error_is_raised(bus: Bus, segmenter: Segmenter, mon
     task = asyncio.create_task(InterimTranscriber(bus, Scheduler(Length(), 8, 1_000, asyncio.create_task)).run())
     await wait_until(lambda: len(bus.connection.nc._subs) == before + 2, description="it listens")
     await segmenter.speak("j", 1_000)
-    with pytest.raises(ExceptionGroup) as caught:
+    with pytest.raises(KeyError):
         await task
-    assert caught.group_contains(KeyError)
