@@ -135,7 +135,7 @@ def _check(job_id: str | None, since: str | None, pace: float | None, become: As
 
 
 async def _ask(servers: Sequence[str], job_id: str, body: Mapping[str, Any]) -> int:
-    return (await try_each(servers, lambda server: replay_job(server, job_id, dict(body))))[1]
+    return (await try_each(servers, lambda server: replay_job(server, job_id, body)))[1]
 
 
 async def _replay_one(

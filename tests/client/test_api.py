@@ -32,7 +32,7 @@ async def test_a_relative_ws_url_is_below_the_server(server: ScriptedServer) -> 
     assert await create_job(server.url, {}) == CreatedJob("j9", server.url.replace("http", "ws") + "/api/v1/stream/j9")
 
 
-async def test_a_server_that_is_none_of_ours(server: ScriptedServer) -> None:
+async def test_another_kind_of_server(server: ScriptedServer) -> None:
     server.refusal = HTMLResponse("hello")
     with pytest.raises(ServerError, match="does not answer like a Stenobus server"):
         await create_job(server.url, {})
@@ -87,7 +87,7 @@ async def test_nobody_there(closed_port: int) -> None:
         await get_job(f"http://127.0.0.1:{closed_port}", "j1")
 
 
-def test_the_cause_below_a_library_is_told() -> None:
+def test_the_cause_of_a_library_error_is_shown() -> None:
     error = RuntimeError("All connection attempts failed")
     error.__cause__ = ExceptionGroup("several", [ConnectionRefusedError(errno.ECONNREFUSED, "Connect call failed")])
     assert explain(error) == "connection refused"

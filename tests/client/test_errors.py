@@ -16,7 +16,7 @@ from client.errors import (
 )
 
 
-def test_a_problem_is_told_with_title_detail_and_when_to_try_again() -> None:
+def test_a_problem_shows_title_detail_and_when_to_try_again() -> None:
     body = json.dumps({"title": "Full", "detail": "the audio stream is at its limit", "retry_after": 5}).encode()
     error = refusal(503, body, {})
     assert str(error) == "the server answered 503: Full: the audio stream is at its limit; try again in 5 s"
@@ -87,7 +87,7 @@ def test_which_refusals_pass() -> None:
     assert set(kinds.values()) == {RefusedError, UnavailableError}
 
 
-def test_what_refused_says_how() -> None:
+def test_a_refusal_has_its_status_and_detail() -> None:
     body = b'{"title": "Conflict", "detail": "job j is live"}'
     error = refusal(409, body, {})
     assert isinstance(error, RefusedError)

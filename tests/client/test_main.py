@@ -56,7 +56,7 @@ def test_exit_codes_are_those_of_the_readme() -> None:
     assert re.findall(r"\b\d+\b", sentence[0]) == re.findall(r"\b\d+\b", EXIT_CODES) == ["0", "1", "2", "3", "130"]
 
 
-async def test_a_reader_that_has_enough_is_no_traceback(server: ScriptedServer, flac: str) -> None:
+async def test_a_closed_pipe_is_no_traceback(server: ScriptedServer, flac: str) -> None:
     reader, writer = os.pipe()
     os.close(reader)
     command = [sys.executable, "-m", "client", "stream", flac, "--fast", "--json", "--server", server.url]

@@ -42,7 +42,7 @@ def test_a_repeat_is_not_shown_again() -> None:
     assert transcript.held == []
 
 
-def test_what_is_held_comes_out_at_the_end_even_behind_a_hole() -> None:
+def test_held_segments_come_out_at_the_end_despite_a_gap() -> None:
     transcript = Transcript()
     for index in (3, 1, 2):
         transcript.feed(segment(index, "" if index == 2 else f"s{index}"))

@@ -8,11 +8,10 @@ import pytest
 from rich.cells import cell_len
 from rich.console import Console
 
-from client.commands.job import show_job
 from client.reading import Summary
 from client.transcript import Transcript
 from client.view import View, clean, clock, count, damage_line, engine_line, length, sections, status_line
-from tests.client.server import SUMMARY, record, segment
+from tests.client.server import SUMMARY, segment
 
 KOREAN = "다음 회의는 금요일 오후 세 시에 시작하고 모두가 참석해야 합니다."
 
@@ -46,7 +45,7 @@ def test_small_words() -> None:
     assert (count(1, "word"), count(2, "word")) == ("1 word", "2 words")
 
 
-def test_foreign_text_cannot_steer_the_terminal() -> None:
+def test_foreign_text_cannot_control_the_terminal() -> None:
     assert clean(" a\x1b[31mb\x07c\td\r\x9b1m\ne ") == "a [31mb c d  1m\ne"
 
 
@@ -187,7 +186,7 @@ def test_a_pipe_gets_no_partials() -> None:
     assert output(pipe) == "01:02  Good morning.\n"
 
 
-def test_a_held_segment_without_text_is_no_failure() -> None:
+def test_a_held_segment_without_text_is_not_shown_as_failed() -> None:
     terminal = console(60, terminal=True)
     with View(terminal, Transcript()) as view:
         view.show(segment(1, ""))
@@ -212,13 +211,3 @@ def test_a_terminal_shows_that_there_is_no_connection() -> None:
             view.disconnected(3.21)
     assert "● reconnecting, 3.2 s of audio kept" in output(terminal)
     assert output(pipe) == ""
-
-
-def test_a_job_is_shown_in_order() -> None:
-    pipe = console(80, terminal=False)
-    failed = segment(3, "", error="out of memory")
-    segments = [failed, segment(2, ""), segment(1, "two"), segment(0, "one")]
-    show_job(record("completed", segments, 5.96) | {"summary": None}, pipe)
-    assert (
-        output(pipe) == "completed, 6.0 s of audio\n00:00  one\n00:02  two\n00:06  [not transcribed: out of memory]\n"
-    )

@@ -24,8 +24,7 @@ LETTERS = [
 """Of these the first two can be tried again; no attempt can help the third, and the message of the last is gone."""
 
 
-@pytest.fixture
-async def letters(bus: Bus) -> None:
+async def publish_letters(bus: Bus) -> None:
     for job in "ab":
         await bus.publish(Opened(job=job))
     for letter in LETTERS:
@@ -37,8 +36,10 @@ async def asked_for(bus: Bus) -> list[tuple[str, str, int]]:
     return [(redrive.job, redrive.stream, redrive.seq) for redrive in found]
 
 
-@pytest.mark.usefixtures("edge", "letters")
-async def test_a_list_in_a_pipe_is_a_line_each() -> None:
+@pytest.mark.usefixtures("edge")
+async def test_lists_in_a_pipe_and_as_json(bus: Bus) -> None:
+    assert await invoke("dead", "list") == (0, "", "")
+    await publish_letters(bus)
     code, out, err = await invoke("dead", "list")
     assert (code, err) == (0, "")
     lines = [line.split("\t") for line in out.splitlines()]
@@ -51,10 +52,6 @@ async def test_a_list_in_a_pipe_is_a_line_each() -> None:
     assert all(datetime.fromisoformat(line[3]) for line in lines)
     _, out, _ = await invoke("dead", "list", "--job", "a", "--limit", "1")
     assert [line.split("\t")[:3] for line in out.splitlines()] == [["a", "SPEECH", "8"]]
-
-
-@pytest.mark.usefixtures("edge", "letters")
-async def test_a_list_as_json_is_an_object_a_line() -> None:
     code, out, err = await invoke("dead", "list", "--json", "--job", "b")
     assert (code, err) == (0, "")
     found = [json.loads(line) for line in out.splitlines()]
@@ -62,11 +59,6 @@ async def test_a_list_as_json_is_an_object_a_line() -> None:
         ("b", 9, "not a Utterance"),
         ("b", 2, "아직 아님"),
     ]
-
-
-@pytest.mark.usefixtures("edge")
-async def test_an_empty_list_in_a_pipe_is_empty() -> None:
-    assert await invoke("dead", "list") == (0, "", "")
 
 
 def test_a_terminal_gets_a_table() -> None:
@@ -84,51 +76,36 @@ def test_a_terminal_gets_a_table() -> None:
     assert "garbage (cannot be tried again)" in second
 
 
-def test_a_terminal_is_told_that_there_are_none() -> None:
+def test_a_terminal_shows_that_there_are_none() -> None:
     out = StringIO()
     show([], Console(file=out, force_terminal=True, width=80))
     assert out.getvalue() == "no dead letters\n"
 
 
-@pytest.mark.usefixtures("edge", "letters")
-async def test_retry_asks_for_one(bus: Bus) -> None:
-    assert await invoke("dead", "retry", "a", "EVENTS", "1") == (0, "will be tried again: a EVENTS 1\n", "")
-    assert await asked_for(bus) == [("a", "EVENTS", 1)]
-
-
-@pytest.mark.usefixtures("edge", "letters")
-async def test_retry_as_json_is_an_object_for_each() -> None:
-    code, out, err = await invoke("dead", "retry", "--all", "b", "--json")
-    assert (code, err) == (0, "stenobus: 1 cannot be tried again: see `stenobus dead list`\n")
-    assert [json.loads(line) for line in out.splitlines()] == [
-        {"job_id": "b", "stream": "EVENTS", "seq": 2, "worker": "w"}
-    ]
-
-
-@pytest.mark.usefixtures("edge", "letters")
-async def test_retry_all_asks_for_all_that_can_be_and_reports_the_rest(bus: Bus) -> None:
-    code, out, err = await invoke("dead", "retry", "--all")
-    assert (code, out) == (1, "will be tried again: b EVENTS 2\nwill be tried again: a EVENTS 1\n")
-    gone, lost = err.splitlines()
-    assert gone.endswith("answered 410: Gone: message 8 of SPEECH has aged out: it is not stored any more")
-    assert lost == "stenobus: 1 cannot be tried again: see `stenobus dead list`"
-    assert await asked_for(bus) == [("b", "EVENTS", 2), ("a", "EVENTS", 1)]
-
-
-@pytest.mark.usefixtures("edge", "letters")
-async def test_retry_all_of_one_job(bus: Bus) -> None:
-    code, out, _ = await invoke("dead", "retry", "b", "--all")
-    assert (code, out) == (0, "will be tried again: b EVENTS 2\n")
-    assert await asked_for(bus) == [("b", "EVENTS", 2)]
-
-
-@pytest.mark.usefixtures("edge", "letters")
-async def test_a_refusal_is_one_sentence_and_exit_code_1(bus: Bus) -> None:
+@pytest.mark.usefixtures("edge")
+async def test_retries(bus: Bus) -> None:
+    await publish_letters(bus)
     code, out, err = await invoke("dead", "retry", "b", "SPEECH", "9")
     assert (code, out) == (1, "")
     why = "message 9 of SPEECH cannot be tried again: not a Utterance"
     assert err == f"stenobus: the server answered 409: Conflict: {why}\n"
     assert await asked_for(bus) == []
+
+    assert await invoke("dead", "retry", "a", "EVENTS", "1") == (0, "will be tried again: a EVENTS 1\n", "")
+    assert await asked_for(bus) == [("a", "EVENTS", 1)]
+
+    code, out, err = await invoke("dead", "retry", "--all", "b", "--json")
+    assert (code, err) == (0, "stenobus: 1 cannot be tried again: see `stenobus dead list`\n")
+    assert [json.loads(line) for line in out.splitlines()] == [
+        {"job_id": "b", "stream": "EVENTS", "seq": 2, "worker": "w"}
+    ]
+    assert await asked_for(bus) == [("a", "EVENTS", 1), ("b", "EVENTS", 2)]
+
+    code, out, err = await invoke("dead", "retry", "--all")
+    assert (code, out) == (1, "will be tried again: b EVENTS 2\nwill be tried again: a EVENTS 1\n")
+    gone, lost = err.splitlines()
+    assert gone.endswith("answered 410: Gone: message 8 of SPEECH has aged out: it is not stored any more")
+    assert lost == "stenobus: 1 cannot be tried again: see `stenobus dead list`"
 
 
 @pytest.mark.parametrize(

@@ -99,12 +99,12 @@ async def test_two_generations_are_compared(bus: Bus, edge: Edge, finished: str)
 
 
 @pytest.mark.parametrize("wrong", ["1", "1,2,3", "a,b", "0,1", "-1,2"])
-async def test_what_are_no_generations(wrong: str) -> None:
+async def test_invalid_generations(wrong: str) -> None:
     code, _, err = await invoke("diff", "j", "--generations", wrong)
     assert code == 2
     assert "is not two generations, as 1,2" in " ".join(err.replace("│", " ").split())
 
 
-async def test_a_generation_that_there_is_not(edge: Edge, finished: str) -> None:
+async def test_an_unknown_generation(edge: Edge, finished: str) -> None:
     code, _, err = await invoke("diff", finished, "--generations", "1,5")
     assert (code, f"job {finished!r} has no generation 5" in err) == (1, True)

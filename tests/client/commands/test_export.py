@@ -23,6 +23,8 @@ async def test_an_export_goes_to_stdout_or_into_a_file(finished: str, tmp_path: 
     assert path.read_text() == "Hello there.\nGoodbye.\n"
     code, out, _ = await invoke("export", finished, "--json")
     assert (code, json.loads(out)["job_id"]) == (0, finished)
+    code, out, err = await invoke("export", finished, "-o", "/nowhere/a.txt")
+    assert (code, out, err) == (1, "", "stenobus: cannot write /nowhere/a.txt: no such file or directory\n")
 
 
 async def test_an_export_under_the_name_that_the_server_gives(
@@ -50,11 +52,6 @@ async def test_an_export_that_makes_no_sense(arguments: list[str], says: str) ->
     code, out, err = await invoke("export", "j1", *arguments)
     assert (code, out) == (2, "")
     assert says in err
-
-
-async def test_a_file_that_cannot_be_written(finished: str) -> None:
-    code, out, err = await invoke("export", finished, "-o", "/nowhere/a.txt")
-    assert (code, out, err) == (1, "", "stenobus: cannot write /nowhere/a.txt: no such file or directory\n")
 
 
 def test_formats_are_those_of_the_server() -> None:

@@ -94,17 +94,13 @@ async def test_a_spinner_on_the_terminal_keeps_out_of_a_file(finished: str, tmp_
     assert path.read_text().count("\n") == 1
 
 
-async def test_all_jobs(edge: Edge) -> None:
+async def test_no_jobs_and_all_jobs(edge: Edge) -> None:
+    assert await invoke("jobs") == (0, "", "")
+    assert await invoke("jobs", "--json") == (0, "", "")
     created = [await edge.create() for _ in range(23)]
     code, out, err = await invoke("jobs", "--all", "--json")
     assert (code, err) == (0, "")
     assert [json.loads(line)["job_id"] for line in out.splitlines()] == created[::-1]
-
-
-@pytest.mark.usefixtures("edge")
-async def test_no_jobs() -> None:
-    assert await invoke("jobs") == (0, "", "")
-    assert await invoke("jobs", "--json") == (0, "", "")
 
 
 def test_a_line_for_a_pipe() -> None:

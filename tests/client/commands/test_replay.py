@@ -54,12 +54,9 @@ async def test_as_json_with_all_that_can_be_different(bus: Bus, edge: Edge, fini
     )
 
 
-async def test_without_waiting(bus: Bus, edge: Edge, finished: str) -> None:
+async def test_without_waiting_and_refused(bus: Bus, edge: Edge, finished: str) -> None:
     code, out, _ = await invoke("replay", finished, "--no-wait")
     assert (code, out) == (0, f"generation 2 of job {finished}: stenobus diff {finished} --generations 1,2\n")
-
-
-async def test_a_refusal_is_reported(bus: Bus, edge: Edge, finished: str) -> None:
     code, _, err = await invoke("replay", finished, "--vad", "silence=3")
     assert code == 1
     assert "vad.silence: unknown field; accepted are aggressiveness" in err

@@ -77,7 +77,7 @@ async def test_a_broken_connection_is_reported_and_no_word_shown_twice(server: S
     assert server.sound == SECOND
 
 
-async def test_json_on_stdout_is_only_of_the_server(server: ScriptedServer, flac: str) -> None:
+async def test_json_on_stdout_is_only_what_the_server_sent(server: ScriptedServer, flac: str) -> None:
     server.script = breaks_once
     code, out, err = await invoke("stream", flac, "--fast", "--json", "--server", server.url)
     assert code == 0

@@ -141,7 +141,7 @@ async def test_a_silent_source_keeps_the_socket_alive(server: ScriptedServer) ->
     assert server.commands[-1] == "stop"
 
 
-async def test_a_source_that_breaks_ends_the_job_and_is_told(server: ScriptedServer) -> None:
+async def test_a_source_that_fails_ends_the_job_and_raises(server: ScriptedServer) -> None:
     async def broken() -> AsyncIterator[bytes]:
         yield SECOND
         raise ValueError("damaged in the middle")

@@ -72,7 +72,7 @@ async def test_a_close_without_summary_is_not_taken_for_the_end(server: Scripted
 
 
 @pytest.mark.parametrize("text", ["no json", "[1]", '"type"', '{"kind": 1}', "null"])
-async def test_a_message_that_is_none(server: ScriptedServer, text: str) -> None:
+async def test_a_message_that_is_no_json_with_a_type(server: ScriptedServer, text: str) -> None:
     async def script(server: ScriptedServer) -> None:
         await server.websocket.accept()
         await server.websocket.send_text(text)
@@ -83,7 +83,7 @@ async def test_a_message_that_is_none(server: ScriptedServer, text: str) -> None
         await collect(server, SECOND)
 
 
-async def test_a_socket_address_that_is_none(server: ScriptedServer) -> None:
+async def test_an_invalid_socket_address(server: ScriptedServer) -> None:
     for ws_url in ("mailto:x", "ws://[x", "ws://x:99999"):
         server.refusal = JSONResponse({"job_id": "j1", "ws_url": ws_url}, status_code=201)
         with pytest.raises(ServerError, match="sent a ws_url that is not valid"):

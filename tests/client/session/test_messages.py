@@ -83,7 +83,7 @@ async def stops(server: ScriptedServer) -> None:
     await server.websocket.close(1012)
 
 
-async def test_a_job_that_was_closed_with_all_its_sound_is_followed_to_its_end(server: ScriptedServer) -> None:
+async def test_a_job_that_was_closed_with_all_its_audio_is_followed_to_its_end(server: ScriptedServer) -> None:
     server.script = one_after_the_other(stops, closed)
     server.job_refusals = [JSONResponse({"retry_after": 0.1}, status_code=503)]
     server.jobs["j1"] = record("transcribing", [segment(1, "two"), segment(2, "three")])
@@ -129,7 +129,7 @@ async def test_a_job_that_was_closed_too_early_says_what_was_not_delivered(
     assert left.is_set()
 
 
-async def test_the_end_of_the_sound_that_a_closed_job_lacks_is_told(server: ScriptedServer) -> None:
+async def test_audio_that_a_closed_job_lacks_is_reported(server: ScriptedServer) -> None:
     server.script = one_after_the_other(stops, closed)
     server.jobs["j1"] = record("completed", [], 4.99)
     with pytest.raises(ServerError, match=r"the audio from 5.0 s on was not delivered"):

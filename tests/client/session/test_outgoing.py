@@ -72,7 +72,7 @@ steps = st.lists(
 
 
 @given(steps)
-def test_whatever_is_acked_and_wherever_it_goes_on_the_server_gets_the_sound(steps: list[tuple[str, int]]) -> None:
+def test_the_server_gets_all_audio_whatever_is_acked_and_wherever_it_resumes(steps: list[tuple[str, int]]) -> None:
     backlog, server, read = Backlog(limit=100), Server(), b""
     for what, number in [*steps, ("break", 0), ("take", 10_000)]:
         match what:
@@ -127,7 +127,7 @@ def test_sound_that_was_never_sent_cannot_be_acked() -> None:
 
 
 @pytest.mark.parametrize("sample", [3, 11])
-def test_a_server_cannot_go_on_where_there_is_no_sound(sample: int) -> None:
+def test_a_server_cannot_resume_where_there_is_no_audio(sample: int) -> None:
     backlog = Backlog()
     backlog.add(bytes(10 * WIDTH))
     backlog.take(10)

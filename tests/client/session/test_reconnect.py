@@ -18,7 +18,7 @@ from tests.support import wait_until
 SECOND = bytes(range(256)) * 125
 
 
-async def test_a_connection_that_breaks_goes_on_where_the_server_is(server: ScriptedServer) -> None:
+async def test_a_broken_connection_resumes_where_the_server_is(server: ScriptedServer) -> None:
     server.script = one_after_the_other(breaks, goes_on)
     seen: list[Reconnecting] = []
     messages = await collect(server.url, on_reconnect=seen.append)
@@ -151,7 +151,7 @@ async def test_a_refusal_that_stays_ends_the_capture(
 
 
 @pytest.mark.parametrize(("broken", "connections"), [(0, 1), (1, 3)])
-async def test_each_connection_that_was_given_up_may_take_the_job_once_and_nobody_else(
+async def test_each_abandoned_connection_may_take_the_job_over_once(
     server: ScriptedServer, broken: int, connections: int
 ) -> None:
     async def taken(server: ScriptedServer) -> None:
@@ -163,7 +163,7 @@ async def test_each_connection_that_was_given_up_may_take_the_job_once_and_nobod
     assert server.connections == connections
 
 
-async def test_a_server_that_never_welcomes_is_left_and_called_again(
+async def test_a_server_that_never_welcomes_is_tried_again(
     server: ScriptedServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(connection, "WELCOME_WITHIN", 0.1)
@@ -206,7 +206,7 @@ async def test_a_microphone_does_not_wait_for_a_connection(server: ScriptedServe
     assert server.sound == MEETING[:64_000]
 
 
-async def test_stop_while_there_is_no_connection_still_delivers_what_was_heard(server: ScriptedServer) -> None:
+async def test_stop_during_an_outage_still_delivers_what_was_recorded(server: ScriptedServer) -> None:
     stop = asyncio.Event()
 
     async def microphone() -> AsyncIterator[bytes]:
@@ -242,7 +242,7 @@ async def test_reading_waits_when_a_minute_of_sound_is_not_acked(server: Scripte
     assert server.sound == 90 * SECOND
 
 
-async def test_where_a_server_goes_on_counts_as_acked_in_the_end(server: ScriptedServer) -> None:
+async def test_the_resume_point_counts_as_acked_after_a_while(server: ScriptedServer) -> None:
     async def stingy(server: ScriptedServer) -> None:
         await server.hello()
         await server.take(60)
@@ -259,7 +259,7 @@ async def test_where_a_server_goes_on_counts_as_acked_in_the_end(server: Scripte
     assert server.sound == 70 * SECOND
 
 
-async def test_stop_is_said_again_if_the_connection_breaks_before_the_summary(server: ScriptedServer) -> None:
+async def test_stop_is_sent_again_if_the_connection_breaks_before_the_summary(server: ScriptedServer) -> None:
     async def breaks_late(server: ScriptedServer) -> None:
         await server.hello()
         await server.listen()
@@ -297,7 +297,7 @@ async def test_a_job_whose_socket_never_opens_is_given_up(server: ScriptedServer
         await collect(server.url, give_up_after=0.1)
 
 
-async def test_a_source_that_breaks_meanwhile_is_told_once_its_sound_is_delivered(server: ScriptedServer) -> None:
+async def test_a_source_that_fails_in_an_outage_raises_once_its_audio_is_delivered(server: ScriptedServer) -> None:
     async def broken() -> AsyncIterator[bytes]:
         yield MEETING[:-320]
         raise ValueError("damaged in the middle")

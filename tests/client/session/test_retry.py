@@ -31,7 +31,7 @@ def test_attempts_count_up_until_there_is_progress() -> None:
     assert outage.attempt == 1
 
 
-def test_a_server_that_says_when_is_heeded() -> None:
+def test_retry_after_is_respected() -> None:
     outage = Outage(give_up_after=60)
     assert outage.next_delay(0.0, 0.5, retry_after=7) == 7
     assert outage.next_delay(7.0, 0.5, retry_after=0.1) == pytest.approx(0.2)
@@ -45,7 +45,7 @@ def test_it_is_given_up_in_the_end() -> None:
     assert outage.next_delay(160.0, 1.0) is None
 
 
-def test_no_patience_is_no_second_attempt() -> None:
+def test_without_patience_there_is_one_attempt() -> None:
     assert Outage(give_up_after=0).next_delay(100.0, 1.0) is None
 
 

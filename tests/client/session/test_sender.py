@@ -58,7 +58,7 @@ async def test_live_sound_is_sent_frame_by_frame() -> None:
 
 
 @pytest.mark.parametrize(("frame_ms", "longest"), [(10, 15_360), (LIVE_MS, 15_360), (1_000, 32_000)])
-async def test_live_sound_that_has_piled_up_goes_out_as_an_upload_does(frame_ms: int, longest: int) -> None:
+async def test_a_live_backlog_is_sent_in_long_messages(frame_ms: int, longest: int) -> None:
     sender = Sender(frame_ms, paced=True)
     sender.backlog.add(SOUND * 2)
     sender.ended = True

@@ -30,7 +30,7 @@ def test_a_file_is_decoded(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("raw", [False, True])
-def test_a_file_that_is_not_there_is_named(raw: bool) -> None:
+def test_a_missing_file_is_named(raw: bool) -> None:
     with pytest.raises(AudioError, match=r"nowhere\.wav: no such file"):
         next(pcm("nowhere.wav", never, raw=raw))
 

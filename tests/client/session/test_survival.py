@@ -46,7 +46,7 @@ def segments(out: bytes) -> list[dict[str, Any]]:
     )
 
 
-async def test_no_word_is_lost_or_told_twice_when_the_edge_is_killed(tmp_path: Path) -> None:
+async def test_no_word_is_lost_or_repeated_when_the_edge_is_killed(tmp_path: Path) -> None:
     async with running_system(tmp_path, OLLAMA_HOST="http://127.0.0.1:9", SUMMARY_CONNECT_DEADLINE="0.5") as system:
         process = await start(system)
         out = await until_acked(process)

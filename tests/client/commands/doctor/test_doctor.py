@@ -44,7 +44,7 @@ async def test_with_a_whole_system_nothing_fails(tmp_path: Path, monkeypatch: py
         assert found["ollama"]["verdict"] == "warn"
 
 
-async def test_a_server_that_was_named_is_needed_and_nothing_of_ones_own_is(
+async def test_with_a_named_server_only_that_server_is_needed(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, closed_port: int
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))

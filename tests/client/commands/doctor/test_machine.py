@@ -142,7 +142,7 @@ async def test_the_model_that_would_be_taken(monkeypatch: pytest.MonkeyPatch) ->
     assert model.found == f"{MODEL} (int8 on cpu), in {MODEL}"
 
 
-async def test_a_model_that_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_unknown_model(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("STT_MODEL", "huge")
     (check,) = await machine.speech()
     assert check.verdict is Verdict.FAIL

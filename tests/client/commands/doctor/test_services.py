@@ -24,7 +24,7 @@ def test_a_server_that_is_ready() -> None:
     assert (check.verdict, check.found) == (Verdict.OK, "http://x is ready: bus, store")
 
 
-async def test_a_server_that_is_none_of_ours(server: ScriptedServer) -> None:
+async def test_another_kind_of_server(server: ScriptedServer) -> None:
     (check,) = await services.server(server.url, needed=False)
     assert (check.verdict, check.found) == (
         Verdict.FAIL,
@@ -88,12 +88,12 @@ async def test_no_ollama(closed_port: int) -> None:
     assert "https://ollama.com" in check.fix
 
 
-async def test_what_is_not_ollama(server: ScriptedServer) -> None:
+async def test_another_server_in_place_of_ollama(server: ScriptedServer) -> None:
     check = await services.ollama(server.url, "gemma3")
     assert (check.verdict, check.fix) == (Verdict.WARN, "set OLLAMA_HOST")
 
 
-def test_a_microphone_that_cannot_be_had(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_microphone_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "sounddevice.py").write_text("raise ModuleNotFoundError")
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.delitem(sys.modules, "sounddevice", raising=False)
