@@ -6,29 +6,29 @@ from collections import Counter
 from collections.abc import Iterable
 
 from bus import Bus, Raw
-from chaos.caller import Caller
+from chaos.client import Client
 from chaos.evidence import Evidence, Piece, Segment, assemble, witnesses
 from contract import Closed, ContractError, Message, Transcript, Utterance, read_event
 from contract.audio import AudioFrame, audio_subject, decode_audio
 from store.jobs import JobStore
 
 
-async def collect(bus: Bus, store: JobStore, caller: Caller) -> Evidence:
-    """Everything about a caller's meeting; what cannot be read is poison and is passed over."""
-    job = caller.job
+async def collect(bus: Bus, store: JobStore, client: Client) -> Evidence:
+    """Everything about a client's meeting. What cannot be read is garbage from a fault and is skipped."""
+    job = client.job
     pcm, pieces = assemble(_frames(await bus.history("AUDIO", audio_subject(job))))
     speech = [*_utterances(await bus.history("SPEECH", Utterance.pattern(job, generation="1")))]
     events = [*_events(await bus.history("EVENTS", f"events.{job}.>"))]
     closed = [event for event in events if isinstance(event, Closed)]
     record = await store.get(job)
     return Evidence(
-        name=caller.name,
+        name=client.name,
         job=job,
-        sent=caller.sent,
-        told=caller.told,
+        sent=client.sent,
+        told=client.told,
         pcm=pcm,
         pieces=pieces,
-        stored_at=await _times(bus, witnesses(caller.told.acks, pieces).values()),
+        stored_at=await _times(bus, witnesses(client.told.acks, pieces).values()),
         speech=[Segment(item.index, item.start, item.end) for item in speech if not item.last],
         counts=[(item.index, item.end) for item in speech if item.last],
         transcripts=_segments(event for event in events if isinstance(event, Transcript)),

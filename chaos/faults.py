@@ -1,12 +1,23 @@
-"""Which fault strikes what, and when: a list that follows from a seed. Pure."""
+"""Which fault strikes what and when, as follows from a seed, and the injector that makes them happen."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import asyncio
+import signal
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from random import Random
 from typing import Literal
 
-from chaos.chance import chance
+from bus import Bus
+from chaos.client import Client
+from chaos.system import ChaosSystem
+
+
+def seeded(*of: object) -> Random:
+    """Draws that follow from what they are drawn for: `seeded(seed, "room", 3)` always gives the same ones."""
+    return Random(" ".join(map(str, of)))
+
 
 Kind = Literal["kill", "term", "stop", "abort", "takeover", "poison"]
 
@@ -29,7 +40,7 @@ LEAST_STOP, MOST_STOP = 6.0, 9.0
 
 @dataclass(frozen=True, order=True, slots=True)
 class Fault:
-    """One fault, `at` seconds after the storm began."""
+    """One fault, `at` seconds after the injector started."""
 
     at: float
     kind: Kind
@@ -46,7 +57,7 @@ def schedule(seed: int, seconds: float, processes: Sequence[str], *, every: floa
 
     A process that is stopped is left alone until it goes on.
     """
-    random = chance(seed, "faults")
+    random = seeded(seed, "faults")
     found: list[Fault] = []
     deck: list[tuple[Kind, str]] = []
     stopped_until = dict.fromkeys(processes, 0.0)
@@ -75,3 +86,74 @@ def cards(processes: Sequence[str], *, clients: bool) -> list[tuple[Kind, str]]:
     if clients:
         deck += [(kind, "client") for kind in CLIENT_KINDS] * CLIENT_CARDS
     return deck
+
+
+GARBAGE = b"\xc1garbage"
+"""0xC1 begins nothing in msgpack, and an audio frame is longer."""
+
+_SIGNALS = {"kill": signal.SIGKILL, "term": signal.SIGTERM, "stop": signal.SIGSTOP}
+_PATIENCE = 30.0
+"""Seconds to wait for something that a fault can strike: a process that was killed is just being started again."""
+
+
+class FaultInjector:
+    """Strikes a system. `meetings` gives the clients that have begun and have not ended; `done` is what has struck."""
+
+    def __init__(
+        self, system: ChaosSystem, bus: Bus, meetings: Callable[[], Sequence[Client]], say: Callable[[str], None]
+    ) -> None:
+        self.done: list[Fault] = []
+        self._system = system
+        self._bus = bus
+        self._meetings = meetings
+        self._say = say
+
+    async def run(self, faults: Iterable[Fault]) -> None:
+        """Let each fault strike at its time; returns when all have, and what was stopped goes on."""
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        async with asyncio.TaskGroup() as group:
+            for fault in faults:
+                await asyncio.sleep(max(0.0, began + fault.at - loop.time()))
+                group.create_task(self._strike(fault))
+
+    async def _strike(self, fault: Fault) -> None:
+        try:
+            async with asyncio.timeout(_PATIENCE):
+                while True:
+                    hit = await self._hit(fault)
+                    if hit is not None:
+                        break
+                    await asyncio.sleep(0.1)
+        except TimeoutError:
+            self._say(f"{fault.at:7.2f} s  {fault.kind} {fault.target}: nothing to strike")
+            return
+        self.done.append(fault)
+        self._say(f"{fault.at:7.2f} s  {fault.kind} {fault.target}: {hit}")
+        if fault.lasts:
+            await asyncio.sleep(fault.lasts)
+            self._system.signal(fault.target, signal.SIGCONT)
+
+    async def _hit(self, fault: Fault) -> str | None:
+        """Do it; returns what exactly was struck, or None if it is not there now."""
+        if fault.kind == "poison":
+            return await self._poison(fault)
+        if fault.kind in _SIGNALS:
+            pid = self._system.signal(fault.target, _SIGNALS[fault.kind])
+            return None if pid is None else f"process {pid}" + (f" for {fault.lasts:g} s" if fault.lasts else "")
+        client = _draw([client for client in self._meetings() if client.connected], fault.lot)
+        if client is None or not (client.abort() if fault.kind == "abort" else client.take_over()):
+            return None
+        return client.name
+
+    async def _poison(self, fault: Fault) -> str | None:
+        client = _draw([client for client in self._meetings() if client.connected], fault.lot)
+        if client is None:
+            return None
+        subject = fault.target.format(job=client.job, stray=f"stray-{len(self.done)}")
+        await self._bus.store(subject, GARBAGE)
+        return f"{subject} of {client.name}"
+
+
+def _draw(clients: Sequence[Client], lot: float) -> Client | None:
+    return clients[int(lot * len(clients))] if clients else None

@@ -44,7 +44,7 @@ def lengths(random: Random, seconds: float) -> list[float]:
     found: list[float] = []
     left = seconds
     while left > _SHORTEST:
-        # A room's last meeting outlives the storm; the others end in the middle of it.
+        # A room's last meeting outlives the faults; the others end while they come.
         most = min(_LONGEST, max(_SHORTEST, 0.7 * left))
         length = left if left < 2 * _SHORTEST else random.uniform(_SHORTEST, most)
         found.append(length)

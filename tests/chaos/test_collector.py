@@ -5,11 +5,10 @@ from __future__ import annotations
 from time import time
 
 from bus import Bus
-from chaos.caller import Caller
-from chaos.chance import chance
+from chaos.client import Client
 from chaos.collector import collect
 from chaos.evidence import Ack, Segment
-from chaos.storm import GARBAGE
+from chaos.faults import GARBAGE, seeded
 from chaos.verdict import judge
 from contract import Closed, Completed, JobOptions, Opened, Segmented, Summary, Transcript, Utterance
 from contract.audio import AudioFrame, audio_subject, encode_audio
@@ -37,14 +36,14 @@ async def test_a_meeting_is_found_on_the_bus_and_in_the_store_whatever_else_lies
         await bus.publish(message)
     for subject in (f"speech.{JOB}.1.live", Opened.pattern(JOB), f"events.{JOB}.nonsense"):
         await bus.connection.js.publish(subject, GARBAGE)
-    caller = Caller("1.1", SENT, [], chance(1))
-    caller.job = JOB
-    caller.told.finished = "rest"
-    caller.told.acks = [Ack(time(), 480), Ack(time(), 960)]
+    client = Client("1.1", SENT, [], seeded(1))
+    client.job = JOB
+    client.told.finished = "rest"
+    client.told.acks = [Ack(time(), 480), Ack(time(), 960)]
     async with connect(redis_url) as store:
         await store.create(JOB, JobOptions())
         await store.finish(JOB, options=JobOptions(), samples=960, transcripts=[transcript], summary=summary)
-        evidence = await collect(bus, store, caller)
+        evidence = await collect(bus, store, client)
     assert evidence.pcm == SENT
     assert evidence.speech == [Segment(0, 0, 480)]
     assert evidence.transcripts == evidence.record == [Segment(0, 0, 480, "one")]
@@ -53,12 +52,12 @@ async def test_a_meeting_is_found_on_the_bus_and_in_the_store_whatever_else_lies
 
 
 async def test_an_ack_that_comes_before_the_sound_is_found_out(bus: Bus, redis_url: str) -> None:
-    caller = Caller("1.1", SENT, [], chance(1))
-    caller.job = JOB
-    caller.told.acks = [Ack(time(), 960)]
+    client = Client("1.1", SENT, [], seeded(1))
+    client.job = JOB
+    client.told.acks = [Ack(time(), 960)]
     await bus.connection.js.publish(audio_subject(JOB), encode_audio(AudioFrame(0, SENT)))
     async with connect(redis_url) as store:
-        verdict = judge(await collect(bus, store, caller), None)
+        verdict = judge(await collect(bus, store, client), None)
     assert verdict.acked_samples_lost == 960
     assert verdict.unfinished == 1
     assert any("not in the store" in problem for problem in verdict.problems)

@@ -44,15 +44,16 @@ PROCESSES = (*COMPOSED, *BESIDE)
 _READY_WITHIN = 60.0
 
 
-class StageError(Exception):
+class NotReady(Exception):
     """The system does not come up; the message says what is missing."""
 
 
 @dataclass(frozen=True)
-class Stage:
+class ChaosSystem:
     """A running system. `edges`: addresses of both; `env`: what its processes have as their environment."""
 
-    system: System
+    base: System
+    """What compose runs."""
     edges: tuple[str, str]
     env: Mapping[str, str]
     beside: Mapping[str, Part]
@@ -66,7 +67,7 @@ class Stage:
         """The process of that name as it runs now, or None while it is down."""
         if (part := self.beside.get(name)) is not None:
             return part.child.pid if part.child and part.child.returncode is None else None
-        return _child(self.system.process.pid, COMPOSED[name])
+        return _child(self.base.process.pid, COMPOSED[name])
 
     def signal(self, name: str, number: signal.Signals) -> int | None:
         """Send a signal to the process of that name; returns its id, or None if it is down."""
@@ -77,7 +78,7 @@ class Stage:
         return pid
 
     async def recovered(self) -> None:
-        """Return when every process runs and both edges are ready; raises StageError."""
+        """Return when every process runs and both edges are ready; raises NotReady."""
         reasons = "nothing was asked yet"
         try:
             async with asyncio.timeout(_READY_WITHIN), httpx.AsyncClient(trust_env=False, timeout=5) as http:
@@ -87,7 +88,7 @@ class Stage:
                         return
                     await asyncio.sleep(0.2)
         except TimeoutError as exc:
-            raise StageError(f"after {_READY_WITHIN:g} s the system is not ready: {reasons}") from exc
+            raise NotReady(f"after {_READY_WITHIN:g} s the system is not ready: {reasons}") from exc
 
     async def _missing(self, http: httpx.AsyncClient) -> str:
         """What is not there; empty if nothing."""
@@ -103,41 +104,41 @@ class Stage:
 
 
 @asynccontextmanager
-async def raised(data: Path) -> AsyncIterator[Stage]:
-    """A system on free ports that keeps all below `data`; raises StageError, or SystemFailed of `tools.system`."""
-    async with running_system(data, root=ROOT, **SETTINGS) as system:
-        edge = _child(system.process.pid, "edge")
+async def started(data: Path) -> AsyncIterator[ChaosSystem]:
+    """A system on free ports that keeps all below `data`; raises NotReady, or SystemFailed of `tools.system`."""
+    async with running_system(data, root=ROOT, **SETTINGS) as base:
+        edge = _child(base.process.pid, "edge")
         if edge is None:
-            raise StageError("the edge has just ended")
+            raise NotReady("the edge has just ended")
         env = psutil.Process(edge).environ()
         port = free_port()
         logs = data / "logs"
         beside = {
             name: Part(module, logs / f"{name}.log", env | {"EDGE_PORT": str(port)}) for name, module in BESIDE.items()
         }
-        stage = Stage(system, (system.url, f"http://127.0.0.1:{port}"), env, beside)
+        system = ChaosSystem(base, (base.url, f"http://127.0.0.1:{port}"), env, beside)
         with (logs / "beside.log").open("a") as log:
-            running = asyncio.create_task(_run_beside(stage, lambda text: print(text, file=log, flush=True)))
+            running = asyncio.create_task(_run_beside(system, lambda text: print(text, file=log, flush=True)))
             try:
                 await asyncio.wait(
-                    [running, up := asyncio.create_task(stage.recovered())], return_when="FIRST_COMPLETED"
+                    [running, up := asyncio.create_task(system.recovered())], return_when="FIRST_COMPLETED"
                 )
                 if running.done():
                     running.result()
                 await up
-                yield stage
+                yield system
             finally:
                 for name in PROCESSES:
-                    stage.signal(name, signal.SIGCONT)
+                    system.signal(name, signal.SIGCONT)
                 running.cancel()
                 await asyncio.gather(running, up, return_exceptions=True)
 
 
-async def _run_beside(stage: Stage, say: Callable[[str], None]) -> None:
+async def _run_beside(system: ChaosSystem, say: Callable[[str], None]) -> None:
     async def ready() -> None:
         """Ready is what `recovered` says."""
 
-    await run([], list(stage.beside.values()), ready=ready, say=say)
+    await run([], list(system.beside.values()), ready=ready, say=say)
 
 
 def _child(parent: int, name: str) -> int | None:

@@ -31,7 +31,7 @@ _HANDSHAKES = (3.0, _PATIENCE)
 """Seconds that a handshake may take: some clients have gone elsewhere by the time that a stopped edge goes on."""
 
 
-class Caller:
+class Client:
     """One meeting's client. `sent` is the sound; `paced`: in real time, else as fast as the server takes it."""
 
     def __init__(self, name: str, sent: bytes, edges: Sequence[str], random: Random, *, paced: bool = True) -> None:

@@ -1,4 +1,4 @@
-"""The whole run: a system, meetings in it, a storm over it, the calm after it, and the verdict."""
+"""The whole run: a system, meetings under faults, the same meetings undisturbed, and the verdict."""
 
 from __future__ import annotations
 
@@ -9,14 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bus import Bus, connect
-from chaos.caller import Caller
-from chaos.chance import chance
+from chaos.client import Client
 from chaos.collector import collect
 from chaos.evidence import Evidence, Segment
-from chaos.faults import Fault, schedule
+from chaos.faults import Fault, FaultInjector, schedule, seeded
 from chaos.sound import clips, lengths, meeting
-from chaos.stage import PROCESSES, Stage, raised
-from chaos.storm import Storm
+from chaos.system import PROCESSES, ChaosSystem, started
 from chaos.verdict import Verdict, judge
 from store import jobs
 from tools.system import ROOT
@@ -45,80 +43,80 @@ class Plan:
         sentences, unbroken = clips(ROOT / "samples")
         rooms = []
         for room in range(1, self.meetings + 1):
-            random = chance(self.seed, "room", room)
+            random = seeded(self.seed, "room", room)
             sounds = [meeting(random, sentences, unbroken, length) for length in lengths(random, self.seconds)]
             rooms.append([(f"{room}.{number}", sound) for number, sound in enumerate(sounds, 1)])
         return rooms
 
 
 @dataclass(frozen=True)
-class Played:
-    """What came of it: the faults that struck, and a verdict for each meeting, in the storm and in calm."""
+class Outcome:
+    """What came of it: the faults that struck, and a verdict for each meeting, under faults and undisturbed."""
 
     faults: Sequence[Fault]
     verdicts: Sequence[Verdict]
     calm: Sequence[Verdict]
     closes: Mapping[int, int]
-    """How connections ended in the storm, by close code."""
+    """How connections ended under faults, by close code."""
     evictions: int
     """How often a connection that its client had given up took over from the newest one."""
 
 
-async def play(plan: Plan, folder: Path, say: Callable[[str], None]) -> Played:
-    """Run the plan with all data below `folder`; raises StageError or SystemFailed if there is no system to strike."""
+async def run(plan: Plan, folder: Path, say: Callable[[str], None]) -> Outcome:
+    """Run the plan with all data below `folder`; raises NotReady or SystemFailed if there is no system to strike."""
     rooms = plan.rooms()
     say("starting the system, with a second edge, segmenter and speech worker")
-    async with raised(folder) as stage, connect(stage.system.bus_url, name="chaos") as bus:
+    async with started(folder) as system, connect(system.base.bus_url, name="chaos") as bus:
         say(f"{plan.meetings} meetings at once, faults for {plan.seconds:g} s, logs in {folder / 'logs'}")
-        callers, faults = await _hold_in_storm(plan, stage, bus, rooms, say)
+        clients, faults = await _hold_under_faults(plan, system, bus, rooms, say)
         say("the same meetings once more, in calm")
-        calm = [_caller(plan, stage, f"{c.name} calm", c.sent, paced=False) for c in callers]
+        calm = [_client(plan, system, f"{c.name} calm", c.sent, paced=False) for c in clients]
         await _hold_in_calm(calm, plan.patience + sum(len(c.sent) for c in calm) / 32_000, say)
-        async with jobs.connect(stage.store_url) as store:
-            stormy = [await collect(bus, store, caller) for caller in callers]
-            references = [await collect(bus, store, caller) for caller in calm]
-    closes = sum((caller.told.closes for caller in callers), Counter[int]())
-    return Played(
+        async with jobs.connect(system.store_url) as store:
+            disturbed = [await collect(bus, store, client) for client in clients]
+            references = [await collect(bus, store, client) for client in calm]
+    closes = sum((client.told.closes for client in clients), Counter[int]())
+    return Outcome(
         faults,
-        [judge(found, _expected(reference)) for found, reference in zip(stormy, references, strict=True)],
+        [judge(found, _expected(reference)) for found, reference in zip(disturbed, references, strict=True)],
         [judge(reference, None) for reference in references],
         closes,
-        sum(caller.evictions for caller in callers),
+        sum(client.evictions for client in clients),
     )
 
 
-async def _hold_in_storm(
-    plan: Plan, stage: Stage, bus: Bus, rooms: Sequence[Sequence[tuple[str, bytes]]], say: Callable[[str], None]
-) -> tuple[list[Caller], list[Fault]]:
-    callers: list[Caller] = []
-    running: dict[Caller, asyncio.Task[None]] = {}
+async def _hold_under_faults(
+    plan: Plan, system: ChaosSystem, bus: Bus, rooms: Sequence[Sequence[tuple[str, bytes]]], say: Callable[[str], None]
+) -> tuple[list[Client], list[Fault]]:
+    clients: list[Client] = []
+    running: dict[Client, asyncio.Task[None]] = {}
 
     async def room(sounds: Sequence[tuple[str, bytes]]) -> None:
         for name, sound in sounds:
-            caller = _caller(plan, stage, name, sound)
-            callers.append(caller)
-            running[caller] = asyncio.create_task(caller.run())
-            await caller.sound_over.wait()
+            client = _client(plan, system, name, sound)
+            clients.append(client)
+            running[client] = asyncio.create_task(client.run())
+            await client.sound_over.wait()
 
-    storm = Storm(stage, bus, lambda: [caller for caller, task in running.items() if not task.done()], say)
+    injector = FaultInjector(system, bus, lambda: [client for client, task in running.items() if not task.done()], say)
     async with asyncio.TaskGroup() as group:
         for sounds in rooms:
             group.create_task(room(sounds))
-        group.create_task(storm.run(plan.faults()))
-    say("the storm is over")
-    await stage.recovered()
+        group.create_task(injector.run(plan.faults()))
+    say("no more faults")
+    await system.recovered()
     await _finish(list(running.values()), plan.patience, say)
-    return callers, storm.done
+    return clients, injector.done
 
 
-async def _hold_in_calm(callers: Sequence[Caller], patience: float, say: Callable[[str], None]) -> None:
+async def _hold_in_calm(clients: Sequence[Client], patience: float, say: Callable[[str], None]) -> None:
     places = asyncio.Semaphore(CALM_AT_ONCE)
 
-    async def hold(caller: Caller) -> None:
+    async def hold(client: Client) -> None:
         async with places:
-            await caller.run()
+            await client.run()
 
-    await _finish([asyncio.create_task(hold(caller)) for caller in callers], patience, say)
+    await _finish([asyncio.create_task(hold(client)) for client in clients], patience, say)
 
 
 async def _finish(tasks: Sequence[asyncio.Task[None]], patience: float, say: Callable[[str], None]) -> None:
@@ -132,8 +130,8 @@ async def _finish(tasks: Sequence[asyncio.Task[None]], patience: float, say: Cal
     say(f"{len(done)} meetings have ended" + (f", {len(late)} have not within {patience:g} s" if late else ""))
 
 
-def _caller(plan: Plan, stage: Stage, name: str, sound: bytes, *, paced: bool = True) -> Caller:
-    return Caller(name, sound, stage.edges, chance(plan.seed, "caller", name), paced=paced)
+def _client(plan: Plan, system: ChaosSystem, name: str, sound: bytes, *, paced: bool = True) -> Client:
+    return Client(name, sound, system.edges, seeded(plan.seed, "client", name), paced=paced)
 
 
 def _expected(reference: Evidence) -> list[Segment] | None:
