@@ -12,9 +12,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from bus.streams import Bus, Conflict, Raw
-from bus.window import Gap, Reassembler
 from contract import ContractError, Source, Utterance
-from contract.audio import AudioFrame, audio_subject, encode_audio, read_audio
+from contract.audio import AudioFrame, Gap, Reassembler, audio_subject, encode_audio, read_audio
 
 
 class AudioEnded(Exception):

@@ -18,9 +18,8 @@ from bus.connection import ACK_TIMEOUT
 from bus.fast_client import FastClient
 from bus.streams import Bus
 from bus.supervisor import Supervisor
-from bus.window import Window
 from contract import WIDTH
-from contract.audio import AudioFrame, audio_subject, encode_audio, encode_header
+from contract.audio import AudioFrame, Window, audio_subject, encode_audio, encode_header
 
 log = structlog.get_logger()
 

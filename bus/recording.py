@@ -13,9 +13,8 @@ from contextlib import aclosing
 from dataclasses import dataclass
 
 from bus.streams import Bus
-from bus.window import MAX_BYTES, Gap, Reassembler
 from contract import WIDTH
-from contract.audio import MAX_SAMPLES, AudioFrame, audio_subject, read_audio
+from contract.audio import MAX_BYTES, MAX_SAMPLES, AudioFrame, Gap, Reassembler, audio_subject, read_audio
 
 _MARGIN = MAX_BYTES // WIDTH + 2 * MAX_SAMPLES
 """Samples by which reading begins early: more than can have been under way at once."""

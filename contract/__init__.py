@@ -36,8 +36,9 @@ from contract.message import (
     is_job_id,
     seconds,
 )
-from contract.speech import Transcript, Utterance, Word, language_of, read_transcripts, transcript_text
+from contract.speech import Utterance
 from contract.summary import ActionItem, Summary
+from contract.transcript import Transcript, Word, language_of, read_transcripts, transcript_text
 
 __all__ = [
     "ALL",

@@ -13,8 +13,9 @@ from contract.deadletter import Dead, Redrive, Redriven
 from contract.job import Closed, Completed, Opened, Replay, Replayed, Segmented
 from contract.live import Attached, Partial, Progress, Snapshot, Speaking
 from contract.message import ContractError, Message
-from contract.speech import Transcript, Utterance
+from contract.speech import Utterance
 from contract.summary import Summary
+from contract.transcript import Transcript
 
 EVENTS: tuple[type[Message], ...] = (
     *(Opened, Closed, Segmented, Transcript, Summary, Completed),

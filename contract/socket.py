@@ -12,8 +12,8 @@ from pydantic import BaseModel, Field
 
 from contract.job import State
 from contract.message import JobId
-from contract.speech import Transcript
 from contract.summary import SummaryView
+from contract.transcript import Transcript
 from contract.view import Count, Seconds, SegmentView, View
 
 

@@ -14,9 +14,9 @@ from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, WithJsonSche
 
 from contract.job import Closed, Completed, JobOptions, Opened, Segmented, Source, State
 from contract.message import JobId, Message, Probability, seconds
-from contract.speech import Transcript
 from contract.summary import Summary
 from contract.summary import SummaryView as SummaryView
+from contract.transcript import Transcript
 
 Seconds = Annotated[float, Field(ge=0, description="Seconds from the beginning of the job's audio.")]
 Duration = Annotated[float, Field(ge=0, description="Length of the job's audio in seconds.")]

@@ -54,7 +54,6 @@ ONLY_STDLIB = {"compose"}
 
 PURE = {
     "bus/backoff.py",
-    "bus/window.py",
     "client/commands/doctor/report.py",
     "client/errors.py",
     "client/reading.py",

@@ -24,9 +24,8 @@ from typing import NamedTuple
 import numpy as np
 import structlog
 
-from bus.window import Gap, Reassembler
 from contract import RATE, WIDTH, ContractError, Dead, dead_letter
-from contract.audio import audio_subject, decode_audio
+from contract.audio import Gap, Reassembler, audio_subject, decode_audio
 from processors.vad.classifier import FRAME, FRAME_MS, DetectorFactory, FrameClassifier, first_frame, warm_up_start
 
 log = structlog.get_logger()

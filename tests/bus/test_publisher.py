@@ -9,9 +9,8 @@ import pytest
 from bus import AudioPublisher, AudioTrack, Bus, connect
 from bus.claim import claim_audio
 from bus.topology import StreamSettings, set_up
-from bus.window import MAX_BYTES, MAX_MESSAGE_BYTES, MAX_MESSAGES, Reassembler
 from compose.servers import Server
-from contract.audio import decode_audio
+from contract.audio import MAX_BYTES, MAX_MESSAGE_BYTES, MAX_MESSAGES, Reassembler, decode_audio
 from tests.support import wait_until
 
 
