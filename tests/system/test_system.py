@@ -16,6 +16,7 @@ import httpx
 import jiwer
 import pytest
 import pytest_asyncio
+import websockets
 from faster_whisper import WhisperModel
 
 from audio import decode, to_float32
@@ -142,7 +143,8 @@ async def test_a_live_client_is_told_everything_in_order(system: System, ollama:
     assert status == 0
     assert (job["state"], job["summary"], job["transcript"]) == ("completed", final["summary"], final["transcript"])
     assert job["segments"] == [
-        {name: value for name, value in segment.items() if name != "type"} for segment in segments(messages)
+        {name: value for name, value in segment.items() if name not in ("type", "segment_number")}
+        for segment in segments(messages)
     ]
 
 
@@ -191,3 +193,33 @@ async def test_jobs_survive_a_restart_of_everything(tmp_path: Path, ollama: Olla
             job = (await client.get(f"/api/v1/jobs/{final['job_id']}")).json()
         assert (job["state"], job["transcript"]) == ("completed", final["transcript"])
         assert segments(await stream(second, "quiet.flac", "--fast"))
+
+
+async def read_messages(socket: websockets.ClientConnection, got: list[dict[str, Any]]) -> None:
+    async for message in socket:
+        got.append(json.loads(message))  # noqa: PERF401 - the test looks at them while they come
+
+
+async def test_the_live_client_of_the_former_service_works_unmodified(system: System) -> None:
+    """It creates a job without a body, sends 30 ms every 30 ms, pauses and closes; it prints what it gets."""
+    got: list[dict[str, Any]] = []
+    async with httpx.AsyncClient(base_url=system.url) as http:
+        created = (await http.post("/api/v1/stream/create")).json()
+        assert (created["job_type"], created["status"]) == ("REALTIME", "pending")
+        url = f"{system.url.replace('http', 'ws')}/ws/v1/stream/{created['job_id']}"
+        pcm = b"".join(decode(SAMPLES / "standup.flac"))[: 32_000 * 5]
+        async with websockets.connect(url, proxy=None) as socket:
+            reading = asyncio.create_task(read_messages(socket, got))
+            for at in range(0, len(pcm), 960):
+                await socket.send(pcm[at : at + 960])
+                await asyncio.sleep(0.03)
+            await wait_until(lambda: segments(got), description="a segment", timeout=60)
+        await reading
+        assert (got[0]["type"], got[0]["job_id"]) == ("connection_success", created["job_id"])
+        assert got[0]["message"]
+        assert all(segment["segment_number"] == segment["index"] + 1 for segment in segments(got))
+
+        async def completed() -> bool:
+            return bool((await http.get(f"/api/v1/jobs/{created['job_id']}")).json()["state"] == "completed")
+
+        await wait_until(completed, description="the job is completed", timeout=60)

@@ -16,7 +16,7 @@ from bus import Bus
 from contract import Closed, Transcript
 from contract.audio import decode_audio
 from tests.edge.capturing import FRAME, assembled, closed, stored
-from tests.edge.conftest import Edge
+from tests.edge.conftest import Edge, StartEdge
 from tests.edge.process import EdgeProcess, edge_process, serves, spawn
 from tests.edge.raw import Raw, closing, frame, raw
 from tests.support import wait_until
@@ -167,6 +167,42 @@ async def test_compression_is_not_agreed_on(edge: Edge, worker: Bus) -> None:
 def deafen(client: Raw) -> None:
     """Have it read nothing of what it is told."""
     client.reader._transport.pause_reading()  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("ends", ["taken over", "violation"])
+async def test_a_client_that_does_not_read_why_its_connection_ends_is_disconnected(
+    start_edge: StartEdge, worker: Bus, monkeypatch: pytest.MonkeyPatch, ends: str
+) -> None:
+    monkeypatch.setattr("edge.capture.delivery._CLOSE_WITHIN", 0.2)
+    monkeypatch.setattr("edge.capture.protocol.CLOSE_WITHIN", 0.2)
+    async with start_edge(resume_window=0) as edge:
+        job = await edge.create()
+        url = f"{edge.sockets}/ws/{job}"
+        async with raw(url) as deaf:
+            await deaf.until_told("connection_success")
+            deafen(deaf)
+            for index in range(100):
+                await worker.create(Transcript(job=job, index=index, start=0, end=1, text="x" * 100_000))
+            port = deaf.writer.get_extra_info("sockname")[1]
+            deaf.send(binary(FRAME))
+            if ends == "violation":
+                deaf.send(frame(Opcode.BINARY, FRAME, mask=False))
+                await wait_until(lambda: port not in peers(edge), description="the connection is gone")
+            else:
+                await wait_until(lambda: stored(worker, job), description="the frame is stored")
+                async with raw(url) as other:
+                    await other.until_told("connection_success")
+                    await wait_until(lambda: port not in peers(edge), description="the connection is gone")
+                    other.send(frame(Opcode.TEXT, STOP))
+                    await closed(worker, job)
+            assert (await closed(worker, job)).samples == 480
+
+
+def peers(edge: Edge) -> set[int]:
+    """The ports of the clients that this process has connections of."""
+    port = int(edge.sockets.rsplit(":", 1)[1])
+    found = psutil.Process().net_connections("tcp")
+    return {one.raddr.port for one in found if one.laddr.port == port and one.raddr}
 
 
 async def test_a_process_that_stops_says_so_to_its_clients_and_ends_in_time(served: EdgeProcess, worker: Bus) -> None:

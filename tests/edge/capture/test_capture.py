@@ -14,7 +14,7 @@ from tests.edge.conftest import Client, Edge, client
 from tests.support import wait_until
 
 
-@pytest.mark.parametrize("path", ["/api/v1/stream", "/ws"])
+@pytest.mark.parametrize("path", ["/api/v1/stream", "/ws", "/ws/v1/stream"])
 async def test_a_meeting_from_first_frame_to_summary(edge: Edge, worker: Bus, path: str) -> None:
     job = await edge.create(language="en", title="standup")
     async with client(edge, job, path) as meeting:
@@ -53,7 +53,7 @@ async def test_a_meeting_from_first_frame_to_summary(edge: Edge, worker: Bus, pa
         await worker.create(Summary(job=job, title="T", summary="S", engine="ollama", model="gemma3"))
         await worker.create(Completed(job=job, segments=2, samples=end.samples))
         summary = await meeting.until("final_summary")
-        assert summary["transcript"] == "Hello.\nSecond."
+        assert (summary["transcript"], summary["total_segments"]) == ("Hello.\nSecond.", 2)
         assert (summary["job_id"], summary["summary"]["title"], summary["summary"]["model"]) == (job, "T", "gemma3")
         assert await meeting.closed() == 1000
         kinds = [message["type"] for message in meeting.told]

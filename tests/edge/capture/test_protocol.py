@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from uvicorn.server import ServerState
 from websockets.frames import Frame, Opcode
 
-from edge.capture.protocol import FAST_PATH, CaptureProtocol, whole_frames
+from edge.capture.protocol import FAST_PATH, MAX_FRAGMENTS, CaptureProtocol, whole_frames
+from tests.support import wait_until
 
 Message = dict[str, Any]
 App = Callable[[Message, Callable[[], Awaitable[Message]], Callable[[Message], Awaitable[None]]], Awaitable[None]]
@@ -32,7 +33,7 @@ class Socket(asyncio.Transport):
     def __init__(self) -> None:
         super().__init__()
         self.written = bytearray()
-        self.reading, self.closed = True, False
+        self.reading, self.closed, self.aborted = True, False, False
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
         self.written += data
@@ -50,6 +51,9 @@ class Socket(asyncio.Transport):
 
     def close(self) -> None:
         self.closed = True
+
+    def abort(self) -> None:
+        self.closed = self.aborted = True
 
 
 class Application:
@@ -249,3 +253,48 @@ def test_only_whole_masked_binary_messages_are_taken() -> None:
         # An empty message is too short to be told from the head of a longer one, and goes through the parser.
         assert whole_frames(begin[6:] + rest) == ([b"\x01" * 125, long], len(begin) - 6)
     assert whole_frames(frame(Opcode.BINARY, b"")) == ([], 0)
+
+
+def fragments(number: int) -> bytes:
+    """One message in so many fragments, all but the first empty."""
+    rest = frame(Opcode.CONT, b"", fin=False) * (number - 2)
+    return frame(Opcode.BINARY, b"ab", fin=False) + rest + frame(Opcode.CONT, b"")
+
+
+async def test_a_message_has_at_most_a_thousand_fragments() -> None:
+    app = Application()
+    protocol, socket = await connected(app)
+    protocol.data_received(fragments(MAX_FRAGMENTS) * 2)
+    assert app.received == [b"ab", b"ab"]
+    socket.written.clear()
+    protocol.data_received(fragments(MAX_FRAGMENTS + 1) * 2)
+    await turns()
+    assert app.received == [b"ab", b"ab"]
+    assert int.from_bytes(socket.written[2:4]) == 1009
+    assert socket.closed
+    await over(protocol)
+
+
+async def test_of_pings_that_a_client_sends_without_reading_the_last_one_is_answered() -> None:
+    app = Application()
+    protocol, socket = await connected(app)
+    socket.written.clear()
+    pings = [frame(Opcode.PING, b"%d" % number) for number in range(1_000)]
+    protocol.data_received(b"".join(pings[:2]))
+    protocol.pause_writing()
+    for at in range(2, 1_000, 10):
+        protocol.data_received(b"".join(pings[at : at + 10]))
+    protocol.data_received(frame(Opcode.BINARY, b"sound"))
+    protocol.resume_writing()
+    answered = b"".join(Frame(Opcode.PONG, b"%d" % number).serialize(mask=False) for number in (0, 1, 999))
+    assert bytes(socket.written) == answered
+    assert app.received == [b"sound"]
+    await over(protocol)
+
+
+async def test_a_connection_that_does_not_end_is_aborted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("edge.capture.protocol.CLOSE_WITHIN", 0.01)
+    protocol, socket = await connected(Application())
+    protocol.data_received(Frame(Opcode.BINARY, b"not masked").serialize(mask=False))
+    await wait_until(lambda: socket.aborted, description="the connection is aborted")
+    await over(protocol)
