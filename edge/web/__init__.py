@@ -1,4 +1,4 @@
-"""The web page: files of the folder `web`, read once and served from memory."""
+"""The web page: the files of this folder, read once and served from memory."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ TYPES = {
     ".js": "text/javascript; charset=utf-8",
     ".svg": "image/svg+xml; charset=utf-8",
 }
-"""What is served at all. The tables of the operating system differ from machine to machine."""
+"""The files that are served, by suffix. The tables of the operating system differ between machines."""
 
 _NONCE = b"{nonce}"
 
 _POLICY = {
     "default-src": "'none'",
     "script-src": "'self'",
-    # The waveform brings a style sheet of its own into its shadow tree, by the nonce of the page.
+    # The waveform adds a style sheet to its shadow tree, with the nonce of the page.
     "style-src": "'self' 'nonce-{nonce}'",
     "img-src": "'self'",
     "media-src": "'self' blob:",
@@ -37,7 +37,7 @@ _POLICY = {
     "form-action": "'none'",
     "frame-ancestors": "'none'",
 }
-"""Content-Security-Policy: nothing from elsewhere, nothing inline. `'self'` covers the WebSocket: CSP 3, 6.7.2.8."""
+"""Content-Security-Policy: nothing external, nothing inline. `'self'` covers the WebSocket: CSP 3, 6.7.2.8."""
 
 _HEADERS = {
     "Cross-Origin-Opener-Policy": "same-origin",
@@ -58,12 +58,12 @@ class _Asset:
     @classmethod
     def load(cls, path: Path) -> _Asset:
         body = path.read_bytes()
-        # Weak: the same tag is for the plain and for the compressed bytes.
+        # Weak: the plain and the compressed bytes have the same tag.
         tag = f'W/"{hashlib.sha256(body).hexdigest()[:16]}"'
         return cls(body, gzip.compress(body, mtime=0), TYPES[path.suffix], tag)
 
     def response(self, request: Request) -> Response:
-        # A file keeps its name when its content changes: it may be kept, but is asked for each time.
+        # A file keeps its name when its content changes, so browsers must revalidate it each time.
         headers = {**_HEADERS, "Cache-Control": "no-cache", "ETag": self.tag, "Vary": "Accept-Encoding"}
         if self.tag in (tag.strip() for tag in request.headers.get("If-None-Match", "").split(",")):
             return Response(status_code=304, headers=headers)
@@ -73,7 +73,7 @@ class _Asset:
 
 
 def routes() -> list[BaseRoute]:
-    """The page at `/`, `/jobs` and `/jobs/{job_id}`, which it tells apart itself, and its files below `/web`."""
+    """The page at `/`, `/jobs` and `/jobs/{job_id}`, which its JavaScript tells apart, and its files below `/web`."""
     html = (FOLDER / "index.html").read_bytes()
     assets = dict(_assets(FOLDER))
     policy = "; ".join(f"{directive} {sources}" for directive, sources in _POLICY.items())

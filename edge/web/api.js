@@ -1,6 +1,6 @@
 /** The REST interface of the server. */
 
-/** Why a request failed, in a sentence for a person. status: 0 when no server answered; retryAfter: seconds or null. */
+/** A request failed; the message is a sentence. status: 0 if no server answered; retryAfter: seconds or null. */
 export class ApiError extends Error {
   constructor(status, message, retryAfter = null) {
     super(message);
@@ -9,12 +9,12 @@ export class ApiError extends Error {
   }
 
   /** Whether trying again may help. */
-  get passing() {
+  get retryable() {
     return [0, 408, 425, 429, 500, 502, 503, 504].includes(this.status);
   }
 }
 
-/** Create a job; gives its id and the path of its socket. options: as in the README, null values are left out. */
+/** Create a job; gives its id and the path of its socket. options: as in `/docs`; null values are left out. */
 export async function createJob(options) {
   const body = Object.fromEntries(Object.entries(options).filter(([, value]) => value !== null && value !== ""));
   const created = await call("POST", "/api/v1/stream/create", body);
@@ -45,12 +45,12 @@ export function getPeaks(job, signal) {
   return call("GET", `${jobPath(job)}/peaks`, undefined, signal);
 }
 
-/** Where something of a job is to be had: "transcript.srt", "audio.wav", "events". */
+/** The path of something of a job: "transcript.srt", "audio.wav", "events". */
 export function jobUrl(job, what) {
   return `${jobPath(job)}/${what}`;
 }
 
-/** The address of a job's socket at the server that this page came from. */
+/** The address of a job's socket on the server of this page. sample: the first one that the page still has. */
 export function socketUrl(path, sample) {
   const url = new URL(path, location.href);
   url.protocol = location.protocol === "https:" ? "wss:" : "ws:";
@@ -58,10 +58,10 @@ export function socketUrl(path, sample) {
   return url.href;
 }
 
-/** Behind a proxy the server may not know its own name: only the path of what it says is used. */
-function socketPath({ job_id: job, ws_url: told }) {
+/** Behind a proxy the server may not know its own address, so only the path of `ws_url` is used. */
+function socketPath({ job_id: job, ws_url: address }) {
   try {
-    const url = new URL(told, location.href);
+    const url = new URL(address, location.href);
     return url.pathname + url.search;
   } catch {
     return `/api/v1/stream/${encodeURIComponent(job)}`;
@@ -104,7 +104,7 @@ function retryAfter(answer, response) {
   return Number.isFinite(seconds) ? seconds : null;
 }
 
-/** The server's clauses begin small and end without a stop. */
+/** A clause of the server as a sentence: with a capital letter and a full stop. */
 export function sentence(text) {
   const first = text.charAt(0).toUpperCase() + text.slice(1);
   return /[.!?]$/.test(first) ? first : `${first}.`;

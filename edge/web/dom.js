@@ -1,4 +1,4 @@
-/** Elements. Text only ever becomes text: nothing here reads HTML. */
+/** Creating elements. Strings always become text: nothing here parses HTML. */
 
 /**
  * An element. props: `class`, `data` (an object), `on` (an object of listeners), else an attribute if the name has a
@@ -18,7 +18,7 @@ export function h(tag, props = {}, ...children) {
   return element;
 }
 
-/** Put new children into an element. */
+/** Replace the children of an element. */
 export function fill(element, ...children) {
   element.replaceChildren(
     ...children.flat().filter((child) => child !== null && child !== undefined && child !== false),
@@ -26,8 +26,8 @@ export function fill(element, ...children) {
   return element;
 }
 
-/** Set the text of an element, if it is another one: a screen reader is not told the same twice. */
-export function say(element, text) {
+/** Set the text of an element if it differs, so that a screen reader does not repeat it. */
+export function setText(element, text) {
   if (element.textContent !== text) element.textContent = text;
 }
 
@@ -54,7 +54,7 @@ const ICONS = {
   warning: "M12 4l9 16H3zM12 10v4.5M12 17.2v.3",
 };
 
-/** A picture that says nothing by itself. */
+/** A decorative icon, hidden from screen readers. */
 export function icon(name) {
   const svg = document.createElementNS(SVG, "svg");
   svg.setAttribute("viewBox", "0 0 24 24");

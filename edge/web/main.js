@@ -1,75 +1,76 @@
-/** The page: what is shown, and the recording that goes on whatever is shown. */
+/** The page: its views, and the recording, which continues whichever view is shown. */
 
-import { Keep } from "./capture/keep.js";
-import { allowed } from "./capture/microphone.js";
+import { allowed, ScreenLock } from "./capture/microphone.js";
 import { Recording } from "./capture/recording.js";
-import { Wake } from "./capture/wake.js";
+import { Store } from "./capture/storage.js";
 import { clock } from "./core/format.js";
-import { fill, h, say } from "./dom.js";
+import { fill, h, setText } from "./dom.js";
 import { CaptureView } from "./views/capture.js";
-import { acceptDrops } from "./views/drop.js";
 import { JobView } from "./views/job.js";
 import { JobsView } from "./views/jobs.js";
-import { themeButton } from "./views/theme.js";
+import { acceptDrops, themeButton } from "./views/page.js";
 
-/** Milliseconds after which a recording that was left is not shown again, only brought to its end. */
+/* Ages of a stored recording, in milliseconds. */
+
+/** Up to this age it is shown again; an older one is only finished in the background. */
 const RECENT = 10 * 60_000;
 
-/** Milliseconds within which the microphone goes on by itself after the page was loaded again. */
+/** Up to this age the microphone is opened again without asking. */
 const RELOADED = 30_000;
 
-/** Milliseconds after which what was never delivered is forgotten. */
-const FORGOTTEN = 7 * 24 * 3_600_000;
+/** From this age on it is deleted, even if its sound never reached a server. */
+const EXPIRED = 7 * 24 * 3_600_000;
 
-const TOAST = 5_000;
+/** Milliseconds that a message is shown. */
+const TOAST_TIME = 5_000;
 
 class App extends EventTarget {
-  /** Events: "recording" when there is another one or none, "theme" when the colours are other ones. */
-  constructor(keep) {
+  /** Events: "recording" when `recording` has changed, "theme" when the colours have changed. */
+  constructor(store) {
     super();
-    this.keep = keep;
+    this.store = store;
     this.recording = null;
-    this.wake = new Wake();
+    this.screenLock = new ScreenLock();
     this.main = document.querySelector("main");
-    this.onAir = document.querySelector(".on-air");
+    this.recordingLink = document.querySelector(".recording-link");
     this.background = new Set();
   }
 
   async record(options, deviceId) {
-    const recording = new Recording(this.keep, "live", options);
+    const recording = new Recording(this.store, "live", options);
     await recording.record(deviceId);
-    this.#take(recording);
+    this.#setRecording(recording);
   }
 
   async send(file, options) {
-    const recording = new Recording(this.keep, "upload", {
+    const recording = new Recording(this.store, "upload", {
       ...options,
-      title: options.title ?? bareName(file.name),
+      title: options.title ?? titleOf(file.name),
       source: "upload",
     });
     await recording.send(file);
-    this.#take(recording);
+    this.#setRecording(recording);
   }
 
   reset() {
-    this.#take(null);
+    this.#setRecording(null);
   }
 
   toast(text) {
     const toast = h("p", { class: "toast" }, text);
     const toasts = document.querySelector(".toasts");
     toasts.append(toast);
-    setTimeout(() => toast.remove(), TOAST);
+    setTimeout(() => toast.remove(), TOAST_TIME);
   }
 
-  /** Show the page of another path. */
+  /** Go to another path of the page. */
   go(path) {
     history.pushState(null, "", path);
     this.show();
   }
 
-  /** What the window is called. */
-  name(title) {
+  /** Set the title of the window. */
+  setTitle(title) {
     document.title = `${title} · Stenobus`;
   }
 
@@ -80,31 +81,31 @@ class App extends EventTarget {
     else if (location.pathname === "/jobs") this.view = new JobsView();
     else this.view = new CaptureView(this);
     fill(this.main, this.view.element);
-    this.name(this.view.title);
+    this.setTitle(this.view.title);
     const page = job ? "jobs" : location.pathname === "/jobs" ? "jobs" : "capture";
     for (const link of document.querySelectorAll("nav a")) {
       if (link.dataset.page === page) link.setAttribute("aria-current", "page");
       else link.removeAttribute("aria-current");
     }
-    this.#tellOnAir();
+    this.#showRecordingLink();
     scrollTo({ top: 0 });
   }
 
-  /** Go on with what an earlier page has left. */
+  /** Continue recordings that an earlier page stored. */
   async restore() {
-    const entries = (await this.keep.unfinished()).sort((a, b) => b.at - a.at);
+    const entries = (await this.store.recordings()).sort((a, b) => b.at - a.at);
     for (const entry of entries) {
-      const recording = new Recording(this.keep, entry.kind, entry.options);
+      const recording = new Recording(this.store, entry.kind, entry.options);
       const age = Date.now() - entry.at;
-      if (age > FORGOTTEN) {
-        await this.keep.end(entry.job);
+      if (age > EXPIRED) {
+        await this.store.remove(entry.job);
         continue;
       }
       try {
         if (!(await recording.restore(entry))) continue;
       } catch (error) {
-        this.toast(`“${entry.name ?? "A recording"}” could not go on: ${error.message}`);
-        await recording.kept.end();
+        this.toast(`“${entry.name ?? "A recording"}” could not be continued: ${error.message}`);
+        await recording.stored.remove();
         continue;
       }
       if (this.recording || age > RECENT) {
@@ -112,9 +113,9 @@ class App extends EventTarget {
         await recording.stop();
         continue;
       }
-      this.#take(recording);
+      this.#setRecording(recording);
       if (recording.phase === "paused" && age < RELOADED && (await allowed())) {
-        await recording.resume().catch(() => {}); // then there is a button for it
+        await recording.resume().catch(() => {}); // there is also a button for it
       }
     }
   }
@@ -123,33 +124,36 @@ class App extends EventTarget {
     for (const recording of [this.recording, ...this.background]) recording?.leave();
   }
 
-  #take(recording) {
+  #setRecording(recording) {
     this.recording?.removeEventListener("change", this.onChange);
     this.recording = recording;
     this.onChange = () => {
-      this.wake.set(recording?.phase === "recording");
-      this.#tellOnAir();
+      this.screenLock.set(recording?.phase === "recording");
+      this.#showRecordingLink();
     };
     recording?.addEventListener("change", this.onChange);
     this.onChange();
     this.dispatchEvent(new Event("recording"));
   }
 
-  /** Elsewhere on the page there is a way back to a recording that goes on. */
-  #tellOnAir() {
-    const { recording, onAir } = this;
-    const away = !(this.view instanceof CaptureView);
-    onAir.hidden = !(recording && !recording.over && away);
-    if (!onAir.hidden)
-      say(onAir, `${recording.phase === "recording" ? "Recording" : "In progress"} ${clock(recording.length)}`);
+  /** Other views show a link back to the recording. */
+  #showRecordingLink() {
+    const { recording, recordingLink } = this;
+    const elsewhere = !(this.view instanceof CaptureView);
+    recordingLink.hidden = !(recording && !recording.ended && elsewhere);
+    if (!recordingLink.hidden) {
+      const name = recording.phase === "recording" ? "Recording" : "In progress";
+      setText(recordingLink, `${name} ${clock(recording.length)}`);
+    }
   }
 }
 
-function bareName(name) {
+/** The title of a file's recording: its name without the extension. */
+function titleOf(name) {
   return name.replace(/\.[^.]+$/, "").slice(0, 200) || null;
 }
 
-const app = new App(await Keep.open());
+const app = new App(await Store.open());
 themeButton(document.querySelector(".theme"), () => app.dispatchEvent(new Event("theme")));
 
 document.addEventListener("click", (event) => {
@@ -157,14 +161,14 @@ document.addEventListener("click", (event) => {
   if (!link || event.defaultPrevented || event.button || event.metaKey || event.ctrlKey || event.shiftKey) return;
   if (link.origin !== location.origin || link.hasAttribute("download") || link.hash) return;
   event.preventDefault();
-  if (link.pathname === "/" && app.recording?.over) app.reset();
+  if (link.pathname === "/" && app.recording?.ended) app.reset();
   app.go(link.pathname + link.search);
 });
 addEventListener("popstate", () => app.show());
 
 acceptDrops({
-  ready: () => !app.recording || app.recording.over,
-  onTrouble: (text) => app.toast(text),
+  ready: () => !app.recording || app.recording.ended,
+  onError: (text) => app.toast(text),
   onFile: async (file) => {
     if (app.recording) app.reset();
     if (location.pathname !== "/") app.go("/");

@@ -1,14 +1,14 @@
-/** The microphone as a source of frames. */
+/** The microphone as a source of frames, and the screen lock that keeps it available. */
 
 const WORKLET = "/web/capture/recorder.worklet.js";
 
-/** Milliseconds that a context may take to start running: without a gesture of the person it never does. */
-const RUNNING_WITHIN = 1_000;
+/** Milliseconds that an audio context may take to start; before the first click on the page it never does. */
+const START_TIMEOUT = 1_000;
 
-/** Milliseconds for the last frames; a context that the system took away gives none. */
-const REST_WITHIN = 500;
+/** Milliseconds to wait for the last frames; a context that the system has suspended gives none. */
+const FLUSH_TIMEOUT = 500;
 
-/** Why there is no sound from the microphone, in a sentence for a person. */
+/** The microphone cannot be used; the message is a sentence for a person. */
 export class MicrophoneError extends Error {
   constructor(code, message) {
     super(message);
@@ -16,19 +16,19 @@ export class MicrophoneError extends Error {
   }
 }
 
-/** Why this page cannot have a microphone at all, or null. */
-export function obstacle() {
+/** Why this page cannot use any microphone, as a MicrophoneError, or null. */
+export function unavailable() {
   if (!window.isSecureContext) {
     return new MicrophoneError(
       "insecure",
-      `Browsers give the microphone only to pages from https:// or from this very machine (http://localhost). This ` +
-        `page comes from ${location.origin}. Open it through https, or choose a file instead.`,
+      `Browsers allow the microphone only on pages from https:// or from this machine (http://localhost). This page ` +
+        `is from ${location.origin}. Open it with https, or choose a file instead.`,
     );
   }
   if (!navigator.mediaDevices?.getUserMedia || typeof AudioWorkletNode === "undefined") {
     return new MicrophoneError(
       "unsupported",
-      "This browser cannot record. A current one can, and files work here too.",
+      "This browser cannot record. Use a current browser, or choose a file instead.",
     );
   }
   return null;
@@ -36,16 +36,16 @@ export function obstacle() {
 
 /**
  * Open the microphone; raises MicrophoneError. onFrame: called with { pcm: Int16Array at 16 kHz, peak, rms }, about
- * every 30 ms; onLost: called with a sentence if the sound stops by itself.
+ * every 30 ms; onLost: called with a sentence if the microphone stops working.
  */
 export async function openMicrophone({ deviceId, onFrame, onLost }) {
-  const missing = obstacle();
-  if (missing) throw missing;
-  const stream = await ask(deviceId);
+  const error = unavailable();
+  if (error) throw error;
+  const stream = await openStream(deviceId);
   const context = new AudioContext();
   try {
     await context.audioWorklet.addModule(WORKLET);
-    await running(context);
+    await started(context);
   } catch (error) {
     release(stream, context);
     if (error instanceof MicrophoneError) throw error;
@@ -66,13 +66,13 @@ class Microphone {
     const lost = (sentence) => {
       if (!this.closed) onLost(sentence);
     };
-    this.track.addEventListener("ended", () => lost("The microphone is gone: it was unplugged, or its use was ended."));
-    this.node.onprocessorerror = () => lost("The recorder broke.");
+    this.track.addEventListener("ended", () => lost("The microphone was unplugged, or its permission was withdrawn."));
+    this.node.onprocessorerror = () => lost("The recorder failed.");
     context.addEventListener("statechange", () => {
-      if (context.state !== "running") lost("The system has taken the microphone away, for a call perhaps.");
+      if (context.state !== "running") lost("The system has stopped the microphone, perhaps for a call.");
     });
     this.source = context.createMediaStreamSource(stream);
-    // Its output is silent; a node that leads nowhere is not run by every browser.
+    // Its output is silent, but some browsers do not run a node without a destination.
     this.source.connect(this.node).connect(context.destination);
   }
 
@@ -85,24 +85,24 @@ class Microphone {
     return this.track.label;
   }
 
-  /** Stop, once the last frames have been given. */
+  /** Stop, after the last frames. */
   async close() {
     if (this.closed) return;
     this.closed = true;
     this.node.port.postMessage("finish");
-    await Promise.race([this.done, new Promise((resolve) => setTimeout(resolve, REST_WITHIN))]);
+    await Promise.race([this.done, new Promise((resolve) => setTimeout(resolve, FLUSH_TIMEOUT))]);
     release(this.stream, this.context);
   }
 }
 
-async function ask(deviceId) {
+async function openStream(deviceId) {
   try {
     return await navigator.mediaDevices.getUserMedia({
       audio: {
         deviceId: deviceId ? { exact: deviceId } : undefined,
         channelCount: { ideal: 1 },
-        // The people on a loudspeaker belong to the meeting, and recognition copes with noise better than with
-        // what a filter made for calls leaves of speech.
+        // These filters are made for calls: they would remove remote participants, and they harm recognition more
+        // than noise does.
         echoCancellation: false,
         noiseSuppression: false,
         autoGainControl: true,
@@ -119,12 +119,12 @@ function explained(error) {
     case "SecurityError":
       return new MicrophoneError(
         "denied",
-        "The browser may not use the microphone. Allow it for this page (the symbol beside the address), then start again.",
+        "The browser has no permission to use the microphone. Allow it (the symbol beside the address), then start again.",
       );
     case "NotFoundError":
       return new MicrophoneError("none", "No microphone was found. Plug one in, or choose a file instead.");
     case "OverconstrainedError":
-      return new MicrophoneError("gone", "The chosen microphone is not there any more. Choose another one.");
+      return new MicrophoneError("gone", "The chosen microphone is no longer connected. Choose another one.");
     case "NotReadableError":
     case "AbortError":
       return new MicrophoneError("busy", "The microphone cannot be read: another program may be using it.");
@@ -133,13 +133,13 @@ function explained(error) {
   }
 }
 
-async function running(context) {
+async function started(context) {
   if (context.state === "running") return;
-  const late = new Promise((resolve) => setTimeout(resolve, RUNNING_WITHIN));
+  const late = new Promise((resolve) => setTimeout(resolve, START_TIMEOUT));
   await Promise.race([context.resume(), late]);
   if (context.state !== "running") {
     throw navigator.userActivation?.hasBeenActive
-      ? new MicrophoneError("failed", "The browser's sound does not start. It may need a device to play sound on, too.")
+      ? new MicrophoneError("failed", "The browser cannot start its audio. It may also need an output device.")
       : new MicrophoneError("gesture", "The browser starts the microphone only after a click.");
   }
 }
@@ -149,7 +149,7 @@ function release(stream, context) {
   void context.close();
 }
 
-/** The microphones that can be chosen from, as { id, label }; empty until the browser may name them. */
+/** The available microphones, { id, label }; empty until the browser may name them. */
 export async function microphones() {
   const devices = (await navigator.mediaDevices?.enumerateDevices?.()) ?? [];
   return devices
@@ -157,11 +157,39 @@ export async function microphones() {
     .map((device) => ({ id: device.deviceId, label: device.label }));
 }
 
-/** Whether the microphone may be used without asking. */
+/** Whether the browser will open the microphone without a prompt. */
 export async function allowed() {
   try {
     return (await navigator.permissions.query({ name: "microphone" })).state === "granted";
   } catch {
     return false;
+  }
+}
+
+/** Keeps the screen on: a phone that goes to sleep stops the microphone. */
+export class ScreenLock {
+  constructor() {
+    this.wanted = false;
+    this.lock = null;
+    document.addEventListener("visibilitychange", () => this.#apply());
+  }
+
+  set(wanted) {
+    if (this.wanted === wanted) return;
+    this.wanted = wanted;
+    void this.#apply();
+  }
+
+  async #apply() {
+    if (!this.wanted) {
+      await this.lock?.release();
+      this.lock = null;
+    } else if (document.visibilityState === "visible") {
+      try {
+        this.lock = await navigator.wakeLock?.request("screen");
+      } catch {
+        this.lock = null; // for example because the battery is low: recording continues
+      }
+    }
   }
 }

@@ -1,4 +1,4 @@
-/** Runs beside the page: microphone sound in, frames of 16 kHz s16le out, as messages { pcm, peak, rms } and { done }. */
+/** In the audio thread: turns microphone sound into frames of 16 kHz s16le, { pcm, peak, rms }; at last { done }. */
 
 import { Framer, level, mixDown, toInt16 } from "../core/pcm.js";
 import { Resampler } from "../core/resampler.js";
@@ -13,24 +13,24 @@ class Recorder extends AudioWorkletProcessor {
   }
 
   process([channels]) {
-    if (this.running && channels?.length) this.#take(this.resampler.push(mixDown(channels)));
+    if (this.running && channels?.length) this.#add(this.resampler.push(mixDown(channels)));
     return this.running;
   }
 
-  #take(samples) {
-    for (const frame of this.framer.push(toInt16(samples))) this.#give(frame);
+  #add(samples) {
+    for (const frame of this.framer.push(toInt16(samples))) this.#post(frame);
   }
 
-  #give(pcm) {
+  #post(pcm) {
     this.port.postMessage({ pcm, ...level(pcm) }, [pcm.buffer]);
   }
 
   #finish() {
     if (!this.running) return;
     this.running = false;
-    this.#take(this.resampler.flush());
+    this.#add(this.resampler.flush());
     const rest = this.framer.rest();
-    if (rest.length) this.#give(rest);
+    if (rest.length) this.#post(rest);
     this.port.postMessage({ done: true });
   }
 }

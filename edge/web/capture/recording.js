@@ -1,85 +1,87 @@
 /**
- * One recording from the first sample to the summary, whatever breaks on the way.
+ * One recording from the first sample to the summary, across broken connections and reloads.
  *
- * Sound goes into `sound` and out over a line; what is not acked is kept in the browser too. A job that the server has
- * closed meanwhile is followed by another one, its next part, with the sound that is left.
+ * Sound goes into `sound`, from there to the server, and until it is acked also into the browser's storage. If the
+ * server closes the job meanwhile, the recording continues as another job, its next part, with the remaining sound.
  */
 
 import { createJob, sentence } from "../api.js";
-import { Conversation } from "../core/conversation.js";
+import { FileBuffer, LiveBuffer } from "../core/buffer.js";
 import { FRAME, RATE } from "../core/pcm.js";
-import { Tail } from "../core/tail.js";
+import { CaptureProtocol } from "../core/protocol.js";
 import { Transcript } from "../core/transcript.js";
-import { Upload } from "../core/upload.js";
+import { Connection } from "./connection.js";
 import { decode } from "./file.js";
-import { follow, persistently } from "./follow.js";
-import { Kept } from "./kept.js";
-import { Line } from "./line.js";
 import { openMicrophone } from "./microphone.js";
+import { retrying, waitForEnd } from "./polling.js";
+import { StoredRecording } from "./storage.js";
 
 /**
- * Samples in a message at most: 0.48 s. Live sound goes out as it comes; a file, and what has piled up without a line,
- * go in longer messages, because what a message costs the servers hardly depends on its length.
+ * Samples of the longest message: 0.48 s. Live sound is sent frame by frame; files, and sound from a time without a
+ * connection, in longer messages, because the servers' cost is per message.
  */
-const LONGEST_MESSAGE = 16 * FRAME;
+const MAX_MESSAGE = 16 * FRAME;
 
-/** Samples after which live sound is written to the browser's storage. */
-const KEEP_EVERY = RATE / 5;
+/** Samples from one write of live sound to the browser's storage to the next. */
+const STORE_INTERVAL = RATE / 5;
 
-/** Samples by which the length in a job's record, in milliseconds, may be wrong. */
+/** Samples by which the length in a job's record, which is in milliseconds, may be wrong. */
 const ROUNDING = RATE / 2_000;
 
-/** Seconds for which live sound waits to hear how much of it a closed job has. */
-const CLOSED_WITHIN = 5;
+/** Seconds that a live recording waits to learn how much sound a closed job has. */
+const CLOSED_TIMEOUT = 5;
 
-/** Seconds of perfect silence after which the microphone is taken for muted. */
+/** Seconds of digital silence after which the microphone is considered muted. */
 const MUTED_AFTER = 4;
 
 export class Recording extends EventTarget {
-  /** Events: "change", and "level" with { peak, rms } for each frame of the microphone. The rest: as for Kept. */
-  constructor(keep, kind, options) {
+  /**
+   * Events: "change", and "level" with { peak, rms } for each frame of the microphone. Arguments: as for
+   * StoredRecording.
+   */
+  constructor(store, kind, options) {
     super();
-    this.kept = new Kept(keep, kind, options);
-    this.sound = new Tail();
+    this.stored = new StoredRecording(store, kind, options);
+    this.sound = new LiveBuffer();
     this.transcript = new Transcript();
     /** "starting", "recording", "paused", "sending", "finishing", "done", "elsewhere" or "failed". */
     this.phase = "starting";
-    /** What a person should know, in a sentence. */
+    /** A sentence for the person, or "". */
     this.notice = "";
     this.summary = null;
     this.serverState = "created";
     this.lag = 0;
-    this.line = null;
+    this.connection = null;
     this.microphone = null;
     this.silent = 0;
     this.resuming = false;
   }
 
   get entry() {
-    return this.kept.entry;
+    return this.stored.entry;
   }
 
   get kind() {
     return this.entry.kind;
   }
 
-  /** Seconds that were recorded, in all parts. */
+  /** Recorded seconds, in all parts. */
   get length() {
     return (this.entry.offset + this.sound.end) / RATE;
   }
 
-  /** Seconds that are durable on the server, in all parts. */
+  /** Seconds that are stored on the server, in all parts. */
   get saved() {
     return (this.entry.offset + this.sound.acked) / RATE;
   }
 
-  /** Live sound that the server does not have: Int16Array. */
+  /** Live sound that is not on the server: Int16Array. */
   get unsaved() {
     const { sound } = this;
     return this.kind === "live" && sound.end > sound.acked ? sound.read(sound.acked, sound.end) : new Int16Array(0);
   }
 
-  get over() {
+  get ended() {
     return ["done", "elsewhere", "failed"].includes(this.phase);
   }
 
@@ -87,10 +89,10 @@ export class Recording extends EventTarget {
     return this.silent > MUTED_AFTER * RATE;
   }
 
-  /** Record from the microphone; raises MicrophoneError, or ApiError where the server refuses. */
+  /** Record from the microphone; raises MicrophoneError, or ApiError if the server refuses. */
   async record(deviceId) {
     this.entry.deviceId = deviceId;
-    await this.#listen(deviceId);
+    await this.#openMicrophone(deviceId);
     try {
       await this.#begin(null);
     } catch (error) {
@@ -103,14 +105,14 @@ export class Recording extends EventTarget {
   /** Send a file; raises FileError or ApiError. */
   async send(file) {
     this.entry.name = file.name;
-    this.sound = new Upload(await decode(file));
+    this.sound = new FileBuffer(await decode(file));
     await this.#begin(file);
     this.#set("sending");
   }
 
-  /** Go on with a recording that the browser has kept; false if another window has it. Raises FileError. */
+  /** Continue a stored recording; false if another window has it. Raises FileError. */
   async restore(entry) {
-    const sound = await this.kept.restore(entry);
+    const sound = await this.stored.restore(entry);
     if (!sound) return false;
     this.sound = sound;
     this.#connect();
@@ -121,7 +123,7 @@ export class Recording extends EventTarget {
   async pause() {
     if (this.phase !== "recording") return;
     this.#set("paused");
-    await this.#silence();
+    await this.#closeMicrophone();
   }
 
   /** Record again after a pause; raises MicrophoneError. */
@@ -129,85 +131,85 @@ export class Recording extends EventTarget {
     if (this.phase !== "paused" || this.resuming) return;
     this.resuming = true;
     try {
-      await this.#listen(this.entry.deviceId);
+      await this.#openMicrophone(this.entry.deviceId);
     } catch (error) {
       if (error.code !== "gone") throw error;
-      await this.#listen("");
+      await this.#openMicrophone("");
     } finally {
       this.resuming = false;
     }
     if (this.phase === "paused") this.#set("recording");
-    else await this.#silence(); // it was finished, or broke, while the microphone was being opened
+    else await this.#closeMicrophone(); // it ended while the microphone was being opened
   }
 
-  /** No more sound; what there is is still sent, and its text and summary come. */
+  /** End the sound. What is not sent yet is sent, and the last text and the summary follow. */
   async stop() {
     if (this.phase !== "recording" && this.phase !== "paused") return;
     this.#set("finishing");
-    await this.#silence();
-    this.sound.over = true;
-    await this.kept.note({ over: true });
-    this.line.pump();
+    await this.#closeMicrophone();
+    this.sound.complete = true;
+    await this.stored.update({ over: true });
+    this.connection.flush();
   }
 
-  /** The page is going away, perhaps to be loaded again. */
+  /** The page is being left or reloaded. */
   leave() {
-    if (this.over || !this.entry.job) return;
-    this.#keepSound(1);
-    this.line?.close({ back: true });
+    if (this.ended || !this.entry.job) return;
+    this.#storeSound(1);
+    this.connection?.close({ reloading: true });
   }
 
-  async #listen(deviceId) {
+  async #openMicrophone(deviceId) {
     this.notice = "";
     this.silent = 0;
     this.microphone = await openMicrophone({
       deviceId,
-      onFrame: (frame) => this.#hear(frame),
-      onLost: (why) => this.#lose(why),
+      onFrame: (frame) => this.#addFrame(frame),
+      onLost: (reason) => this.#microphoneLost(reason),
     });
   }
 
-  async #silence() {
+  async #closeMicrophone() {
     const { microphone } = this;
     this.microphone = null;
     await microphone?.close();
-    this.#keepSound(1);
+    this.#storeSound(1);
   }
 
-  #hear({ pcm, peak, rms }) {
-    if (this.sound.over) return; // the server was told that this was all
+  #addFrame({ pcm, peak, rms }) {
+    if (this.sound.complete) return; // the server was told that the sound has ended
     this.silent = peak > 1 / 32_768 ? 0 : this.silent + pcm.length;
     this.sound.add(pcm);
-    this.line?.pump();
-    this.#keepSound(KEEP_EVERY);
+    this.connection?.flush();
+    this.#storeSound(STORE_INTERVAL);
     this.dispatchEvent(new CustomEvent("level", { detail: { peak, rms } }));
   }
 
-  async #lose(why) {
-    this.notice = why;
-    await this.#silence();
+  async #microphoneLost(reason) {
+    this.notice = reason;
+    await this.#closeMicrophone();
     if (this.phase === "recording") this.#set("paused");
   }
 
   async #begin(file) {
     const { job, path } = await createJob(this.entry.options);
-    await this.kept.begin(job, path, file);
+    await this.stored.add(job, path, file);
     this.#connect();
   }
 
   #connect() {
-    const conversation = new Conversation(this.sound, LONGEST_MESSAGE);
-    this.line = new Line(conversation, this.entry.path);
-    this.line.addEventListener("message", ({ detail }) => this.#told(detail));
-    this.line.addEventListener("state", () => this.#changed());
-    this.line.addEventListener("verdict", ({ detail }) => this.#judged(detail));
-    this.line.connect();
+    const protocol = new CaptureProtocol(this.sound, MAX_MESSAGE);
+    this.connection = new Connection(protocol, this.entry.path);
+    this.connection.addEventListener("message", ({ detail }) => this.#receive(detail));
+    this.connection.addEventListener("state", () => this.#changed());
+    this.connection.addEventListener("end", ({ detail }) => this.#connectionEnded(detail));
+    this.connection.connect();
   }
 
-  #told(message) {
+  #receive(message) {
     switch (message.type) {
       case "ack":
-        void this.kept.note({ acked: this.sound.acked });
+        void this.stored.update({ acked: this.sound.acked });
         break;
       case "speech_started":
         this.transcript.speech(message.start);
@@ -232,67 +234,67 @@ export class Recording extends EventTarget {
   #finish(summary) {
     this.summary = summary;
     this.transcript.close();
-    this.line.close();
-    void this.kept.end();
+    this.connection.close();
+    void this.stored.remove();
     this.#set("done");
   }
 
-  async #judged({ then, why }) {
-    if (then === "done") return;
+  async #connectionEnded({ outcome, reason }) {
+    if (outcome === "done") return;
     try {
-      if (then === "closed") await this.#goOn();
-      else await this.#break(then, why);
+      if (outcome === "closed") await this.#jobClosed();
+      else await this.#fail(outcome, reason);
     } catch (error) {
-      await this.#break("failed", error.message);
+      await this.#fail("failed", error.message);
     }
   }
 
-  /** The end without a summary. What is not on the server stays in the browser. */
-  async #break(phase, why) {
-    this.notice = sentence(why);
-    await this.#silence();
-    this.kept.letGo();
+  /** End without a summary. Sound that is not on the server stays in the browser. */
+  async #fail(phase, reason) {
+    this.notice = sentence(reason);
+    await this.#closeMicrophone();
+    this.stored.unlock();
     this.#set(phase);
   }
 
-  /** The job takes no more sound: hear it to its end, and give what it does not have to another one. */
-  async #goOn() {
-    const known = await follow(this.entry.job, {
-      patience: () => (this.microphone ? CLOSED_WITHIN : Infinity),
-      onSegment: (segment) => this.#told({ type: "transcript_segment", ...segment }),
-      onTrouble: (why) => this.#trouble(why),
+  /** The job takes no more sound: wait for its end, and send the remaining sound to another job. */
+  async #jobClosed() {
+    const end = await waitForEnd(this.entry.job, {
+      timeout: () => (this.microphone ? CLOSED_TIMEOUT : Infinity),
+      onSegment: (segment) => this.#receive({ type: "transcript_segment", ...segment }),
+      onError: (reason) => this.#notify(reason),
     });
-    const stored = Math.max(known.samples ?? 0, this.sound.acked);
+    const stored = Math.max(end.samples ?? 0, this.sound.acked);
     if (this.microphone || this.sound.end - stored > ROUNDING) {
       await this.#nextPart(stored);
-    } else if (known.state === "completed") {
-      this.#finish(known.summary);
+    } else if (end.state === "completed") {
+      this.#finish(end.summary);
     } else {
-      await this.kept.end();
-      await this.#break("failed", known.why);
+      await this.stored.remove();
+      await this.#fail("failed", end.reason);
     }
   }
 
   async #nextPart(stored) {
     const { job: before, options } = this.entry;
     const title = options.title ? `${options.title} (continued)`.slice(0, 200) : null;
-    const { job, path } = await persistently(
+    const { job, path } = await retrying(
       () => createJob({ ...options, title, metadata: { continues: before } }),
-      (why) => this.#trouble(why),
+      (reason) => this.#notify(reason),
     );
-    await this.kept.next(job, path, this.sound.rebase(stored), this.sound);
+    await this.stored.continueAs(job, path, this.sound.rebase(stored), this.sound);
     this.transcript.nextPart(this.entry.offset / RATE);
     this.notice = "";
     this.#connect();
     this.#changed();
   }
 
-  #keepSound(least) {
-    if (this.kind === "live") void this.kept.sound(this.sound, least);
+  #storeSound(least) {
+    if (this.kind === "live") void this.stored.addSound(this.sound, least);
   }
 
-  #trouble(why) {
-    this.notice = why;
+  #notify(reason) {
+    this.notice = reason;
     this.#changed();
   }
 

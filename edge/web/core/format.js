@@ -1,4 +1,4 @@
-/** How times, dates and states are written. Pure. */
+/** Times, dates, states, languages and figures as people read them. Pure. */
 
 /** Seconds as 0:07, 12:34 or 1:02:03. */
 export function clock(seconds) {
@@ -21,7 +21,7 @@ export function tenths(seconds) {
   return `${(Math.floor(seconds * 10 + 1e-6) / 10).toFixed(1)} s`;
 }
 
-/** A moment as a person says it: the time today, else the day; text: ISO 8601. */
+/** A date and time: the time if it is today or yesterday, else with the day; text: ISO 8601. */
 export function moment(text, now = new Date(), locale = undefined) {
   const date = new Date(text);
   if (Number.isNaN(date.getTime())) return "";
@@ -57,7 +57,7 @@ const STATES = {
   deleted: "Deleted",
 };
 
-/** A job's state in a word. */
+/** A job's state as one word. */
 export function stateName(state) {
   return STATES[state] ?? state;
 }
@@ -70,11 +70,11 @@ export function isLive(state) {
 /** Who wrote a summary, as a sentence. */
 export function author({ engine, model, reason }) {
   if (engine === "ollama") return `Written by ${model ?? "a language model"} on this server.`;
-  const why = reason ? ` (${reason})` : "";
-  return `Sentences chosen from the transcript: no language model was available${why}.`;
+  const because = reason ? ` (${reason})` : "";
+  return `Sentences chosen from the transcript: no language model was available${because}.`;
 }
 
-/** Parts of a text, { text, hit }: which of them are words of a search. */
+/** Parts of a text, { text, hit }; hit: the part is a word of the search. */
 export function marked(text, query) {
   const words = query
     .trim()
@@ -84,4 +84,45 @@ export function marked(text, query) {
   if (words.length === 0) return [{ text, hit: false }];
   const parts = text.split(new RegExp(`(${words.join("|")})`, "giu"));
   return parts.map((part, index) => ({ text: part, hit: index % 2 === 1 })).filter((part) => part.text);
+}
+
+const CODES =
+  "af am ar as az ba be bg bn bo br bs ca cs cy da de el en es et eu fa fi fo fr gl gu ha haw he hi hr ht hu hy " +
+  "id is it ja jw ka kk km kn ko la lb ln lo lt lv mg mi mk ml mn mr ms mt my ne nl nn no oc pa pl ps pt ro ru sa " +
+  "sd si sk sl sn so sq sr su sv sw ta te tg th tk tl tr tt uk ur uz vi yi yo yue zh";
+
+export const LANGUAGES = CODES.split(" ");
+
+/** A language's name in the language of the reader, or its code if the browser does not know it. */
+export function languageName(code, locale) {
+  try {
+    return new Intl.DisplayNames(locale ? [locale] : undefined, { type: "language" }).of(code) ?? code;
+  } catch {
+    return code;
+  }
+}
+
+/** [code, name] of all languages, sorted by name. */
+export function languageChoices(locale) {
+  return LANGUAGES.map((code) => [code, languageName(code, locale)]).sort((a, b) => a[1].localeCompare(b[1], locale));
+}
+
+/** Fields that say where in a job something is, and not what was found. */
+const BOOKKEEPING = new Set(["job", "job_id", "final", "generation", "index", "segments", "failed", "until"]);
+
+/** The value of a field as text; null if it is not shown; "" for objects and lists, which are shown in parts. */
+export function fieldValue(name, value) {
+  if (BOOKKEEPING.has(name) || name.endsWith("_start") || typeof value === "boolean") return null;
+  if (value === null || value === undefined || value === "") return null;
+  if (typeof value === "object") return Object.keys(value).length ? "" : null;
+  if (typeof value !== "number") return String(value);
+  if (name.endsWith("_seconds")) return value < 60 ? tenths(value) : clock(value);
+  if (name.endsWith("_share")) return `${Math.round(value * 100)} %`;
+  return String(Math.round(value * 10) / 10);
+}
+
+/** The name of a field as text: talk_seconds becomes Talk, words_per_minute becomes Words per minute. */
+export function fieldName(name) {
+  const text = name.replace(/_(seconds|share)$/, "").replaceAll("_", " ");
+  return text.charAt(0).toUpperCase() + text.slice(1);
 }

@@ -1,12 +1,12 @@
-/** Samples: from floats to what the wire carries, in frames, and how loud they are. Pure. */
+/** Samples: conversion to 16 bit, frames, levels, WAV files. Pure. */
 
 /** Samples per second of all sound that is sent. */
 export const RATE = 16_000;
 
-/** Samples in a frame of live sound: 30 ms, 960 bytes, so that what is told of it comes soon. */
+/** Samples in a frame of live sound: 30 ms, 960 bytes, which keeps the delay of the text low. */
 export const FRAME = 480;
 
-/** Floats in -1..1 as 16-bit samples; what is beyond is clipped. */
+/** Floats in -1..1 as 16-bit samples; values outside are clipped. */
 export function toInt16(floats) {
   const pcm = new Int16Array(floats.length);
   for (let i = 0; i < floats.length; i++) {
@@ -43,7 +43,7 @@ export class Framer {
     this.filled = 0;
   }
 
-  /** Take samples of any number; gives the frames that are full. */
+  /** Add any number of samples; gives the frames that are full. */
   push(pcm) {
     const full = [];
     for (let taken = 0; taken < pcm.length;) {
@@ -66,4 +66,24 @@ export class Framer {
     this.filled = 0;
     return rest;
   }
+}
+
+/** A WAV file, mono, 16 bit, as an ArrayBuffer. Source: Microsoft, "Multimedia Programming Interface", RIFF WAVE. */
+export function wav(pcm, rate) {
+  const view = new DataView(new ArrayBuffer(44 + 2 * pcm.length));
+  const tag = (at, text) => [...text].forEach((letter, index) => view.setUint8(at + index, letter.charCodeAt(0)));
+  tag(0, "RIFF");
+  view.setUint32(4, 36 + 2 * pcm.length, true);
+  tag(8, "WAVEfmt ");
+  view.setUint32(16, 16, true);
+  view.setUint16(20, 1, true); // PCM
+  view.setUint16(22, 1, true); // channels
+  view.setUint32(24, rate, true);
+  view.setUint32(28, 2 * rate, true);
+  view.setUint16(32, 2, true);
+  view.setUint16(34, 16, true);
+  tag(36, "data");
+  view.setUint32(40, 2 * pcm.length, true);
+  pcm.forEach((sample, index) => view.setInt16(44 + 2 * index, sample, true));
+  return view.buffer;
 }

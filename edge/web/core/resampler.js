@@ -23,7 +23,7 @@ export class Resampler {
     this.half = half;
     this.phases = phases;
     // The first output is at the first input, whose filter reaches half - 1 samples back: silence.
-    this.kept = new Float32Array(half - 1);
+    this.history = new Float32Array(half - 1);
     this.phase = 0;
     this.taken = 0;
     this.given = 0;
@@ -46,9 +46,9 @@ export class Resampler {
   #convert(samples, most) {
     const { half, up, down, phases } = this;
     const taps = 2 * half;
-    const buffer = new Float32Array(this.kept.length + samples.length);
-    buffer.set(this.kept);
-    buffer.set(samples, this.kept.length);
+    const buffer = new Float32Array(this.history.length + samples.length);
+    buffer.set(this.history);
+    buffer.set(samples, this.history.length);
     const room = Math.max(0, Math.ceil(((buffer.length - taps + 1) * up) / down + 1));
     const out = new Float32Array(Math.min(most, room));
     let count = 0;
@@ -62,7 +62,7 @@ export class Resampler {
       first += Math.floor(phase / up);
       phase %= up;
     }
-    this.kept = buffer.slice(first);
+    this.history = buffer.slice(first);
     this.phase = phase;
     this.given += count;
     return out.subarray(0, count);

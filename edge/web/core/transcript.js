@@ -1,4 +1,4 @@
-/** What was said so far: finals in order, each once, and the text of segments that are still open. Pure. */
+/** The transcript of a recording: final segments in order, each once, and the text of open segments. Pure. */
 
 export class Transcript {
   constructor() {
@@ -8,7 +8,7 @@ export class Transcript {
     this.offset = 0;
   }
 
-  /** What follows is told by another job, which began `offset` seconds into the recording. */
+  /** Further segments come from another job, which began `offset` seconds into the recording. */
   nextPart(offset) {
     this.part += 1;
     this.offset = offset;
@@ -16,8 +16,8 @@ export class Transcript {
   }
 
   /**
-   * A final; gives what is new about it: "added", "replaced" or null. It is told again after a reconnect; only one with
-   * `error` may be replaced, by a good one.
+   * Add a final segment; gives "added", "replaced", or null if it is known. The server repeats finals after a
+   * reconnect; only a failed one, with `error`, is replaced.
    */
   final(segment) {
     const line = {
@@ -38,15 +38,15 @@ export class Transcript {
     return "added";
   }
 
-  /** Somebody began to speak, `start` seconds into the job. */
+  /** Speech began `start` seconds into the job. */
   speech(start) {
     this.partial({ start, text: "", stable: 0 });
   }
 
-  /** What is understood so far of the segment that began at `start`. */
+  /** The interim text of the segment that began at `start`. */
   partial({ start, text, stable }) {
     const at = start + this.offset;
-    if (this.lines.some((line) => line.start <= at && at < line.end)) return; // it came after its final
+    if (this.lines.some((line) => line.start <= at && at < line.end)) return; // its final was here first
     const open = this.open.find((other) => other.start === at);
     if (!open) this.open.push({ start: at, text, stable });
     else if (text) Object.assign(open, { text, stable });
@@ -57,7 +57,7 @@ export class Transcript {
     this.open = [];
   }
 
-  /** Index of a line, or where it belongs; most come last. */
+  /** Index of a line, or where it belongs; usually the end. */
   #find(line) {
     let at = this.lines.length;
     while (at > 0 && !before(this.lines[at - 1], line)) at -= 1;
@@ -69,7 +69,7 @@ function before(a, b) {
   return a.part < b.part || (a.part === b.part && a.index < b.index);
 }
 
-/** Index of the line that is heard at `time`, or was heard last; -1 before the first. lines: in order of start. */
+/** Index of the last line that has begun at `time`; -1 before the first. lines: in order of start. */
 export function lineAt(lines, time) {
   let low = 0;
   let high = lines.length;
@@ -79,4 +79,28 @@ export function lineAt(lines, time) {
     else high = middle;
   }
   return low - 1;
+}
+
+/** Letters and digits, other than punctuation. */
+const WORD_CHARACTER = /[\p{L}\p{N}]/u;
+
+/**
+ * Cut a text into its words, { gap, text, start, end }: all gaps and texts together are `text`. Null if these are not
+ * the words of the text. words: [{ word, start, end }].
+ */
+export function timedWords(text, words) {
+  const found = [];
+  let at = 0;
+  for (const { word, start, end } of words) {
+    const plain = word.trim();
+    const next = text.indexOf(plain, at);
+    const gap = text.slice(at, next);
+    if (!plain || next < 0 || WORD_CHARACTER.test(gap)) return null;
+    found.push({ gap, text: plain, start, end });
+    at = next + plain.length;
+  }
+  const rest = text.slice(at);
+  if (!found.length || WORD_CHARACTER.test(rest)) return null;
+  found.at(-1).text += rest;
+  return found;
 }

@@ -1,17 +1,20 @@
-/** One recording: its sound, its text, its summary, and what can be done with it. */
+/** One recording: its sound, transcript and summary, with export and delete. */
 
 import { deleteJob, getJob, getPeaks, jobUrl } from "../api.js";
-import { isLive, length, moment } from "../core/format.js";
-import { languageName } from "../core/languages.js";
+import { isLive, languageName, length, moment } from "../core/format.js";
 import { Transcript, lineAt } from "../core/transcript.js";
 import { fill, h, icon } from "../dom.js";
-import { confirm } from "./dialog.js";
-import { insights } from "./insights.js";
-import { badge } from "./item.js";
+import { insightsCard, summaryCard } from "./cards.js";
+import { badge } from "./jobs.js";
 import { Lines, empty } from "./lines.js";
+import { confirm } from "./page.js";
 import { Player } from "./player.js";
-import { summaryCard } from "./summary.js";
-import { Watch } from "./watch.js";
+
+/** Milliseconds from one look at the record to the next, where the event feed is refused. */
+const POLL_INTERVAL = 2_000;
+
+/** The state that an event of the feed announces. */
+const EVENT_STATES = { opened: "streaming", closed: "transcribing" };
 
 const EXPORTS = [
   ["transcript.txt", "Text"],
@@ -38,7 +41,7 @@ export class JobView {
 
   dispose() {
     this.leaving.abort();
-    this.watch?.close();
+    this.feed?.close();
     this.player?.dispose();
     removeEventListener("keydown", this.onKey);
     this.app.removeEventListener("theme", this.onTheme);
@@ -49,7 +52,7 @@ export class JobView {
       const record = await getJob(this.job, this.leaving.signal);
       this.#show(record);
       if (isLive(record.state)) this.#follow();
-      else await this.#sound(record);
+      else await this.#showPlayer(record);
     } catch (error) {
       if (error.name === "AbortError") return;
       fill(
@@ -64,12 +67,12 @@ export class JobView {
 
   #show(record) {
     const title = record.title || "Untitled recording";
-    this.app.name(title);
+    this.app.setTitle(title);
     this.record = record;
     this.transcript = new Transcript();
     record.segments.forEach((segment) => this.transcript.final(segment));
     this.lines = new Lines({ onPlay: isLive(record.state) ? null : (seconds) => this.#playFrom(seconds) });
-    this.place = h("div", { class: "sound" });
+    this.playerPlace = h("div", { class: "sound" });
     this.state = h("span", { class: "state" }, badge(record.state));
     fill(
       this.element,
@@ -80,7 +83,7 @@ export class JobView {
         h("div", {}, h("h1", {}, title), h("p", { class: "facts" }, facts(record), this.state)),
         h("div", { class: "buttons" }, this.#exports(), this.#deleteButton(title)),
       ),
-      this.place,
+      this.playerPlace,
       h(
         "div",
         { class: "columns" },
@@ -88,14 +91,14 @@ export class JobView {
           "div",
           { class: "aside" },
           record.state === "completed" ? summaryCard(record.summary, title) : null,
-          insights(record.extra?.insights),
+          insightsCard(record.extra?.insights),
         ),
         h(
           "section",
           { "aria-label": "Transcript" },
           h("h2", {}, "Transcript"),
           this.lines.element,
-          (this.bare = empty("")),
+          (this.emptyText = empty("")),
         ),
       ),
     );
@@ -104,23 +107,23 @@ export class JobView {
 
   #showLines() {
     this.lines.update(this.transcript.lines);
-    const said = this.lines.items.size > 0;
-    this.bare.textContent = said ? "" : isLive(this.record.state) ? "Nothing yet." : "Nothing was said.";
+    const hasText = this.lines.items.size > 0;
+    this.emptyText.textContent = hasText ? "" : isLive(this.record.state) ? "Nothing yet." : "Nothing was said.";
   }
 
-  /** The job goes on: show what comes, and all of it anew when it is finished. */
+  /** Show a live job as it goes on, and load it again when it is finished. */
   #follow() {
-    this.watch = new Watch(this.job, {
+    this.feed = new JobFeed(this.job, {
       onSegment: (segment) => this.transcript.final(segment) && this.#showLines(),
       onState: (state) => fill(this.state, badge(state)),
       onEnd: () => {
-        this.watch.close();
+        this.feed.close();
         void this.#load();
       },
     });
   }
 
-  async #sound(record) {
+  async #showPlayer(record) {
     if (!record.duration) return;
     try {
       const peaks = await getPeaks(this.job, this.leaving.signal);
@@ -128,11 +131,11 @@ export class JobView {
         job: this.job,
         peaks,
         duration: record.duration,
-        onTime: (time) => this.#heard(time),
+        onTime: (time) => this.#markPlayed(time),
       });
-      fill(this.place, this.player.element);
+      fill(this.playerPlace, this.player.element);
     } catch (error) {
-      if (error.name !== "AbortError") fill(this.place, h("p", { class: "quiet" }, error.message));
+      if (error.name !== "AbortError") fill(this.playerPlace, h("p", { class: "quiet" }, error.message));
     }
   }
 
@@ -141,8 +144,8 @@ export class JobView {
     else this.app.toast("There is no sound to play.");
   }
 
-  #heard(time) {
-    if (!this.player) return; // it is being made, and nothing was asked for yet
+  #markPlayed(time) {
+    if (!this.player) return; // called by its constructor
     const { lines } = this.transcript;
     const line = lines[lineAt(lines, time)];
     const current = line && (time < line.end || this.player?.playing) ? line : null;
@@ -151,20 +154,20 @@ export class JobView {
   }
 
   #key(event) {
-    if (!this.player || event.altKey || event.ctrlKey || event.metaKey || busy(event.target)) return;
-    const act = {
+    if (!this.player || event.altKey || event.ctrlKey || event.metaKey || usesKeys(event.target)) return;
+    const action = {
       " ": () => this.player.toggle(),
       ArrowLeft: () => this.player.step(-1),
       ArrowRight: () => this.player.step(1),
       ArrowUp: () => this.#line(-1),
       ArrowDown: () => this.#line(1),
     }[event.key];
-    if (!act || (event.key === " " && event.target.closest("button, a, summary"))) return;
+    if (!action || (event.key === " " && event.target.closest("button, a, summary"))) return;
     event.preventDefault();
-    act();
+    action();
   }
 
-  /** To the line before or after the one that is heard. */
+  /** Go to the line before or after the one that is played. */
   #line(step) {
     const { lines } = this.transcript;
     const next = lines[Math.max(0, lineAt(lines, this.player.time + 0.01) + step)];
@@ -215,8 +218,8 @@ function facts({ created_at: created, duration, options, segments, source }) {
     .join(" · ");
 }
 
-/** Whether the keys belong to something else. */
-function busy(target) {
+/** Whether an element uses these keys itself. */
+function usesKeys(target) {
   return Boolean(target.closest("input, select, textarea, dialog, [open] > ul"));
 }
 
@@ -226,4 +229,42 @@ function reveal(element) {
   if (top > 200 && bottom < innerHeight - 40) return;
   const smooth = !matchMedia("(prefers-reduced-motion: reduce)").matches;
   element.scrollIntoView({ block: "center", behavior: smooth ? "smooth" : "auto" });
+}
+
+/** A live job by its server-sent events. */
+class JobFeed {
+  /** onSegment: called with each final; onState: with each state; onEnd: when the job will not change any more. */
+  constructor(job, { onSegment, onState, onEnd }) {
+    this.job = job;
+    this.on = { onSegment, onState, onEnd };
+    const events = new EventSource(jobUrl(job, "events"));
+    this.events = events;
+    events.addEventListener("transcript", ({ data }) => {
+      const segment = JSON.parse(data);
+      if ((segment.generation ?? 1) === 1) onSegment(segment); // others belong to replays
+    });
+    for (const [kind, state] of Object.entries(EVENT_STATES)) events.addEventListener(kind, () => onState(state));
+    events.addEventListener("completed", onEnd);
+    // The browser reconnects by itself after a broken connection, but not after a refusal.
+    events.addEventListener("error", () => events.readyState === EventSource.CLOSED && this.#poll());
+  }
+
+  close() {
+    this.events.close();
+    clearTimeout(this.timer);
+    this.closed = true;
+  }
+
+  async #poll() {
+    try {
+      const record = await getJob(this.job);
+      if (this.closed) return;
+      record.segments.forEach(this.on.onSegment);
+      this.on.onState(record.state);
+      if (!isLive(record.state)) return this.on.onEnd();
+    } catch {
+      // try again
+    }
+    if (!this.closed) this.timer = setTimeout(() => this.#poll(), POLL_INTERVAL);
+  }
 }

@@ -1,13 +1,15 @@
-/** All recordings: search, filter, page by page. */
+/** The list of recordings: searched, filtered, page by page. */
 
 import { listJobs } from "../api.js";
+import { isLive, languageName, length, marked, moment, stateName } from "../core/format.js";
 import { fill, h, icon } from "../dom.js";
-import { jobItem } from "./item.js";
 
-const PAGE = 20;
+const PAGE_SIZE = 20;
 
-/** Milliseconds after the last key before the search begins. */
-const TYPING = 250;
+/** Milliseconds from the last key to the search. */
+const TYPING_DELAY = 250;
+
+const SOURCES = { upload: "File", replay: "Replay" };
 
 const FILTERS = [
   ["", "All"],
@@ -28,7 +30,7 @@ export class JobsView {
     });
     this.status = params.get("status") ?? "";
     this.list = h("ul", { class: "jobs" });
-    this.told = h("p", { class: "quiet", role: "status" });
+    this.message = h("p", { class: "quiet", role: "status" });
     this.more = h("button", { type: "button", hidden: true, on: { click: () => this.#load() } }, "More");
     this.filters = h(
       "div",
@@ -45,35 +47,35 @@ export class JobsView {
         "div",
         { class: "search" },
         icon("search"),
-        h("label", { for: "search", class: "unseen" }, "Search"),
+        h("label", { for: "search", class: "visually-hidden" }, "Search"),
         this.search,
       ),
       this.filters,
-      this.told,
+      this.message,
       this.list,
       h("div", { class: "buttons" }, this.more),
     );
     this.search.addEventListener("input", () => {
       clearTimeout(this.typing);
-      this.typing = setTimeout(() => this.#begin(), TYPING);
+      this.typing = setTimeout(() => this.#restart(), TYPING_DELAY);
     });
-    this.watch = new IntersectionObserver(([entry]) => entry.isIntersecting && !this.more.disabled && this.#load());
-    this.watch.observe(this.more);
-    this.#begin();
+    this.observer = new IntersectionObserver(([entry]) => entry.isIntersecting && !this.more.disabled && this.#load());
+    this.observer.observe(this.more);
+    this.#restart();
   }
 
   dispose() {
     clearTimeout(this.typing);
-    this.watch.disconnect();
-    this.asking?.abort();
+    this.observer.disconnect();
+    this.loading?.abort();
   }
 
   #filter(value) {
     this.status = value;
-    this.#begin();
+    this.#restart();
   }
 
-  #begin() {
+  #restart() {
     const query = this.search.value.trim();
     const params = new URLSearchParams(Object.entries({ q: query, status: this.status }).filter(([, value]) => value));
     history.replaceState(history.state, "", params.size ? `/jobs?${params}` : "/jobs");
@@ -82,42 +84,79 @@ export class JobsView {
     }
     this.cursor = "";
     this.searched = 0;
-    this.asking?.abort();
+    this.loading?.abort();
     void this.#load(true);
   }
 
-  async #load(anew = false) {
+  async #load(replace = false) {
     const query = this.search.value.trim();
-    const asking = new AbortController();
-    this.asking = asking;
+    const loading = new AbortController();
+    this.loading = loading;
     this.more.disabled = true;
     this.list.setAttribute("aria-busy", "true");
     try {
-      const page = await listJobs({ query, status: this.status, cursor: this.cursor, limit: PAGE }, asking.signal);
+      const { status, cursor } = this;
+      const page = await listJobs({ query, status, cursor, limit: PAGE_SIZE }, loading.signal);
       const items = page.jobs.map((job) => jobItem(job, query));
-      if (anew) fill(this.list, items);
+      if (replace) fill(this.list, items);
       else this.list.append(...items);
       this.cursor = page.next_cursor ?? "";
       this.searched += page.searched ?? 0;
-      this.told.textContent = this.#words(query);
-      this.told.classList.remove("failed");
+      this.message.textContent = this.#resultText(query);
+      this.message.classList.remove("failed");
       this.more.textContent = query && items.length === 0 ? "Search further back" : "More";
     } catch (error) {
       if (error.name === "AbortError") return;
-      if (anew) fill(this.list);
-      this.told.textContent = error.message;
-      this.told.classList.add("failed");
+      if (replace) fill(this.list);
+      this.message.textContent = error.message;
+      this.message.classList.add("failed");
     }
     this.list.setAttribute("aria-busy", "false");
     this.more.disabled = false;
     this.more.hidden = !this.cursor;
   }
 
-  #words(query) {
+  #resultText(query) {
     const found = this.list.children.length;
     if (!query) return found ? "" : this.status ? "There are none." : "There are no recordings yet.";
     const among = this.cursor ? ` among the newest ${this.searched}` : "";
     if (found === 0) return `Nothing was found${among}.`;
     return `${found}${this.cursor ? " so far" : ""} found${among}.`;
   }
+}
+
+/** A recording in the list. job: an entry of the server; query: words to mark. */
+export function jobItem(job, query = "") {
+  const facts = [
+    moment(job.created_at),
+    job.duration ? length(job.duration) : "",
+    job.language ? languageName(job.language) : "",
+    SOURCES[job.source] ?? "",
+  ].filter(Boolean);
+  return h(
+    "li",
+    { data: { job: job.job_id } },
+    h(
+      "a",
+      { href: `/jobs/${encodeURIComponent(job.job_id)}` },
+      h("span", { class: "title" }, highlighted(job.title || "Untitled recording", query), badge(job.state)),
+      job.text ? h("span", { class: "snippet", lang: job.language }, highlighted(job.text, query)) : null,
+      h("span", { class: "facts" }, facts.join(" · ")),
+    ),
+  );
+}
+
+/** The state of a job, unless it is completed. */
+export function badge(state) {
+  if (state === "completed") return null;
+  const running = isLive(state) && state !== "created";
+  return h("span", { class: running ? "badge live" : "badge" }, stateName(state));
+}
+
+function highlighted(text, query) {
+  return h(
+    "span",
+    {},
+    marked(text, query).map(({ text: part, hit }) => (hit ? h("mark", {}, part) : part)),
+  );
 }

@@ -1,12 +1,12 @@
-/** What was said, line by line: { element, update, mark }. */
+/** The transcript on the page, line by line: final segments, and open ones. */
 
-import { h, fill, say } from "../dom.js";
 import { clock } from "../core/format.js";
-import { pieces } from "../core/words.js";
+import { timedWords } from "../core/transcript.js";
+import { h, fill, setText } from "../dom.js";
 
 /**
- * The finals of a transcript. onPlay: called with seconds when a line or a word is chosen; without it nothing is to be
- * chosen. live: the lines are read out as they come.
+ * The final segments. onPlay: called with seconds when a line or a word is clicked; without it they cannot be clicked.
+ * live: screen readers announce new lines.
  */
 export class Lines {
   constructor({ onPlay = null, live = false } = {}) {
@@ -24,7 +24,7 @@ export class Lines {
     this.word = null;
   }
 
-  /** lines: as Transcript has them; elements of lines that are the same stay. Gives whether there is a new one. */
+  /** Show `lines` of a Transcript; unchanged ones keep their elements. Gives whether there is a new line. */
   update(lines) {
     const shown = lines.filter((line) => line.text.trim() || line.error);
     let added = false;
@@ -41,13 +41,13 @@ export class Lines {
     return added;
   }
 
-  /** Show what is heard at `time`: a line by its key, and its word. Gives the line's element if it is another one. */
+  /** Mark the line and the word that are played at `time`. Gives the element of the line if it has changed. */
   mark(line, time) {
     const item = line ? this.items.get(`${line.part ?? 0}/${line.index}`) : null;
-    const word = item?.words.findLast((piece) => piece.start <= time)?.element ?? null;
+    const word = item?.words.findLast((each) => each.start <= time)?.element ?? null;
     if (word !== this.word) {
-      this.word?.classList.remove("heard");
-      word?.classList.add("heard");
+      this.word?.classList.remove("playing");
+      word?.classList.add("playing");
       this.word = word;
     }
     if (item?.element === this.current) return null;
@@ -60,11 +60,11 @@ export class Lines {
   #item(line) {
     const words = [];
     const body = h("p", { lang: line.language });
-    const cut = this.onPlay && line.text ? pieces(line.text, line.words ?? []) : null;
+    const timed = this.onPlay && line.text ? timedWords(line.text, line.words ?? []) : null;
     if (line.error) {
       body.append(h("span", { class: "failed" }, "This passage could not be transcribed."));
-    } else if (cut) {
-      for (const { gap, text, start } of cut) {
+    } else if (timed) {
+      for (const { gap, text, start } of timed) {
         const element = h("span", { data: { start } }, text);
         words.push({ element, start });
         body.append(gap, element);
@@ -76,11 +76,11 @@ export class Lines {
       "li",
       { data: { index: line.index } },
       this.#time(line),
-      h("div", { class: "said" }, line.speaker ? h("span", { class: "speaker" }, String(line.speaker)) : null, body),
+      h("div", { class: "speech" }, line.speaker ? h("span", { class: "speaker" }, String(line.speaker)) : null, body),
     );
     if (this.onPlay) {
       body.addEventListener("click", (event) => {
-        if (String(getSelection())) return; // the text is being copied
+        if (String(getSelection())) return; // text is being selected
         this.onPlay(Number(event.target.dataset.start ?? line.start));
       });
     }
@@ -98,8 +98,8 @@ export class Lines {
   }
 }
 
-/** What is being said: segments that have no final yet. */
-export class Open {
+/** The open segments, which have no final text yet. */
+export class OpenSegments {
   constructor() {
     this.element = h("div", { class: "open", "aria-live": "off" });
   }
@@ -108,18 +108,18 @@ export class Open {
     const shown = open.filter((segment, index) => segment.text || index === open.length - 1);
     while (this.element.children.length > shown.length) this.element.lastChild.remove();
     shown.forEach((segment, index) => {
-      const row = this.element.children[index] ?? this.element.appendChild(opened());
+      const row = this.element.children[index] ?? this.element.appendChild(openRow());
       const [time, body] = row.children;
-      say(time, clock(segment.start));
+      setText(time, clock(segment.start));
       const [stable, rest] = body.children;
-      say(stable, segment.text.slice(0, segment.stable));
-      say(rest, segment.text.slice(segment.stable));
+      setText(stable, segment.text.slice(0, segment.stable));
+      setText(rest, segment.text.slice(segment.stable));
       row.classList.toggle("listening", !segment.text);
     });
   }
 }
 
-function opened() {
+function openRow() {
   return h(
     "div",
     { class: "partial" },
@@ -138,7 +138,7 @@ function dots() {
   return [h("i"), h("i"), h("i")];
 }
 
-/** A sentence where lines would be. */
+/** A sentence in place of lines. */
 export function empty(text) {
   return fill(h("p", { class: "empty" }), text);
 }

@@ -1,28 +1,27 @@
 /** The start page during a recording, and after it. */
 
 import { tenths } from "../core/format.js";
-import { RATE } from "../core/pcm.js";
-import { wav } from "../core/wav.js";
+import { RATE, wav } from "../core/pcm.js";
 import { fill, h, icon } from "../dom.js";
-import { Console } from "./console.js";
-import { Lines, Open } from "./lines.js";
-import { summaryCard } from "./summary.js";
+import { summaryCard } from "./cards.js";
+import { Lines, OpenSegments } from "./lines.js";
+import { RecordingPanel } from "./panel.js";
 
-/** Pixels from the end of the page within which new lines are followed. */
-const NEAR = 200;
+/** Pixels from the end of the page within which it scrolls with new lines. */
+const NEAR_END = 200;
 
 export class Live {
   constructor(app, recording) {
     this.app = app;
     this.recording = recording;
-    this.console = new Console(recording, {
+    this.panel = new RecordingPanel(recording, {
       pause: () => recording.pause(),
       resume: () => this.#resume(),
       stop: () => recording.stop(),
       reset: () => app.reset(),
     });
     this.lines = new Lines({ live: true });
-    this.open = new Open();
+    this.open = new OpenSegments();
     this.result = h("div", { class: "result", "aria-live": "polite" });
     this.hint = h("p", { class: "empty" });
     this.newest = h("button", { type: "button", class: "newest", hidden: true, on: { click: toEnd } }, "Newest");
@@ -32,7 +31,7 @@ export class Live {
       "div",
       { class: "live" },
       this.heading,
-      this.console.element,
+      this.panel.element,
       this.result,
       this.lines.element,
       this.open.element,
@@ -51,7 +50,7 @@ export class Live {
   }
 
   dispose() {
-    this.console.dispose();
+    this.panel.dispose();
     this.recording.removeEventListener("change", this.onChange);
     removeEventListener("scroll", this.onScroll);
     cancelAnimationFrame(this.request);
@@ -67,22 +66,22 @@ export class Live {
 
   #update() {
     this.request = null;
-    const { transcript, over } = this.recording;
-    const followed = nearEnd();
+    const { transcript, ended } = this.recording;
+    const follows = nearEnd();
     const before = document.documentElement.scrollHeight;
-    this.console.update();
+    this.panel.update();
     const added = this.lines.update(transcript.lines);
     this.open.update(transcript.open);
-    const bare = this.lines.items.size === 0 && transcript.open.length === 0;
-    this.hint.textContent = !bare ? "" : over ? "Nothing was said." : "The text appears here.";
-    if (over) this.#end();
-    else if (followed) document.documentElement.scrollHeight > before && toEnd();
+    const isEmpty = this.lines.items.size === 0 && transcript.open.length === 0;
+    this.hint.textContent = !isEmpty ? "" : ended ? "Nothing was said." : "The text appears here.";
+    if (ended) this.#end();
+    else if (follows) document.documentElement.scrollHeight > before && toEnd();
     else if (added) this.newest.hidden = false;
   }
 
   #end() {
-    if (this.ended) return;
-    this.ended = true;
+    if (this.endShown) return;
+    this.endShown = true;
     this.newest.hidden = true;
     const { phase, summary, entry } = this.recording;
     if (!entry.options.title && summary?.title) this.heading.textContent = summary.title;
@@ -96,30 +95,30 @@ export class Live {
 
   #parts(parts) {
     const links = parts.flatMap((job, index) => [" ", h("a", { href: `/jobs/${job}` }, `Part ${index + 1}`)]);
-    return h("p", { class: "quiet" }, "While there was no connection the server closed what came before: ", links, ".");
+    return h("p", { class: "quiet" }, "Without a connection the server closed the earlier parts: ", links, ".");
   }
 
   #unfinished() {
     const { phase, notice, unsaved } = this.recording;
-    const why = phase === "elsewhere" ? "This recording goes on in another window." : notice;
-    const left = phase === "failed" && unsaved.length > 0;
+    const text = phase === "elsewhere" ? "This recording continues in another window." : notice;
+    const hasUnsaved = phase === "failed" && unsaved.length > 0;
     return h(
       "section",
       { class: "card error", role: "alert" },
-      h("p", {}, why || "The recording ended early."),
-      left ? this.#left(unsaved) : null,
+      h("p", {}, text || "The recording ended early."),
+      hasUnsaved ? this.#unsaved(unsaved) : null,
     );
   }
 
-  /** Sound that no server has: it is tried again when the page is loaded again, until that is not wanted. */
-  #left(pcm) {
+  /** Sound that is not on the server: it is sent again after a reload, unless it is discarded. */
+  #unsaved(pcm) {
     const url = URL.createObjectURL(new Blob([wav(pcm, RATE)], { type: "audio/wav" }));
     const discard = async () => {
-      await this.recording.kept.end();
+      await this.recording.stored.remove();
       this.app.reset();
     };
     return [
-      h("p", {}, `${tenths(pcm.length / RATE)} of sound did not reach the server. It is kept in this browser.`),
+      h("p", {}, `${tenths(pcm.length / RATE)} of sound did not reach the server. It is stored in this browser.`),
       h(
         "div",
         { class: "buttons" },
@@ -132,7 +131,7 @@ export class Live {
 
 function nearEnd() {
   const page = document.documentElement;
-  return page.scrollHeight - scrollY - innerHeight < NEAR;
+  return page.scrollHeight - scrollY - innerHeight < NEAR_END;
 }
 
 function toEnd() {

@@ -1,4 +1,4 @@
-/** The level of the microphone: the last seconds as bars, and the newest value for those who cannot see them. */
+/** The level of the microphone: the last seconds as bars, and the current value for screen readers. */
 
 import { h } from "../dom.js";
 
@@ -30,7 +30,7 @@ export class Meter {
     this.still = matchMedia("(prefers-reduced-motion: reduce)");
   }
 
-  /** A frame of the microphone. */
+  /** Add a frame of the microphone. */
   push({ rms }) {
     this.loudest = Math.max(this.loudest, rms);
     this.frames += 1;
@@ -43,7 +43,7 @@ export class Meter {
     }
   }
 
-  /** Draw it anew; it fills its element. */
+  /** Draw it in the next frame of the screen. */
   draw() {
     cancelAnimationFrame(this.request);
     this.request = requestAnimationFrame(() => this.#draw());

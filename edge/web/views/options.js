@@ -1,8 +1,8 @@
-/** What may be chosen before a recording. */
+/** The options of a new recording. */
 
 import { h, fill } from "../dom.js";
 import { microphones } from "../capture/microphone.js";
-import { languageChoices } from "../core/languages.js";
+import { languageChoices } from "../core/format.js";
 
 const STORED = "options";
 
@@ -43,7 +43,7 @@ export class Options {
     void this.refresh();
   }
 
-  /** As `createJob` takes them. */
+  /** The options for `createJob`. */
   get value() {
     return {
       title: this.title.value.trim() || null,
@@ -56,7 +56,7 @@ export class Options {
     return this.microphone.value;
   }
 
-  /** Show the microphones that there are now; a choice is worth showing where there are two. */
+  /** List the current microphones; the choice is hidden unless there are two. */
   async refresh() {
     const found = await microphones();
     const chosen = this.microphone.value || read().deviceId;
@@ -75,7 +75,7 @@ export class Options {
     try {
       localStorage.setItem(STORED, JSON.stringify(stored));
     } catch {
-      // then they are chosen anew each time
+      // the choice is then not remembered
     }
   }
 }

@@ -1,8 +1,8 @@
-/** The sound of a job: a waveform, and playing from anywhere in it. */
+/** The player of a recording: a waveform, and playback from any position. */
 
 import { jobUrl } from "../api.js";
 import { clock } from "../core/format.js";
-import { fill, h, icon, say } from "../dom.js";
+import { fill, h, icon, setText } from "../dom.js";
 import WaveSurfer from "../vendor/wavesurfer/wavesurfer.esm.js";
 
 const SPEEDS = [1, 1.25, 1.5, 2, 0.75];
@@ -13,14 +13,14 @@ const STEP = 5;
 const HEIGHT = 72;
 
 export class Player {
-  /** peaks: { min, max }, over the whole of `duration` seconds; onTime: called with seconds while it plays or moves. */
+  /** peaks: { min, max } of all `duration` seconds; onTime: called with the position in seconds when it changes. */
   constructor({ job, peaks, duration, onTime }) {
     this.duration = duration;
     this.onTime = onTime;
     this.audio = h("audio", { preload: "metadata", src: jobUrl(job, "audio.wav") });
     this.button = h("button", { type: "button", class: "play", on: { click: () => this.toggle() } });
     this.position = h("span", { class: "position" });
-    this.speed = h("button", { type: "button", class: "plain speed", on: { click: () => this.#faster() } });
+    this.speed = h("button", { type: "button", class: "plain speed", on: { click: () => this.#nextSpeed() } });
     this.wave = h("div", {
       class: "wave",
       tabIndex: 0,
@@ -29,13 +29,13 @@ export class Player {
       "aria-valuemin": 0,
       "aria-valuemax": Math.round(duration),
     });
-    this.trouble = h("p", { class: "trouble", role: "alert", hidden: true });
+    this.problem = h("p", { class: "problem", role: "alert", hidden: true });
     this.element = h(
       "section",
       { class: "card player", "aria-label": "Player" },
       this.button,
       h("div", { class: "track" }, this.wave, h("div", { class: "under" }, this.position, this.speed)),
-      this.trouble,
+      this.problem,
       this.audio,
     );
     this.surfer = WaveSurfer.create({
@@ -57,21 +57,21 @@ export class Player {
     });
     this.audio.addEventListener("play", () => this.#show());
     this.audio.addEventListener("pause", () => this.#show());
-    this.audio.addEventListener("error", () => this.#broken());
-    this.surfer.on("timeupdate", (time) => this.#moved(time));
+    this.audio.addEventListener("error", () => this.#failed());
+    this.surfer.on("timeupdate", (time) => this.#timeChanged(time));
     this.#speed(SPEEDS[0]);
     this.#show();
-    this.#moved(0);
+    this.#timeChanged(0);
   }
 
   dispose() {
     this.audio.pause();
     this.surfer.destroy();
     this.audio.removeAttribute("src");
-    this.audio.load(); // ends its request
+    this.audio.load(); // cancels its request
   }
 
-  /** The theme is another one. */
+  /** Use the colours of the current theme. */
   recolour() {
     this.surfer.setOptions(colours());
   }
@@ -103,12 +103,12 @@ export class Player {
   }
 
   #play() {
-    this.audio.play().catch((error) => error.name === "AbortError" || this.#broken());
+    this.audio.play().catch((error) => error.name === "AbortError" || this.#failed());
   }
 
-  #broken() {
-    say(this.trouble, "The sound cannot be played: the server does not give it now, or does not have it any more.");
-    this.trouble.hidden = false;
+  #failed() {
+    setText(this.problem, "The sound cannot be played: the server cannot be reached, or no longer has it.");
+    this.problem.hidden = false;
   }
 
   #show() {
@@ -116,25 +116,25 @@ export class Player {
     this.button.setAttribute("aria-label", this.playing ? "Pause" : "Play");
   }
 
-  #moved(time) {
-    say(this.position, `${clock(time)} / ${clock(this.duration)}`);
+  #timeChanged(time) {
+    setText(this.position, `${clock(time)} / ${clock(this.duration)}`);
     this.wave.setAttribute("aria-valuenow", String(Math.round(time)));
     this.wave.setAttribute("aria-valuetext", `${clock(time)} of ${clock(this.duration)}`);
     this.onTime(time);
   }
 
-  #faster() {
+  #nextSpeed() {
     this.#speed(SPEEDS[(SPEEDS.indexOf(this.audio.playbackRate) + 1) % SPEEDS.length]);
   }
 
   #speed(rate) {
     this.audio.playbackRate = this.audio.defaultPlaybackRate = rate;
-    say(this.speed, `${rate}×`);
+    setText(this.speed, `${rate}×`);
     this.speed.setAttribute("aria-label", `Speed ${rate}`);
   }
 }
 
-/** As the style sheet has them; a canvas takes no variables. */
+/** The colours of the style sheet: a canvas cannot use CSS variables. */
 function colours() {
   const style = (name) => {
     const probe = h("span", { class: `colour ${name}` });

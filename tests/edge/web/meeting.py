@@ -1,4 +1,4 @@
-"""What is said in a sample, as a microphone hears it, and what of it a page shows."""
+"""The sentences of a sample, the sound of its microphone, and the text that a page shows."""
 
 from __future__ import annotations
 
@@ -42,9 +42,9 @@ async def shown(page: Page) -> list[str]:
     return await page.locator(".lines li p").all_inner_texts()
 
 
-def wrong(said: list[str], heard: list[str]) -> float:
-    """The word error rate, case and punctuation aside: what is missing counts, and so does what is there twice."""
-    return float(jiwer.wer(plain(said), plain(heard)))
+def word_error_rate(said: list[str], transcribed: list[str]) -> float:
+    """Of the words without case and punctuation; missing and repeated words count."""
+    return float(jiwer.wer(plain(said), plain(transcribed)))
 
 
 def plain(texts: list[str]) -> str:

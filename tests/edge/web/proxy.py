@@ -1,4 +1,4 @@
-"""What lies between a browser and a server: it passes everything on until its lines are cut."""
+"""A proxy between the browser and the server, whose WebSockets a test can cut."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from urllib.parse import urlsplit
 
 
 class Proxy:
-    """`url` is where it listens. While it is cut, WebSockets break without a word and no new one is let through."""
+    """`url` is where it listens. While it is cut, WebSockets break without a close frame and new ones are refused."""
 
     def __init__(self, target: str) -> None:
         self.url = ""
         self.refused = 0
         self._target = urlsplit(target)
         self._cut = False
-        self._lines: set[asyncio.StreamWriter] = set()
+        self._connections: set[asyncio.StreamWriter] = set()
         self._tasks: set[asyncio.Task[None]] = set()
 
     def cut(self) -> None:
         self._cut = True
-        for line in self._lines:
-            line.transport.abort()
+        for connection in self._connections:
+            connection.transport.abort()
 
     def mend(self) -> None:
         self._cut = False
@@ -41,15 +41,15 @@ class Proxy:
                 return
             answers, there = await asyncio.open_connection(self._target.hostname, self._target.port)
             if socket:
-                self._lines |= {writer, there}
+                self._connections |= {writer, there}
             there.write(head)
             await asyncio.gather(pump(reader, there), pump(answers, writer))
         except (OSError, asyncio.IncompleteReadError):
             pass
         finally:
-            for line in filter(None, (writer, there)):
-                self._lines.discard(line)
-                line.transport.abort()
+            for connection in filter(None, (writer, there)):
+                self._connections.discard(connection)
+                connection.transport.abort()
 
     async def stop(self) -> None:
         for task in set(self._tasks):

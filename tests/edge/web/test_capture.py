@@ -1,4 +1,4 @@
-"""Recording in the page: a real browser with a microphone, and everything real behind it, but for Ollama."""
+"""Recording in the page: a real browser with a microphone, and the real system behind it except Ollama."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, Page, expect
 
-from tests.edge.web.meeting import microphone, shown, spoken, wrong
+from tests.edge.web.meeting import microphone, shown, spoken, word_error_rate
 from tests.edge.web.proxy import Proxy, proxying
-from tests.edge.web.window import digits, finish, start, window
+from tests.edge.web.window import TRANSCRIBED_WITHIN, digits, finish, start, window
 from tests.edge.web.wire import Wire
 from tests.ollama_server import OllamaServer, says, serving
 from tests.support import wait_until
@@ -35,16 +35,16 @@ SUMMARY = {
 
 RESUME_WINDOW = 12
 SHORT = 5
-"""Sentences of the meeting that the microphone hears where its end does not matter."""
+"""Sentences in the microphone of most tests."""
 
-NOTE_GUESSES = """() => {
-  window.guesses = new Set();
-  const note = () => document.querySelectorAll(".partial p").forEach(({ textContent }) => guesses.add(textContent));
+NOTE_INTERIM_TEXTS = """() => {
+  window.interimTexts = new Set();
+  const note = () => document.querySelectorAll(".partial p").forEach((text) => interimTexts.add(text.textContent));
   new MutationObserver(note).observe(document.querySelector(".open"), { subtree: true, childList: true });
 }"""
-"""What is shown of sentences while they are said, which is gone again soon."""
+"""Collects the interim texts, which are shown only for a moment."""
 
-CLOSE_TO_NOTHING = 0.05
+MAX_WORD_ERROR_RATE = 0.05
 """Word error rate: the microphone's sound goes through the browser's own processing."""
 
 
@@ -61,7 +61,7 @@ async def system(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Syst
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def hears_a_little(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Browser]:
+async def short_microphone(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Browser]:
     async with browser(microphone(tmp_path_factory.mktemp("sound"), "standup", SHORT)) as launched:
         yield launched
 
@@ -72,13 +72,13 @@ async def proxy(system: System) -> AsyncIterator[Proxy]:
         yield started
 
 
-async def heard(page: Page, sentences: int) -> None:
-    """Wait for so many finals."""
+async def transcribed(page: Page, sentences: int) -> None:
+    """Wait for this many final segments."""
 
     async def enough() -> bool:
         return len(await shown(page)) >= sentences
 
-    await wait_until(enough, description=f"{sentences} sentences are shown", timeout=60)
+    await wait_until(enough, description=f"{sentences} sentences are shown", timeout=TRANSCRIBED_WITHIN / 1_000)
 
 
 async def stored(system: System, job: str) -> bytes:
@@ -104,13 +104,13 @@ async def test_from_a_click_to_the_summary(system: System, tmp_path: Path, scree
         wire = Wire(page)
         await page.screenshot(path=screenshots / "start.png")
         await start(page, "Monday standup")
-        await page.evaluate(NOTE_GUESSES)
-        await heard(page, 6)
+        await page.evaluate(NOTE_INTERIM_TEXTS)
+        await transcribed(page, 6)
         await expect(page.locator(".saved")).to_have_text(digits("N.N s saved"))
         await page.screenshot(path=screenshots / "live.png")
-        await heard(page, len(spoken("standup")))
-        assert wrong(spoken("standup"), await shown(page)) <= CLOSE_TO_NOTHING
-        assert any("prototype" in guess for guess in await page.evaluate("[...guesses]"))
+        await transcribed(page, len(spoken("standup")))
+        assert word_error_rate(spoken("standup"), await shown(page)) <= MAX_WORD_ERROR_RATE
+        assert any("prototype" in text for text in await page.evaluate("[...interimTexts]"))
         job = await finish(page)
         card = page.get_by_label("Summary")
         for text in [SUMMARY["title"], SUMMARY["summary"], *SUMMARY["key_points"], *SUMMARY["decisions"]]:
@@ -119,73 +119,74 @@ async def test_from_a_click_to_the_summary(system: System, tmp_path: Path, scree
         await expect(card).to_contain_text("Written by gemma3 on this server.")
         await page.screenshot(path=screenshots / "done.png", full_page=True)
         assert await segments(system, job) == await shown(page)
-        assert set(wire.lines[0].frames[len(wire.lines[0].frames) // 2 : -1]) == {960}  # before that, what had piled up
+        frames = wire.connections[0].frames
+        assert set(frames[len(frames) // 2 : -1]) == {960}  # the backlog of the start is before that
         assert wire.sound() == await stored(system, job)
 
 
-async def test_a_line_that_breaks_loses_nothing_and_doubles_nothing(
-    system: System, hears_a_little: Browser, proxy: Proxy, screenshots: Path
+async def test_a_broken_connection_loses_and_repeats_nothing(
+    system: System, short_microphone: Browser, proxy: Proxy, screenshots: Path
 ) -> None:
-    async with window(hears_a_little, proxy.url, viewport={"width": 390, "height": 780}) as page:
+    async with window(short_microphone, proxy.url, viewport={"width": 390, "height": 780}) as page:
         wire = Wire(page)
         await start(page)
-        await heard(page, 1)
+        await transcribed(page, 1)
         proxy.cut()
-        await expect(page.locator(".trouble")).to_contain_text("No connection: the connection broke.")
-        await expect(page.locator(".saved")).to_contain_text("only in this browser", timeout=60_000)
+        await expect(page.locator(".problem")).to_contain_text("No connection: the connection broke.")
+        await expect(page.locator(".saved")).to_contain_text("only in this browser")
         await page.screenshot(path=screenshots / "offline-phone.png")
         await mend(proxy, page)
-        await expect(page.locator(".trouble")).to_be_hidden(timeout=15_000)
-        await heard(page, SHORT)
-        assert wrong(spoken("standup", SHORT), await shown(page)) <= CLOSE_TO_NOTHING
-        await expect(page.locator(".trouble")).to_have_text("No sound comes in. Is the microphone muted?")  # it ended
+        await expect(page.locator(".problem")).to_be_hidden(timeout=15_000)
+        await transcribed(page, SHORT)
+        assert word_error_rate(spoken("standup", SHORT), await shown(page)) <= MAX_WORD_ERROR_RATE
+        await expect(page.locator(".problem")).to_have_text("There is no sound. Is the microphone muted?")  # it ended
         job = await finish(page)
         assert await segments(system, job) == await shown(page)
-        assert len(wire.welcomed) == 2
-        assert max(wire.welcomed[1].frames) == 15_360  # what was heard without a line
+        assert len(wire.accepted) == 2
+        assert max(wire.accepted[1].frames) == 15_360  # the sound of the time without a connection
         assert wire.sound() == await stored(system, job)
 
 
-async def test_a_page_that_is_loaded_again_goes_on(system: System, hears_a_little: Browser, proxy: Proxy) -> None:
-    async with window(hears_a_little, proxy.url) as page:
+async def test_recording_continues_after_a_reload(system: System, short_microphone: Browser, proxy: Proxy) -> None:
+    async with window(short_microphone, proxy.url) as page:
         wire = Wire(page)
         await start(page, "Twice begun")
-        await heard(page, 1)
+        await transcribed(page, 1)
         proxy.cut()
-        # Sentences two and three are said to a page that has no line, and that is gone before it has one.
+        # Sentences two and three are recorded without a connection, and the page is reloaded before it has one.
         await wait_until(lambda: recorded(page, 8), description="two more sentences are said")
         await page.reload()
         await expect(page.get_by_role("heading", name="Twice begun")).to_be_visible()
         await mend(proxy, page)
-        await expect(page.locator(".phase")).to_have_text("Recording")  # the microphone begins its file again
-        await heard(page, 4)
+        await expect(page.locator(".phase")).to_have_text("Recording")  # the microphone's file begins again
+        await transcribed(page, 4)
         said = [*spoken("standup", 3), spoken("standup")[0]]
-        assert wrong(said, (await shown(page))[:4]) <= CLOSE_TO_NOTHING
+        assert word_error_rate(said, (await shown(page))[:4]) <= MAX_WORD_ERROR_RATE
         job = await finish(page)
         assert await segments(system, job) == await shown(page)
-        assert len({line.start for line in wire.welcomed}) == 2
+        assert len({each.start for each in wire.accepted}) == 2
         await page.reload()
-        await expect(page.get_by_role("button", name="Start recording")).to_be_visible()  # there is no more to do
+        await expect(page.get_by_role("button", name="Start recording")).to_be_visible()  # nothing is left to do
 
 
 async def mend(proxy: Proxy, page: Page) -> None:
-    """The network is there again, which the browser tells the page."""
+    """Restore the network, and tell the page as a browser does."""
     proxy.mend()
     await page.evaluate("dispatchEvent(new Event('online'))")
 
 
 async def recorded(page: Page, seconds: int) -> bool:
-    """Whether so much was recorded."""
+    """Whether this much was recorded."""
     minutes, rest = (await page.locator(".elapsed").inner_text()).split(":")
     return 60 * int(minutes) + int(rest) >= seconds
 
 
-async def test_sound_that_comes_too_late_for_its_job_goes_on_in_another(
-    system: System, hears_a_little: Browser, proxy: Proxy
+async def test_sound_that_is_too_late_for_its_job_goes_to_another(
+    system: System, short_microphone: Browser, proxy: Proxy
 ) -> None:
-    async with window(hears_a_little, proxy.url) as page:
+    async with window(short_microphone, proxy.url) as page:
         await start(page, "Long away")
-        await heard(page, 1)
+        await transcribed(page, 1)
         proxy.cut()
         async with httpx.AsyncClient(base_url=system.url) as http:
 
@@ -193,10 +194,10 @@ async def test_sound_that_comes_too_late_for_its_job_goes_on_in_another(
                 jobs = (await http.get("/api/v1/jobs", params={"q": "Long away"})).json()["jobs"]
                 return bool(jobs[0]["state"] == "completed")
 
-            await wait_until(closed, description="the server has closed the job", timeout=60)
+            await wait_until(closed, description="the server has closed the job", timeout=TRANSCRIBED_WITHIN / 1_000)
         proxy.mend()
-        await heard(page, SHORT)
-        assert wrong(spoken("standup", SHORT), await shown(page)) <= CLOSE_TO_NOTHING
+        await transcribed(page, SHORT)
+        assert word_error_rate(spoken("standup", SHORT), await shown(page)) <= MAX_WORD_ERROR_RATE
         second = await finish(page)
         href = await page.get_by_role("link", name="Part 1").get_attribute("href")
         assert href is not None
@@ -208,22 +209,22 @@ async def test_sound_that_comes_too_late_for_its_job_goes_on_in_another(
 
 
 async def test_a_pause_is_not_recorded(system: System, tmp_path: Path) -> None:
-    # Nothing is said behind the first sentence, so that it does not matter how late the pause comes.
-    async with browser(microphone(tmp_path, "standup", 1)) as hears_one, window(hears_one, system.url) as page:
+    # Nothing is said after the first sentence, so it does not matter how late the pause comes.
+    async with browser(microphone(tmp_path, "standup", 1)) as one_sentence, window(one_sentence, system.url) as page:
         wire = Wire(page)
         await start(page)
-        await heard(page, 1)
+        await transcribed(page, 1)
         await page.get_by_role("button", name="Pause").click()
         await expect(page.locator(".phase")).to_have_text("Paused")
         length = await page.locator(".elapsed").inner_text()
-        sent = len(wire.lines[0].frames)
+        sent = len(wire.connections[0].frames)
         await page.get_by_role("link", name="Recordings").click()
-        await expect(page.locator(".on-air")).to_contain_text("In progress")
-        await page.locator(".on-air").click()
+        await expect(page.locator(".recording-link")).to_contain_text("In progress")
+        await page.locator(".recording-link").click()
         await expect(page.locator(".elapsed")).to_have_text(length)
-        assert len(wire.lines[0].frames) - sent <= 1  # what was left of a frame
-        await page.get_by_role("button", name="Go on recording").click()
-        await heard(page, 2)
-        assert wrong([spoken("standup")[0]] * 2, await shown(page)) <= CLOSE_TO_NOTHING
+        assert len(wire.connections[0].frames) - sent <= 1  # the rest of a frame
+        await page.get_by_role("button", name="Continue recording").click()
+        await transcribed(page, 2)
+        assert word_error_rate([spoken("standup")[0]] * 2, await shown(page)) <= MAX_WORD_ERROR_RATE
         job = await finish(page)
         assert wire.sound() == await stored(system, job)

@@ -16,15 +16,15 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, FilePayload, Page, expect
 
-from tests.edge.web.meeting import SAMPLES, shown, spoken, wrong
-from tests.edge.web.window import finished, window
+from tests.edge.web.meeting import SAMPLES, shown, spoken, word_error_rate
+from tests.edge.web.window import TRANSCRIBED_WITHIN, finished, window
 from tests.edge.web.wire import Wire
 from tests.support import wait_until
 from tools.system import ROOT, System, running_system
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(240)]
 
-NEARLY_NOTHING = 0.02
+MAX_WORD_ERROR_RATE = 0.02
 PHONE = {"width": 360, "height": 740}
 
 DROP = """({ name, type, content }) => {
@@ -55,7 +55,7 @@ async def system(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Syst
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def standup(system: System) -> str:
-    return await streamed(system, "standup", "Monday standup", "--fast")
+    return await stream(system, "standup", "Monday standup", "--fast")
 
 
 @pytest_asyncio.fixture(loop_scope="module")
@@ -66,7 +66,7 @@ async def on_standup(system: System, chromium: Browser, standup: str) -> AsyncIt
         yield page
 
 
-async def streamed(system: System, sample: str, title: str, *arguments: str) -> str:
+async def stream(system: System, sample: str, title: str, *arguments: str) -> str:
     """Have the command stream a sample; gives the job's id when it is finished."""
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "client", "stream", str(SAMPLES / f"{sample}.flac")),
@@ -97,35 +97,35 @@ async def playing(page: Page) -> bool:
     return bool(await page.locator("audio").evaluate("(audio) => !audio.paused"))
 
 
-async def test_a_file_that_is_dropped_is_transcribed(system: System, chromium: Browser) -> None:
+async def test_a_dropped_file_is_transcribed(system: System, chromium: Browser) -> None:
     content = base64.b64encode((SAMPLES / "standup.flac").read_bytes()).decode()
     async with window(chromium, system.url) as page:
         wire = Wire(page)
         await page.evaluate(DROP, {"name": "standup.flac", "type": "audio/flac", "content": content})
         await expect(page.get_by_role("heading", name="standup")).to_be_visible()
         job = await finished(page)
-        assert wrong(spoken("standup"), await shown(page)) <= NEARLY_NOTHING
+        assert word_error_rate(spoken("standup"), await shown(page)) <= MAX_WORD_ERROR_RATE
         found = await record(system, job)
         assert (found["title"], found["source"]) == ("standup", "upload")
         assert [segment["text"] for segment in found["segments"]] == await shown(page)
-        assert set(wire.lines[0].frames[:-1]) == {15_360}
+        assert set(wire.connections[0].frames[:-1]) == {15_360}
 
 
-async def test_a_file_that_is_chosen_is_transcribed_with_the_options(system: System, chromium: Browser) -> None:
+async def test_a_chosen_file_is_transcribed_with_the_options(system: System, chromium: Browser) -> None:
     async with window(chromium, system.url) as page:
         await page.get_by_label("Title").fill("주간 회의")
         await page.get_by_label("Language").select_option("ko")
         await page.get_by_label("Write a summary").uncheck()
         await page.get_by_label("Choose a file").set_input_files(SAMPLES / "korean.flac")
         job = await finished(page)
-        assert wrong(spoken("korean"), await shown(page)) <= NEARLY_NOTHING
-        await expect(page.locator(".summary")).to_have_text("No summary was asked for.")
+        assert word_error_rate(spoken("korean"), await shown(page)) <= MAX_WORD_ERROR_RATE
+        await expect(page.locator(".summary")).to_have_text("No summary was requested.")
         options = (await record(system, job))["options"]
         assert (options["title"], options["language"], options["summary"]) == ("주간 회의", "ko", False)
         assert await page.locator(".lines p").first.get_attribute("lang") == "ko"
 
 
-async def test_a_file_without_sound_is_refused_and_makes_no_job(system: System, chromium: Browser) -> None:
+async def test_a_file_without_sound_is_refused_without_a_job(system: System, chromium: Browser) -> None:
     before = await listed(system)
     async with window(chromium, system.url) as page:
         notes = FilePayload(name="notes.txt", mimeType="text/plain", buffer=b"These are words.")
@@ -135,10 +135,10 @@ async def test_a_file_without_sound_is_refused_and_makes_no_job(system: System, 
     assert await listed(system) == before
 
 
-async def test_the_list_is_searched_and_leads_to_a_recording(
+async def test_the_list_can_be_searched_and_opens_a_recording(
     system: System, chromium: Browser, standup: str, screenshots: Path
 ) -> None:
-    await streamed(system, "quiet", "Quiet talk", "--fast")
+    await stream(system, "quiet", "Quiet talk", "--fast")
     async with window(chromium, system.url, path="/jobs", viewport={"width": 1280, "height": 800}) as page:
         found = page.locator(".jobs li")
         await expect(found.filter(has_text="Quiet talk")).to_be_visible()
@@ -162,7 +162,7 @@ async def test_the_list_is_searched_and_leads_to_a_recording(
         await expect(page.get_by_role("heading", name="Recordings")).to_be_visible()
 
 
-async def test_the_list_has_further_pages_and_shows_one_state(
+async def test_the_list_has_pages_and_can_be_filtered_by_state(
     system: System, chromium: Browser, standup: str, screenshots: Path
 ) -> None:
     async with httpx.AsyncClient(base_url=system.url) as http:
@@ -184,7 +184,7 @@ async def test_the_list_has_further_pages_and_shows_one_state(
         await expect(page.get_by_text("There are none.")).to_be_visible()
 
 
-async def test_a_recording_is_seen_and_a_sentence_is_heard_where_it_was_said(
+async def test_a_click_on_a_sentence_plays_it(
     system: System, on_standup: Page, standup: str, screenshots: Path
 ) -> None:
     page = on_standup
@@ -200,11 +200,11 @@ async def test_a_recording_is_seen_and_a_sentence_is_heard_where_it_was_said(
     await wait_until(lambda: playing(page), description="it plays")
     await expect(line).to_have_attribute("aria-current", "true")
     assert sentence["start"] <= await position(page) < sentence["end"]
-    await expect(line.locator(".heard")).to_be_visible()
+    await expect(line.locator(".playing")).to_be_visible()
     await page.screenshot(path=screenshots / "job-playing.png")
     word = next(word for word in segments[4]["words"] if word["word"].strip() == "contract")
     await page.locator(".lines li").nth(4).get_by_text("contract").click()
-    await wait_until(lambda: at(page, word["start"]), description="the word is heard")
+    await wait_until(lambda: at(page, word["start"]), description="the word is played")
     await page.get_by_role("button", name="Pause").click()
     assert not await playing(page)
 
@@ -248,7 +248,7 @@ async def test_the_keyboard_plays_and_moves(system: System, on_standup: Page, st
         ("Sound (WAV)", "wav", "RIFF"),
     ],
 )
-async def test_a_recording_is_taken_away(
+async def test_a_recording_can_be_exported(
     on_standup: Page, tmp_path: Path, name: str, extension: str, begins: str
 ) -> None:
     await on_standup.get_by_text("Export").click()
@@ -262,10 +262,8 @@ async def test_a_recording_is_taken_away(
     await expect(on_standup.get_by_role("link", name=name)).to_be_hidden()
 
 
-async def test_a_recording_is_deleted_once_that_is_confirmed(
-    system: System, chromium: Browser, screenshots: Path
-) -> None:
-    job = await streamed(system, "quiet", "To be erased", "--fast")
+async def test_a_recording_is_deleted_after_confirmation(system: System, chromium: Browser, screenshots: Path) -> None:
+    job = await stream(system, "quiet", "To be erased", "--fast")
     async with window(chromium, system.url, path=f"/jobs/{job}", viewport={"width": 1280, "height": 800}) as page:
         await page.get_by_role("button", name="Delete").click()
         dialog = page.get_by_role("dialog", name="Delete “To be erased”?")
@@ -285,22 +283,22 @@ async def test_a_recording_is_deleted_once_that_is_confirmed(
         await expect(page.get_by_role("alert")).to_contain_text("was erased at")
 
 
-async def test_a_recording_that_goes_on_is_followed(system: System, chromium: Browser) -> None:
-    streaming = asyncio.create_task(streamed(system, "quiet", "Followed"))
+async def test_a_live_recording_is_followed(system: System, chromium: Browser) -> None:
+    streaming = asyncio.create_task(stream(system, "quiet", "Followed"))
     await wait_until(lambda: listed(system, q="Followed"), description="it has begun")
     (job,) = await listed(system, q="Followed")
     async with window(chromium, system.url, path=f"/jobs/{job['job_id']}") as page:
         await expect(page.locator(".job .badge")).to_have_text("Live")
-        await expect(page.locator(".lines li")).to_have_count(1, timeout=60_000)
+        await expect(page.locator(".lines li")).to_have_count(1, timeout=TRANSCRIBED_WITHIN)
         await expect(page.locator(".player")).to_have_count(0)
         await streaming
         await expect(page.locator(".player")).to_be_visible(timeout=20_000)
-        assert wrong(spoken("quiet"), await shown(page)) <= NEARLY_NOTHING
+        assert word_error_rate(spoken("quiet"), await shown(page)) <= MAX_WORD_ERROR_RATE
         await expect(page.locator(".author")).to_contain_text("no language model was available")
 
 
 @pytest.mark.parametrize("job", ["nobody", "%3Cimg%20src=x%3E"])
-async def test_a_recording_that_is_not_there_is_told(system: System, chromium: Browser, job: str) -> None:
+async def test_an_unknown_recording_is_explained(system: System, chromium: Browser, job: str) -> None:
     async with window(chromium, system.url, path=f"/jobs/{job}") as page:
         await expect(page.get_by_role("alert")).to_contain_text("o job")
         await page.get_by_role("link", name="All recordings").click()
@@ -323,7 +321,7 @@ async def test_every_page_fits_a_phone_in_both_themes(
         assert (sum(json.loads(dark.replace("rgb(", "[").replace(")", "]"))) < 384) == (scheme == "dark")
 
 
-async def test_the_theme_is_chosen_and_kept(system: System, chromium: Browser) -> None:
+async def test_the_chosen_theme_is_remembered(system: System, chromium: Browser) -> None:
     async with window(chromium, system.url, color_scheme="dark") as page:
         background = "getComputedStyle(document.body).backgroundColor"
         dark = await page.evaluate(background)

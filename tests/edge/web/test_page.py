@@ -1,4 +1,4 @@
-"""The page as files over HTTP: what is served, as what, and what it may do."""
+"""The files of the page over HTTP, and the content policy."""
 
 from __future__ import annotations
 
@@ -10,6 +10,9 @@ import httpx
 import pytest
 import pytest_asyncio
 
+from edge.rest import reference
+from edge.rest.openapi import specification
+from edge.rest.routes import ENDPOINTS
 from edge.web import FOLDER, TYPES
 from tests.edge.web.site import Site
 
@@ -34,7 +37,7 @@ async def http(site: Site) -> AsyncIterator[httpx.AsyncClient]:
 
 
 @pytest.mark.parametrize("path", ["/", "/jobs", "/jobs/a1b2"])
-async def test_the_page_may_load_nothing_from_elsewhere_and_nothing_inline(http: httpx.AsyncClient, path: str) -> None:
+async def test_the_page_may_load_nothing_external_or_inline(http: httpx.AsyncClient, path: str) -> None:
     response = await http.get(path)
     assert (response.status_code, response.headers["content-type"]) == (200, "text/html; charset=utf-8")
     policy = dict(part.split(" ", 1) for part in response.headers["content-security-policy"].split("; "))
@@ -45,14 +48,14 @@ async def test_the_page_may_load_nothing_from_elsewhere_and_nothing_inline(http:
     assert "microphone=(self)" in response.headers["permissions-policy"]
 
 
-async def test_each_page_has_a_nonce_of_its_own(http: httpx.AsyncClient) -> None:
+async def test_each_response_has_its_own_nonce(http: httpx.AsyncClient) -> None:
     nonces = set()
     for _ in range(3):
         response = await http.get("/")
-        told = re.search(r"'nonce-([\w-]{16,})'", response.headers["content-security-policy"])
-        assert told is not None
-        assert f'nonce="{told[1]}"' in response.text
-        nonces.add(told[1])
+        found = re.search(r"'nonce-([\w-]{16,})'", response.headers["content-security-policy"])
+        assert found is not None
+        assert f'nonce="{found[1]}"' in response.text
+        nonces.add(found[1])
     assert len(nonces) == 3
 
 
@@ -68,7 +71,7 @@ async def test_each_file_has_its_type_and_is_sent_once(http: httpx.AsyncClient, 
     assert again.headers["cache-control"] == "no-cache"
 
 
-async def test_files_are_compressed_for_who_wants_that(http: httpx.AsyncClient) -> None:
+async def test_files_are_compressed_on_request(http: httpx.AsyncClient) -> None:
     async with http.stream("GET", "/web/main.js", headers={"Accept-Encoding": "br, gzip"}) as response:
         raw = b"".join([part async for part in response.aiter_raw()])
     assert gzip.decompress(raw) == (FOLDER / "main.js").read_bytes()
@@ -103,7 +106,7 @@ async def test_head_is_answered_and_other_methods_are_not(http: httpx.AsyncClien
         ("on-alarm", "alarm"),
     ],
 )
-async def test_text_can_be_read_on_its_ground(theme: int, text: str, ground: str) -> None:
+async def test_text_has_enough_contrast(theme: int, text: str, ground: str) -> None:
     colours = dict(re.findall(r"--([\w-]+): light-dark\((#\w{6}, #\w{6})\)", (FOLDER / "styles/base.css").read_text()))
     lighter, darker = sorted((luminance(colours[name].split(", ")[theme]) for name in (text, ground)), reverse=True)
     assert (lighter + 0.05) / (darker + 0.05) >= READABLE
@@ -117,7 +120,7 @@ def luminance(colour: str) -> float:
 
 
 @pytest.mark.parametrize("file", [*OWN, "index.html"])
-async def test_every_file_that_is_named_is_there(http: httpx.AsyncClient, file: str) -> None:
+async def test_every_referenced_file_exists(http: httpx.AsyncClient, file: str) -> None:
     text = (FOLDER / file).read_text()
     named = re.findall(r'(?:from|import) "([^"]+)"|"(/web/[^"]+)"', text)
     for relative, absolute in named:
@@ -128,7 +131,8 @@ async def test_every_file_that_is_named_is_there(http: httpx.AsyncClient, file: 
 
 
 async def test_every_file_is_used(http: httpx.AsyncClient) -> None:
-    text = "\n".join((FOLDER / file).read_text() for file in [*OWN, "index.html"])
+    pages = [reference.page(specification(ENDPOINTS)), *((FOLDER / file).read_text() for file in [*OWN, "index.html"])]
+    text = "\n".join(pages)
     used = set(re.findall(r'(?:from|import) "[^"]*?([^"/]+)"|"/web/(?:[^"]*/)?([^"/]+)"', text))
     names = {relative or absolute for relative, absolute in used}
     assert {file.rpartition("/")[2] for file in OWN} <= names

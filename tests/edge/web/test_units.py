@@ -1,4 +1,4 @@
-"""The modules of the page that decide, tested by those of the folder `units` where they live: in a browser."""
+"""The pure modules of the page, tested in a browser by the modules of the folder `units`."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ async def test_unit(chromium: Browser, site: Site, file: str) -> None:
         results = await page.evaluate(RUN, f"/units/{file}.js")
     finally:
         await page.close()
-    broken = [f"{name}:\n{trouble}" for name, trouble in results if trouble is not None]
-    assert not broken, "\n\n".join(broken)
+    failures = [f"{name}:\n{error}" for name, error in results if error is not None]
+    assert not failures, "\n\n".join(failures)
     assert len(results) >= 4
 
 
-async def test_a_unit_that_is_wrong_fails(chromium: Browser, site: Site) -> None:
+async def test_a_failing_unit_is_reported(chromium: Browser, site: Site) -> None:
     page = await chromium.new_page()
     try:
         await page.goto(f"{site.url}/jobs")
@@ -45,14 +45,14 @@ async def test_a_unit_that_is_wrong_fails(chromium: Browser, site: Site) -> None
         )
     finally:
         await page.close()
-    assert [name for name, trouble in results if trouble is None] == ["fine"]
+    assert [name for name, error in results if error is None] == ["fine"]
 
 
-async def test_the_languages_are_those_that_the_server_takes(chromium: Browser, site: Site) -> None:
+async def test_the_languages_are_those_of_the_server(chromium: Browser, site: Site) -> None:
     page = await chromium.new_page()
     try:
         await page.goto(f"{site.url}/jobs")
-        codes = await page.evaluate("import('/web/core/languages.js').then((module) => module.LANGUAGES)")
+        codes = await page.evaluate("import('/web/core/format.js').then((module) => module.LANGUAGES)")
     finally:
         await page.close()
     assert codes == sorted(LANGUAGES)

@@ -1,4 +1,4 @@
-"""What a page says over its WebSockets, and whether it is all of the sound, once."""
+"""What a page sends over its WebSockets: all of the sound, without a gap."""
 
 from __future__ import annotations
 
@@ -12,55 +12,55 @@ WIDTH = 2
 
 
 @dataclass
-class Line:
-    """One connection: the sample at which it went on, and the sound that it was given."""
+class Connection:
+    """One connection: the sample at which it began, and what was sent."""
 
     start: int | None = None
     pcm: bytearray = field(default_factory=bytearray)
     frames: list[int] = field(default_factory=list)
-    told: list[dict[str, Any]] = field(default_factory=list)
+    received: list[dict[str, Any]] = field(default_factory=list)
     commands: list[str] = field(default_factory=list)
 
 
 class Wire:
-    """All connections of a page, also after it was loaded again."""
+    """All connections of a page, also after a reload."""
 
     def __init__(self, page: Page) -> None:
-        self.lines: list[Line] = []
+        self.connections: list[Connection] = []
         page.on("websocket", self._opened)
 
     @property
-    def welcomed(self) -> list[Line]:
-        return [line for line in self.lines if line.start is not None]
+    def accepted(self) -> list[Connection]:
+        return [connection for connection in self.connections if connection.start is not None]
 
     def sound(self) -> bytes:
-        """What was sent on all connections, put together; what was sent twice must be the same."""
+        """The sound that was sent on all connections together; what was sent twice must be the same."""
         sound = bytearray()
-        for line in self.welcomed:
-            assert line.start is not None
-            first = line.start * WIDTH
-            assert first <= len(sound), f"nothing was sent of samples {len(sound) // WIDTH} to {line.start}"
-            again = min(len(sound) - first, len(line.pcm))
-            assert sound[first : first + again] == line.pcm[:again], "other sound was sent again"
-            sound += line.pcm[again:]
+        for connection in self.accepted:
+            assert connection.start is not None
+            first = connection.start * WIDTH
+            assert first <= len(sound), f"nothing was sent of samples {len(sound) // WIDTH} to {connection.start}"
+            again = min(len(sound) - first, len(connection.pcm))
+            assert sound[first : first + again] == connection.pcm[:again], "other sound was sent again"
+            sound += connection.pcm[again:]
         return bytes(sound)
 
     def _opened(self, socket: WebSocket) -> None:
-        line = Line()
-        self.lines.append(line)
+        connection = Connection()
+        self.connections.append(connection)
 
         def sent(data: str | bytes) -> None:
             if isinstance(data, str):
-                line.commands.append(json.loads(data)["command"])
+                connection.commands.append(json.loads(data)["command"])
             else:
-                line.pcm += data
-                line.frames.append(len(data))
+                connection.pcm += data
+                connection.frames.append(len(data))
 
         def received(data: str | bytes) -> None:
             message = json.loads(data)
-            line.told.append(message)
+            connection.received.append(message)
             if message["type"] == "connection_success":
-                line.start = message["next_sample"]
+                connection.start = message["next_sample"]
 
         socket.on("framesent", sent)
         socket.on("framereceived", received)

@@ -1,5 +1,4 @@
 import * as format from "/web/core/format.js";
-import { languageChoices, languageName } from "/web/core/languages.js";
 import { sentence, socketUrl } from "/web/api.js";
 import { equal, ok, test } from "./harness.js";
 
@@ -48,9 +47,9 @@ test("words of a search are marked, as plain text", () => {
 });
 
 test("languages have names", () => {
-  equal(languageName("ko", "en"), "Korean");
-  equal(languageName("!!"), "!!");
-  const choices = languageChoices("en");
+  equal(format.languageName("ko", "en"), "Korean");
+  equal(format.languageName("!!"), "!!");
+  const choices = format.languageChoices("en");
   ok(
     choices.every(([code, name]) => code && name),
     "each has both",

@@ -1,5 +1,4 @@
-import { Framer, level, mixDown, toInt16 } from "/web/core/pcm.js";
-import { wav } from "/web/core/wav.js";
+import { Framer, level, mixDown, toInt16, wav } from "/web/core/pcm.js";
 import { chance, equal, near, test } from "./harness.js";
 
 test("floats become 16-bit samples, and what is too loud is clipped", () => {

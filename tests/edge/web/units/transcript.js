@@ -1,5 +1,4 @@
-import { lineAt, Transcript } from "/web/core/transcript.js";
-import { pieces } from "/web/core/words.js";
+import { lineAt, timedWords, Transcript } from "/web/core/transcript.js";
 import { chance, equal, test } from "./harness.js";
 
 function segment(index, text = `Sentence ${index}.`, more = {}) {
@@ -21,14 +20,14 @@ test("finals are in order, whatever the order in which they come", () => {
   );
 });
 
-test("finals that are told again are not there twice", () => {
+test("repeated finals appear once", () => {
   const transcript = new Transcript();
   for (const index of [0, 1, 2]) transcript.final(segment(index));
-  for (const index of [0, 1, 2]) equal(transcript.final(segment(index, "told again")), null);
+  for (const index of [0, 1, 2]) equal(transcript.final(segment(index, "repeated")), null);
   equal(texts(transcript), ["Sentence 0.", "Sentence 1.", "Sentence 2."]);
 });
 
-test("a good one takes the place of one that failed, and never the other way round", () => {
+test("a good final replaces a failed one, never the other way round", () => {
   const transcript = new Transcript();
   const failed = segment(0, "", { error: "out of memory" });
   equal(transcript.final(failed), "added");
@@ -53,7 +52,7 @@ test("what is being said is shown until its final comes", () => {
   transcript.speech(4);
   equal(transcript.open, [{ start: 4, text: "", stable: 0 }]);
   transcript.partial({ start: 4, text: "The next", stable: 3 });
-  transcript.speech(4); // told again
+  transcript.speech(4); // repeated
   equal(transcript.open, [{ start: 4, text: "The next", stable: 3 }]);
   transcript.partial({ start: 6, text: "I", stable: 0 });
   transcript.final(segment(2));
@@ -84,23 +83,23 @@ test("the line that is heard is found by its time", () => {
 
 test("a text is cut into its words", () => {
   const words = (...all) => all.map((word, n) => ({ word, start: n, end: n + 1 }));
-  const cut = pieces("“Well, well,” he said.", words(" “Well,", " well,”", " he", " said"));
+  const cut = timedWords("“Well, well,” he said.", words(" “Well,", " well,”", " he", " said"));
   equal(cut.map(({ gap, text }) => gap + text).join(""), "“Well, well,” he said.");
   equal(
     cut.map(({ text }) => text),
     ["“Well,", "well,”", "he", "said."],
   );
   equal(
-    pieces("다음 회의는", words("다음", "회의", "는")).map(({ gap, text }) => [gap, text]),
+    timedWords("다음 회의는", words("다음", "회의", "는")).map(({ gap, text }) => [gap, text]),
     [
       ["", "다음"],
       [" ", "회의"],
       ["", "는"],
     ],
   );
-  equal(pieces("Something else.", words("Other", "words")), null);
-  equal(pieces("No words.", []), null);
-  equal(pieces("One two three.", words("One", "three.")), null);
-  equal(pieces("One two", words("One")), null);
-  equal(pieces("", words("")), null);
+  equal(timedWords("Something else.", words("Other", "words")), null);
+  equal(timedWords("No words.", []), null);
+  equal(timedWords("One two three.", words("One", "three.")), null);
+  equal(timedWords("One two", words("One")), null);
+  equal(timedWords("", words("")), null);
 });

@@ -1,4 +1,4 @@
-"""A server that says what a test wants it to say: what a real one says only in bad times."""
+"""A server whose answers a test chooses, for what a real one rarely does."""
 
 from __future__ import annotations
 
@@ -13,6 +13,9 @@ from tests.support import wait_until
 
 JOB = "a1b2"
 
+MARKUP = '<img src=x onerror="throw 1">'
+"""A text that must never become part of the page."""
+
 Answer = tuple[int, dict[str, Any]]
 
 
@@ -24,7 +27,7 @@ class Server:
             "GET /api/v1/jobs": [(200, {"jobs": [], "next_cursor": None, "searched": 0})],
             "POST /api/v1/stream/create": [(201, {"job_id": JOB, "ws_url": f"ws://elsewhere:1/api/v1/stream/{JOB}"})],
         }
-        self.asked: list[tuple[str, Any]] = []
+        self.requests: list[tuple[str, Any]] = []
         self.sockets: list[Socket] = []
         self.silent = False
 
@@ -39,9 +42,9 @@ class Server:
 
     async def _answer(self, route: Route) -> None:
         request = route.request
-        asked = f"{request.method} {urlsplit(request.url).path}"
-        self.asked.append((asked, request.post_data_json if request.post_data else None))
-        answers = self.answers.get(asked, [(404, {"detail": f"nothing is known of {asked}"})])
+        request_line = f"{request.method} {urlsplit(request.url).path}"
+        self.requests.append((request_line, request.post_data_json if request.post_data else None))
+        answers = self.answers.get(request_line, [(404, {"detail": f"no answer for {request_line}"})])
         status, body = answers.pop(0) if len(answers) > 1 else answers[0]
         await route.fulfill(status=status, json=body)
 
@@ -77,8 +80,8 @@ class Socket:
     async def close(self, code: int, reason: str = "") -> None:
         await self._route.close(code=code, reason=reason)
 
-    async def heard(self, samples: int = 4_800) -> None:
-        """Wait for so much sound."""
+    async def received(self, samples: int = 4_800) -> None:
+        """Wait for this much sound."""
         await wait_until(lambda: len(self.pcm) >= 2 * samples, description=f"{samples} samples")
 
     def _gone(self, code: int | None, reason: str | None) -> None:
@@ -90,3 +93,21 @@ class Socket:
             self.commands.append(json.loads(data)["command"])
         else:
             self.pcm += data
+
+
+def record(**more: Any) -> dict[str, Any]:
+    """A finished job."""
+    words = [{"word": word, "start": 0.1 * n, "end": 0.1 * n + 0.1, "probability": 1} for n, word in enumerate("ab")]
+    return {
+        "job_id": JOB,
+        "state": "completed",
+        "title": MARKUP,
+        "source": "live",
+        "created_at": "2026-01-02T03:04:05+00:00",
+        "options": {"language": None},
+        "duration": 3.0,
+        "segments": [
+            {"index": 0, "start": 0, "end": 1.5, "text": "a b", "language": "en", "words": words, "speaker": 1}
+        ],
+        "summary": None,
+    } | more

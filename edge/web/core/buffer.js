@@ -1,22 +1,25 @@
 /**
- * Live sound that the server may still need: what was heard and is not acked yet. Pure.
+ * Sound on its way to the server. It stays here until the server has acked it. Pure.
  *
  * Positions are sample indexes from the beginning of the job's sound: acked <= sent <= end.
  */
 
-export class Tail {
+import { toInt16 } from "./pcm.js";
+
+/** Live sound: what was recorded and is not acked yet. */
+export class LiveBuffer {
   /** start: the first sample that will be added. */
   constructor(start = 0) {
-    /** All below is durable, so that it is not kept any more. */
+    /** All samples below are durable on the server, so they are no longer here. */
     this.acked = start;
-    /** The next sample for the connection that there is now. */
+    /** The next sample to send on the current connection. */
     this.sent = start;
-    /** The first sample that has not been heard yet. */
+    /** The first sample that is not recorded yet. */
     this.end = start;
     /** Nothing more will be added. */
-    this.over = false;
-    this.chunks = []; // [{ start, pcm }], in order and without a hole
-    this.dropped = 0; // chunks at the front that are not needed any more
+    this.complete = false;
+    this.chunks = []; // [{ start, pcm }], in order and without a gap
+    this.dropped = 0; // chunks at the front that are no longer needed
   }
 
   add(pcm) {
@@ -25,7 +28,7 @@ export class Tail {
     this.end += pcm.length;
   }
 
-  /** What is to be sent next, at most so many samples; null when all is sent. */
+  /** The samples to send next, at most `most`; null when all is sent. */
   take(most) {
     if (this.sent >= this.end) return null;
     const pcm = this.read(this.sent, Math.min(this.end, this.sent + most));
@@ -33,7 +36,7 @@ export class Tail {
     return pcm;
   }
 
-  /** The samples from `from` to before `to`, all of which must be kept. */
+  /** The samples from `from` to before `to`, all of which must be here. */
   read(from, to) {
     let index = this.#find(from);
     const first = this.chunks[index];
@@ -48,7 +51,7 @@ export class Tail {
     return pcm;
   }
 
-  /** Forget what is durable. */
+  /** All samples below are durable: drop them. */
   ack(samples) {
     if (samples <= this.acked) return;
     this.acked = Math.min(samples, this.end);
@@ -65,8 +68,8 @@ export class Tail {
   }
 
   /**
-   * Go on at the sample that a new connection expects. A page that was loaded again may find that the server has more
-   * than it kept itself; what is heard from now on then follows that.
+   * Continue at the sample that a new connection expects. After a reload the server may have more than this page
+   * stored; new sound then follows what the server has.
    */
   resume(sample) {
     if (sample > this.end) {
@@ -77,7 +80,7 @@ export class Tail {
     this.sent = Math.max(sample, this.acked);
   }
 
-  /** Begin the sound of another job with all from `sample` on; gives the sample of this one that is its sample 0. */
+  /** Continue as another job that begins at `sample`; gives the sample of this job that is sample 0 of the other. */
   rebase(sample = this.acked) {
     const from = Math.min(Math.max(sample, this.acked), this.end);
     const rest = from < this.end ? this.read(from, this.end) : new Int16Array(0);
@@ -97,5 +100,45 @@ export class Tail {
       else high = middle - 1;
     }
     return low;
+  }
+}
+
+/** The sound of a file, all of which is here from the beginning. The methods are those of LiveBuffer. */
+export class FileBuffer {
+  /** samples: Float32Array at 16 kHz; from: the sample of the file that is sample 0 of the job. */
+  constructor(samples, from = 0) {
+    this.samples = samples;
+    this.from = from;
+    this.acked = 0;
+    this.sent = 0;
+    this.complete = true;
+  }
+
+  get end() {
+    return this.samples.length - this.from;
+  }
+
+  take(most) {
+    if (this.sent >= this.end) return null;
+    const first = this.from + this.sent;
+    const pcm = toInt16(this.samples.subarray(first, Math.min(first + most, this.samples.length)));
+    this.sent += pcm.length;
+    return pcm;
+  }
+
+  ack(samples) {
+    this.acked = Math.max(this.acked, Math.min(samples, this.end));
+    this.sent = Math.max(this.sent, this.acked);
+  }
+
+  resume(sample) {
+    this.sent = Math.max(Math.min(sample, this.end), this.acked);
+  }
+
+  rebase(sample = this.acked) {
+    const from = Math.min(Math.max(sample, this.acked), this.end);
+    this.from += from;
+    this.acked = this.sent = 0;
+    return from;
   }
 }
