@@ -4,7 +4,7 @@ import { mixDown, RATE } from "../core/pcm.js";
 import { clock, size } from "../core/format.js";
 
 /** Seconds. The browser decodes the whole file at its own rate: about 2.5 GB of memory for two hours in stereo. */
-export const MAX_SECONDS = 2 * 3600;
+const MAX_SECONDS = 2 * 3600;
 /** Bytes. */
 export const MAX_BYTES = 1e9;
 
