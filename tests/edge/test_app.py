@@ -24,17 +24,17 @@ async def post(edge: Edge, body: bytes | None) -> httpx.Response:
 
 
 @pytest.mark.parametrize(("path", "status"), [("/api/v1/jobs/nobody", 404), ("/nowhere", 404)])
-async def test_what_is_not_there_is_a_problem_too(edge: Edge, path: str, status: int) -> None:
+async def test_an_unknown_path_is_a_problem(edge: Edge, path: str, status: int) -> None:
     response = await edge.get(path)
     assert (response.status_code, response.headers["content-type"]) == (status, PROBLEM)
 
 
-async def test_a_wrong_method_is_a_problem_too(edge: Edge) -> None:
+async def test_a_wrong_method_is_a_problem(edge: Edge) -> None:
     response = await edge.get("/api/v1/stream/create")
     assert (response.status_code, response.headers["content-type"]) == (405, PROBLEM)
 
 
-async def test_ready_means_that_bus_store_and_workers_are_there(edge: Edge, worker: Bus) -> None:
+async def test_ready_needs_the_bus_the_store_and_workers(edge: Edge, worker: Bus) -> None:
     assert (await edge.get("/healthz")).json() == {"status": "ok"}
     response = await edge.get("/readyz")
     assert response.status_code == 503
@@ -46,7 +46,7 @@ async def test_ready_means_that_bus_store_and_workers_are_there(edge: Edge, work
     assert (response.status_code, response.json()["status"]) == (200, "ready")
 
 
-async def test_servers_that_are_away_at_the_start_are_waited_for_and_told(
+async def test_the_edge_waits_for_servers_that_are_away_at_the_start(
     nats_server: Server, redis_server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("STORE_URL", redis_server.url)

@@ -21,7 +21,9 @@ from edge.services import Settings
         ("REUSE_PORT", "often", "a valid boolean"),
     ],
 )
-def test_a_bad_setting_is_told_with_its_name(monkeypatch: pytest.MonkeyPatch, name: str, value: str, says: str) -> None:
+def test_a_bad_setting_is_refused_with_its_name(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str, says: str
+) -> None:
     monkeypatch.setenv(f"EDGE_{name}", value)
     with pytest.raises(StartError) as told:
         load(Settings)
@@ -29,7 +31,7 @@ def test_a_bad_setting_is_told_with_its_name(monkeypatch: pytest.MonkeyPatch, na
     assert says in str(told.value)
 
 
-def test_a_port_that_is_shared_must_be_known(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_shared_port_must_be_fixed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("EDGE_PORT", "0")
     monkeypatch.setenv("EDGE_REUSE_PORT", "1")
     with pytest.raises(StartError, match=r"EDGE_REUSE_PORT='1': .*each process would take another port for 0"):

@@ -32,7 +32,7 @@ async def job(edge: Edge, worker: Bus, redis_url: str) -> str:
     return job
 
 
-async def test_the_whole_sound_is_a_wave_file(edge: Edge, job: str) -> None:
+async def test_the_audio_is_a_wav_file(edge: Edge, job: str) -> None:
     response = await fetch(edge, f"{job}/audio.wav")
     assert response.status_code == 200
     with wave.open(io.BytesIO(response.content)) as file:
@@ -74,25 +74,25 @@ async def test_a_range_behind_the_end(edge: Edge, job: str) -> None:
     assert response.headers["content-type"] == PROBLEM
 
 
-async def test_ranges_that_are_not_understood_are_passed_over(edge: Edge, job: str) -> None:
+async def test_unreadable_ranges_are_ignored(edge: Edge, job: str) -> None:
     for wanted in ("bytes=0-1,5-6", "seconds=1-2", "bytes=9-2"):
         response = await fetch(edge, f"{job}/audio.wav", Range=wanted)
         assert (response.status_code, len(response.content)) == (200, 96_044)
 
 
-async def test_a_range_of_something_else_is_not_taken(edge: Edge, job: str) -> None:
+async def test_a_range_of_other_content_is_ignored(edge: Edge, job: str) -> None:
     tag = (await fetch(edge, f"{job}/audio.wav", "HEAD")).headers["etag"]
     same = await fetch(edge, f"{job}/audio.wav", **{"Range": "bytes=0-1", "If-Range": tag})
     other = await fetch(edge, f"{job}/audio.wav?start=1", **{"Range": "bytes=0-1", "If-Range": tag})
     assert (same.status_code, other.status_code) == (206, 200)
 
 
-async def test_the_headers_alone(edge: Edge, job: str) -> None:
+async def test_head_has_the_headers_only(edge: Edge, job: str) -> None:
     response = await fetch(edge, f"{job}/audio.wav", "HEAD")
     assert (response.status_code, response.headers["content-length"], response.content) == (200, "96044", b"")
 
 
-async def test_a_live_job_has_what_is_stored_so_far(edge: Edge, worker: Bus) -> None:
+async def test_a_live_job_has_the_audio_so_far(edge: Edge, worker: Bus) -> None:
     job = await edge.create()
     assert (await fetch(edge, f"{job}/audio.wav")).content == wav_header(0)
     async with client(edge, job) as meeting:
@@ -106,7 +106,7 @@ async def test_a_live_job_has_what_is_stored_so_far(edge: Edge, worker: Bus) -> 
         assert (drawn["end"], drawn["points"], len(drawn["max"])) == (1.0, 3, 3)
 
 
-async def test_a_hole_that_may_yet_be_filled_ends_it(edge: Edge, worker: Bus) -> None:
+async def test_audio_ends_at_a_gap_that_may_still_be_filled(edge: Edge, worker: Bus) -> None:
     job = await edge.create()
     await send(worker, job, 0, 9_600)
     await send(worker, job, 10_080, 14_400)
@@ -115,7 +115,7 @@ async def test_a_hole_that_may_yet_be_filled_ends_it(edge: Edge, worker: Bus) ->
     assert (await fetch(edge, f"{job}/audio.wav")).content == wav_header(14_400) + pcm(0, 14_400)
 
 
-async def test_sound_that_has_aged_out(edge: Edge, worker: Bus, redis_url: str) -> None:
+async def test_expired_audio(edge: Edge, worker: Bus, redis_url: str) -> None:
     job = await edge.create()
     await send(worker, job, 0, 3 * RATE)
     await close(worker, job, 3 * RATE)
@@ -140,7 +140,7 @@ async def test_sound_that_has_aged_out(edge: Edge, worker: Bus, redis_url: str) 
         )
 
 
-async def test_a_job_without_sound_is_not_one_that_aged_out(edge: Edge, worker: Bus, redis_url: str) -> None:
+async def test_a_job_without_audio_has_not_expired(edge: Edge, worker: Bus, redis_url: str) -> None:
     job = await edge.create()
     await close(worker, job, 0)
     await complete(worker, redis_url, job, said(job, 0, "x", 0))
@@ -163,7 +163,7 @@ BAD = [
 ]
 
 
-async def test_a_bad_request_is_told_what_is_wrong(edge: Edge, job: str) -> None:
+async def test_a_bad_request_is_refused_with_the_reason(edge: Edge, job: str) -> None:
     for path, says in BAD:
         response = await fetch(edge, f"{job}/{path}")
         assert (response.status_code, response.headers["content-type"]) == (422, PROBLEM), path
@@ -184,7 +184,7 @@ async def test_peaks_are_the_lowest_and_highest_of_each_stretch(edge: Edge, job:
     }
 
 
-async def test_the_drawing_of_a_finished_job_outlives_its_sound(edge: Edge, worker: Bus, job: str) -> None:
+async def test_the_peaks_of_a_completed_job_outlive_its_audio(edge: Edge, worker: Bus, job: str) -> None:
     first = (await fetch(edge, f"{job}/peaks")).json()
     assert (first["points"], first["end"]) == (1_000, 3.0)
     await worker.connection.js.purge_stream("AUDIO")
@@ -192,7 +192,9 @@ async def test_the_drawing_of_a_finished_job_outlives_its_sound(edge: Edge, work
     assert (await fetch(edge, f"{job}/peaks?points=10")).status_code == 410
 
 
-async def test_a_bus_that_is_away_is_told(nats_server: Server, redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_without_the_bus_the_answer_is_503(
+    nats_server: Server, redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("STORE_URL", redis_url)
     async with running_edge(nats_server.url, answer_within=0.3) as edge:
         job = await edge.create()
@@ -205,7 +207,7 @@ async def test_a_bus_that_is_away_is_told(nats_server: Server, redis_url: str, m
         await nats_server.start()
 
 
-async def test_a_client_that_does_not_read_is_given_up_and_little_is_read_for_it(
+async def test_a_client_that_stops_reading_loses_its_response(
     edge: Edge, worker: Bus, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(audio, "SEND_TIMEOUT", 0.5)
@@ -222,12 +224,12 @@ async def test_a_client_that_does_not_read_is_given_up_and_little_is_read_for_it
     writer.transport.pause_reading()  # type: ignore[attr-defined]
     delivered = 0
 
-    async def given_up() -> bool:
+    async def response_ended() -> bool:
         nonlocal delivered
         for consumer in await worker.connection.js.consumers_info("AUDIO"):
             delivered = max(delivered, consumer.delivered.stream_seq if consumer.delivered else 0)
         return "response ended" in caplog.text
 
-    await wait_until(given_up, description="the client is given up")
+    await wait_until(response_ended, description="the response ends")
     assert 0 < delivered < 1_200  # what fits into the buffers of both sides, and one batch
     writer.close()

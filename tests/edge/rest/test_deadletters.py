@@ -25,12 +25,12 @@ async def post(edge: Edge, path: str) -> httpx.Response:
         return await client.post(f"/api/v1/dead/{path}")
 
 
-async def test_there_may_be_none(edge: Edge) -> None:
+async def test_the_list_may_be_empty(edge: Edge) -> None:
     response = await edge.get("/api/v1/dead")
     assert (response.status_code, response.json()) == (200, {"dead": []})
 
 
-async def test_the_list_tells_what_and_why_newest_first(edge: Edge, worker: Bus) -> None:
+async def test_the_list_has_the_reasons_newest_first(edge: Edge, worker: Bus) -> None:
     began = datetime.now(UTC)
     for seq, job in enumerate("aba", 1):
         await worker.publish(dead(job, seq, "" if seq == 3 else "w"))
@@ -58,13 +58,13 @@ async def test_the_list_tells_what_and_why_newest_first(edge: Edge, worker: Bus)
         ("job=*", "job='*': String should match pattern"),
     ],
 )
-async def test_a_bad_query_is_told_what_is_wrong(edge: Edge, query: str, says: str) -> None:
+async def test_a_bad_query_is_refused_with_the_reason(edge: Edge, query: str, says: str) -> None:
     response = await edge.get(f"/api/v1/dead?{query}")
     assert (response.status_code, response.headers["content-type"]) == (422, PROBLEM)
     assert says in response.json()["detail"]
 
 
-async def test_what_is_retried_with_success_is_listed_no_more(edge: Edge, worker: Bus) -> None:
+async def test_a_successful_retry_removes_the_dead_letter(edge: Edge, worker: Bus) -> None:
     calls = 0
 
     async def handle(opened: Opened) -> Sequence[Message]:
@@ -102,7 +102,9 @@ async def test_what_is_retried_with_success_is_listed_no_more(edge: Edge, worker
         ("a/EVENTS/99/retry", 410, "message 99 of EVENTS has aged out"),
     ],
 )
-async def test_what_cannot_be_retried_is_told_why(edge: Edge, worker: Bus, path: str, status: int, says: str) -> None:
+async def test_what_cannot_be_retried_is_refused_with_the_reason(
+    edge: Edge, worker: Bus, path: str, status: int, says: str
+) -> None:
     await worker.publish(dead("a", 1, worker=""))
     await worker.publish(dead("a", 99))
     response = await post(edge, path)
@@ -110,7 +112,9 @@ async def test_what_cannot_be_retried_is_told_why(edge: Edge, worker: Bus, path:
     assert says in response.json()["detail"]
 
 
-async def test_a_bus_that_is_away_is_told(nats_server: Server, redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_without_the_bus_the_answer_is_503(
+    nats_server: Server, redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("STORE_URL", redis_url)
     async with running_edge(nats_server.url, answer_within=0.3) as edge:
         await nats_server.kill()

@@ -43,7 +43,7 @@ def swift(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(erasure, "POLL_INTERVAL", 0.05)
 
 
-async def test_nothing_is_left_of_a_finished_job(edge: Edge, worker: Bus, redis_url: str) -> None:
+async def test_nothing_is_left_of_a_completed_job(edge: Edge, worker: Bus, redis_url: str) -> None:
     job, other = await edge.create(title="secret"), await edge.create()
     for each in (job, other):
         await hold(worker, redis_url, each)
@@ -67,7 +67,7 @@ async def test_nothing_is_left_of_a_finished_job(edge: Edge, worker: Bus, redis_
     assert (await edge.get(f"/api/v1/jobs/{other}")).json()["transcript"] == "Hello there.\nGoodbye."
 
 
-async def test_a_live_job_has_to_be_stopped_first(edge: Edge, worker: Bus) -> None:
+async def test_a_live_job_must_be_stopped_first(edge: Edge, worker: Bus) -> None:
     job = await edge.create()
     async with client(edge, job) as meeting:
         await meeting.until("connection_success")
@@ -84,7 +84,7 @@ async def test_a_live_job_has_to_be_stopped_first(edge: Edge, worker: Bus) -> No
         assert meeting.of("final_summary")[0]["summary"] is None
 
 
-async def test_a_job_that_nobody_opened(edge: Edge) -> None:
+async def test_a_job_that_no_client_opened(edge: Edge) -> None:
     job = await edge.create()
     assert (await delete(edge, job)).status_code == 204
     assert (await edge.get(f"/api/v1/jobs/{job}")).status_code == 410
@@ -92,7 +92,7 @@ async def test_a_job_that_nobody_opened(edge: Edge) -> None:
         assert await late.closed() == 4004
 
 
-async def test_an_id_that_no_job_has_erases_nothing(edge: Edge, worker: Bus, redis_url: str) -> None:
+async def test_an_invalid_id_erases_nothing(edge: Edge, worker: Bus, redis_url: str) -> None:
     await hold(worker, redis_url, "a")
     before = await left(worker, "a")
     assert before
@@ -102,7 +102,7 @@ async def test_an_id_that_no_job_has_erases_nothing(edge: Edge, worker: Bus, red
         assert await left(worker, "a") == before
 
 
-async def test_a_job_that_only_the_bus_knows(edge: Edge, worker: Bus) -> None:
+async def test_a_job_that_only_the_bus_has(edge: Edge, worker: Bus) -> None:
     await transcribe(worker, said("lost"))
     await worker.create(Closed(job="lost", samples=16_000, reason="stop"))
     assert (await delete(edge, "lost")).status_code == 204
@@ -110,7 +110,7 @@ async def test_a_job_that_only_the_bus_knows(edge: Edge, worker: Bus) -> None:
 
 
 @pytest.mark.usefixtures("swift")
-async def test_what_comes_late_is_swept(edge: Edge, worker: Bus, redis_url: str) -> None:
+async def test_late_messages_are_swept(edge: Edge, worker: Bus, redis_url: str) -> None:
     job = await edge.create()
     await worker.create(Opened(job=job))
     await send(worker, job, 0, 16_000)
@@ -137,7 +137,7 @@ async def _swept(redis_url: str) -> bool:
 
 
 @pytest.mark.usefixtures("swift")
-async def test_marks_stay_while_anybody_may_wait_for_them(edge: Edge, worker: Bus, redis_url: str) -> None:
+async def test_marks_stay_while_workers_may_wait_for_them(edge: Edge, worker: Bus, redis_url: str) -> None:
     job = await edge.create()
     await close(worker, job, 0)
     await delete(edge, job)
@@ -176,7 +176,7 @@ async def in_hand(bus: Bus, durable: str) -> int | None:
     return found.num_ack_pending or 0
 
 
-async def test_nobody_goes_on_working_on_an_erased_job(
+async def test_workers_stop_working_on_an_erased_job(
     edge: Edge, worker: Bus, nats_url: str, redis_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(erasure, "POLL_INTERVAL", 0.05)
@@ -205,7 +205,7 @@ async def test_nobody_goes_on_working_on_an_erased_job(
     assert (await edge.get(f"/api/v1/jobs/{job}")).status_code == 410
 
 
-async def test_a_bus_that_is_away_erases_nothing(
+async def test_without_the_bus_nothing_is_erased(
     nats_server: Server, redis_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("STORE_URL", redis_url)
@@ -225,7 +225,7 @@ async def test_a_bus_that_is_away_erases_nothing(
 
 
 @pytest.mark.usefixtures("swift")
-async def test_an_erasure_that_was_cut_short_is_carried_through(
+async def test_an_interrupted_erasure_is_completed(
     nats_server: Server, redis_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("STORE_URL", redis_url)
@@ -252,9 +252,7 @@ async def test_an_erasure_that_was_cut_short_is_carried_through(
 
 
 @pytest.mark.usefixtures("swift")
-async def test_an_erasure_whose_edge_died_is_carried_through_by_another(
-    edge: Edge, worker: Bus, redis_url: str
-) -> None:
+async def test_another_edge_completes_an_erasure(edge: Edge, worker: Bus, redis_url: str) -> None:
     job = await edge.create()
     await hold(worker, redis_url, job)
     async with connect_store(redis_url) as store:
@@ -266,7 +264,7 @@ async def test_an_erasure_whose_edge_died_is_carried_through_by_another(
     await wait_until(nothing_is_left, description="nothing is left")
 
 
-async def test_a_store_that_is_away_erases_nothing(edge: Edge, worker: Bus, redis_server: Server) -> None:
+async def test_without_the_store_nothing_is_erased(edge: Edge, worker: Bus, redis_server: Server) -> None:
     await hold(worker, redis_server.url, "a")
     before = await left(worker, "a")
     await redis_server.kill()
@@ -277,7 +275,7 @@ async def test_a_store_that_is_away_erases_nothing(edge: Edge, worker: Bus, redi
     assert (await delete(edge, "a")).status_code == 204
 
 
-async def test_any_other_method_is_told_what_there_is(edge: Edge) -> None:
+async def test_another_method_is_refused_with_those_that_exist(edge: Edge) -> None:
     async with httpx.AsyncClient(base_url=edge.url) as http:
         response = await http.put("/api/v1/jobs/a")
     assert response.status_code == 405

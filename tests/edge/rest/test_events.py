@@ -64,7 +64,7 @@ class Feed:
 
 
 @asynccontextmanager
-async def listening(edge: Edge, job: str, last: int | None = None) -> AsyncIterator[Feed]:
+async def following(edge: Edge, job: str, last: int | None = None) -> AsyncIterator[Feed]:
     headers = {} if last is None else {"Last-Event-ID": str(last)}
     feed = Feed()
     async with (
@@ -82,10 +82,10 @@ async def listening(edge: Edge, job: str, last: int | None = None) -> AsyncItera
             await asyncio.gather(reading, return_exceptions=True)
 
 
-async def test_a_finished_job_is_told_from_its_beginning_and_ends(edge: Edge, worker: Bus, redis_url: str) -> None:
+async def test_the_feed_of_a_completed_job_has_all_events_and_ends(edge: Edge, worker: Bus, redis_url: str) -> None:
     job = await edge.create()
     await hold(worker, redis_url, job)
-    async with listening(edge, job) as feed:
+    async with following(edge, job) as feed:
         await wait_until(lambda: feed.ended, description="the end")
     assert feed.kinds == ["opened", "closed", "transcript", "transcript", "segmented", "summary", "completed"]
     opened, closed, first, _, segmented, summary, completed = feed.events
@@ -100,9 +100,9 @@ async def test_a_finished_job_is_told_from_its_beginning_and_ends(edge: Edge, wo
     assert ids == sorted(set(ids))
 
 
-async def test_a_live_job_is_told_as_it_happens(edge: Edge, worker: Bus, redis_url: str) -> None:
+async def test_the_feed_of_a_live_job_follows_it(edge: Edge, worker: Bus, redis_url: str) -> None:
     job = await edge.create()
-    async with listening(edge, job) as feed:
+    async with following(edge, job) as feed:
         await worker.create(Opened(job=job))
         await wait_until(lambda: feed.kinds == ["opened"], description="opened")
         await close(worker, job, 16_000)
@@ -114,18 +114,18 @@ async def test_a_live_job_is_told_as_it_happens(edge: Edge, worker: Bus, redis_u
     assert feed.kinds[-2:] == ["summary", "completed"]
 
 
-async def test_who_comes_back_is_told_what_came_since(edge: Edge, worker: Bus, redis_url: str) -> None:
+async def test_a_feed_continues_after_the_last_event_id(edge: Edge, worker: Bus, redis_url: str) -> None:
     job = await edge.create()
     await worker.create(Opened(job=job))
     await worker.create(said(job, 0, "One."))
-    async with listening(edge, job) as feed:
+    async with following(edge, job) as feed:
         await wait_until(lambda: len(feed.events) == 2, description="two events")
     await worker.create(said(job, 1, "Two."))
-    async with listening(edge, job, feed.events[-1].id) as later:
+    async with following(edge, job, feed.events[-1].id) as later:
         await wait_until(lambda: later.events, description="what came since")
         assert [event.data["text"] for event in later.events] == ["Two."]
     await complete(worker, redis_url, job, said(job, 0), said(job, 1))
-    async with listening(edge, job, later.events[-1].id) as last:
+    async with following(edge, job, later.events[-1].id) as last:
         await wait_until(lambda: last.ended, description="the end")
     assert last.kinds == ["summary", "completed"]
     async with httpx.AsyncClient(base_url=edge.url) as http:
@@ -133,11 +133,11 @@ async def test_who_comes_back_is_told_what_came_since(edge: Edge, worker: Bus, r
         assert (await http.get(f"/api/v1/jobs/{job}/events", headers=headers)).status_code == 204
 
 
-async def test_a_correction_behind_the_end_is_told_before_it(edge: Edge, worker: Bus, redis_url: str) -> None:
+async def test_a_correction_after_the_end_is_sent_before_it(edge: Edge, worker: Bus, redis_url: str) -> None:
     job = await edge.create()
     await hold(worker, redis_url, job)
     await worker.replace(said(job, 0, "Better."))
-    async with listening(edge, job) as feed:
+    async with following(edge, job) as feed:
         await wait_until(lambda: feed.ended, description="the end")
     told = [event.data["text"] for event in feed.events if event.kind == "transcript"]
     assert (sorted(told), feed.kinds[-1]) == (["Better.", "Goodbye."], "completed")
@@ -146,28 +146,28 @@ async def test_a_correction_behind_the_end_is_told_before_it(edge: Edge, worker:
         assert (await http.get(f"/api/v1/jobs/{job}/events", headers=headers)).status_code == 204
 
 
-async def test_what_is_no_event_for_clients_is_passed_over(edge: Edge, worker: Bus, redis_url: str) -> None:
+async def test_events_that_are_not_for_clients_are_left_out(edge: Edge, worker: Bus, redis_url: str) -> None:
     job = await edge.create()
     await worker.store(f"events.{job}.closed", b"garbage")
     await worker.store(f"events.{job}.of_a_newer_version", b"\x80")
     await worker.publish(dead_letter("SPEECH", 1, f"speech.{job}.1.live", "no luck", "stt"))
     await worker.create(Segmented(job=job, segments=1, samples=16_000))
     await complete(worker, redis_url, job, said(job))
-    async with listening(edge, job) as feed:
+    async with following(edge, job) as feed:
         await wait_until(lambda: feed.ended, description="the end")
     assert feed.kinds == ["segmented", "summary", "completed"]
     assert feed.events[1].data["title"] == SUMMARY.title
 
 
-async def test_silence_is_filled_with_comments(edge: Edge, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_silent_feed_has_comments(edge: Edge, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(events, "HEARTBEAT", 0.05)
     job = await edge.create()
-    async with listening(edge, job) as feed:
+    async with following(edge, job) as feed:
         await wait_until(lambda: feed.comments >= 3, description="three heartbeats")
     assert feed.events == []
 
 
-async def test_a_client_that_leaves_ends_the_reading(edge: Edge, worker: Bus) -> None:
+async def test_a_client_that_leaves_ends_the_reader(edge: Edge, worker: Bus) -> None:
     job = await edge.create()
     await worker.create(Opened(job=job))
 
@@ -177,7 +177,7 @@ async def test_a_client_that_leaves_ends_the_reading(edge: Edge, worker: Bus) ->
     async def nobody() -> bool:
         return await readers() == 0
 
-    async with listening(edge, job) as feed:
+    async with following(edge, job) as feed:
         await wait_until(lambda: feed.events, description="an event")
         assert await readers() == 1
     await wait_until(nobody, description="the reader of the stream is gone")
@@ -189,7 +189,7 @@ async def test_an_edge_that_stops_ends_its_feeds(
     monkeypatch.setenv("STORE_URL", redis_url)
     async with running_edge(nats_url) as edge:
         job = await edge.create()
-        async with listening(edge, job) as feed:
+        async with following(edge, job) as feed:
             await wait_until(lambda: feed.retry, description="the feed")
             edge.bus.stopping.set()
             await wait_until(lambda: feed.ended, description="the end of the feed")
@@ -211,7 +211,7 @@ async def test_a_client_that_stops_reading_loses_its_feed(
     writer.close()
 
 
-async def test_an_id_that_no_event_had_is_refused(edge: Edge) -> None:
+async def test_an_unreadable_last_event_id_is_refused(edge: Edge) -> None:
     job = await edge.create()
     async with httpx.AsyncClient(base_url=edge.url) as http:
         for last in ("x", "-1", "1.5", "9" * 19, "\u0661"):
@@ -220,7 +220,7 @@ async def test_an_id_that_no_event_had_is_refused(edge: Edge) -> None:
             assert "is not the id of an event" in response.json()["detail"]
 
 
-async def test_events_that_have_aged_out(edge: Edge, worker: Bus, redis_url: str) -> None:
+async def test_expired_events(edge: Edge, worker: Bus, redis_url: str) -> None:
     job = await edge.create()
     await hold(worker, redis_url, job)
     await worker.connection.js.purge_stream("EVENTS")
@@ -229,14 +229,14 @@ async def test_events_that_have_aged_out(edge: Edge, worker: Bus, redis_url: str
     assert f"GET /api/v1/jobs/{job} has the result" in response.json()["detail"]
 
 
-async def test_the_headers_alone(edge: Edge) -> None:
+async def test_head_has_the_headers_only(edge: Edge) -> None:
     job = await edge.create()
     async with httpx.AsyncClient(base_url=edge.url) as http:
         response = await http.head(f"/api/v1/jobs/{job}/events")
     assert (response.status_code, response.content) == (200, b"")
 
 
-async def test_the_last_event_of_each_unknown_kind_is_shown_with_the_job(edge: Edge, nats_url: str) -> None:
+async def test_a_job_has_the_last_event_of_each_unknown_kind(edge: Edge, nats_url: str) -> None:
     job = await edge.create()
     async with connected_client(nats_url) as (_, js):
         for mood in ("calm", "lively"):
@@ -249,13 +249,13 @@ async def test_the_last_event_of_each_unknown_kind_is_shown_with_the_job(edge: E
     assert answer.json()["extra"] == {"mood": {"mood": "lively", "share": 0.5}}
 
 
-async def test_kinds_of_the_contract_and_other_jobs_are_not_among_them(bus: Bus) -> None:
+async def test_extra_events_are_of_this_job_and_of_unknown_kinds(bus: Bus) -> None:
     await bus.publish(Closed(job="a", samples=1, reason="stop"))
     await bus.connection.js.publish("events.b.mood", msgpack.packb({"job": "b", "mood": "calm"}))
     assert await extra_events(bus, "a") == {}
     assert await extra_events(bus, "b") == {"mood": {"mood": "calm"}}
 
 
-def test_what_json_cannot_say_is_said_otherwise() -> None:
+def test_bytes_and_infinity_become_json() -> None:
     data = msgpack.packb({"job": "a", "sound": b"\x00\xff", "level": float("-inf")})
     assert extra_json(data) == {"sound": "AP8=", "level": None}

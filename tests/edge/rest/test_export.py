@@ -150,7 +150,7 @@ They spoke of money.
     )
 
 
-def test_markdown_of_a_live_job_says_that_there_may_be_more() -> None:
+def test_markdown_of_a_live_job_says_that_it_is_not_complete() -> None:
     found = write("md", TALK, job("streaming", title=None))
     assert found.startswith("# Transcript\n\n*2026-11-21 09:30 UTC · streaming: not complete yet*\n\n## Transcript")
 
@@ -170,7 +170,7 @@ def test_markdown_shows_texts_as_they_are(start: str) -> None:
     assert line.replace("\\", "") == start
 
 
-def test_the_title_is_the_clients_then_the_summarys() -> None:
+def test_the_title_is_of_the_client_or_of_the_summary() -> None:
     assert title_of(job(summary=SUMMARY)) == "Standup"
     assert title_of(job(title=None, summary=SUMMARY)) == "The budget"
     assert title_of(job(title=None)) is None
@@ -279,7 +279,7 @@ def test_the_header_has_the_name_twice(name: str, header: str) -> None:
 
 
 @given(st.text(max_size=200))
-def test_any_title_makes_a_header_that_can_be_read(title: str) -> None:
+def test_any_title_gives_a_readable_header(title: str) -> None:
     name = file_name(titled(title), "md")
     header = disposition("inline", name)
     assert header.isascii()

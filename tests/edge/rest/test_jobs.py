@@ -242,7 +242,7 @@ async def test_a_bad_list_request_is_refused_with_the_reason(edge: Edge) -> None
         assert says in response.json()["detail"]
 
 
-async def test_a_store_that_is_away_is_told(edge: Edge, redis_server: Server) -> None:
+async def test_without_the_store_the_answer_is_503(edge: Edge, redis_server: Server) -> None:
     await redis_server.kill()
     response = await edge.get("/api/v1/jobs")
     assert (response.status_code, response.headers["retry-after"]) == (503, "2")

@@ -43,7 +43,7 @@ async def again(bus: Bus, job: str, generation: int, *texts: str, model: str = "
     await bus.create(Replayed(job=job, generation=generation, segments=len(texts), samples=16_000 * len(texts)))
 
 
-async def test_a_stored_job_is_asked_for_once_more(edge: Edge, worker: Bus) -> None:
+async def test_a_replay_has_the_options_of_the_job(edge: Edge, worker: Bus) -> None:
     options = {"language": "en", "prompt": "names", "vad": {"hangover_ms": 400, "max_hangover_ms": 700}}
     job = await edge.create(title="Standup", allowed_languages=["en", "ko"], **options)
     await record(worker, job)
@@ -55,7 +55,7 @@ async def test_a_stored_job_is_asked_for_once_more(edge: Edge, worker: Bus) -> N
     assert (own["title"], own["prompt"], own["vad"]["hangover_ms"]) == ("Standup", "names", 400)
 
 
-async def test_what_is_to_be_different(edge: Edge, worker: Bus, redis_url: str) -> None:
+async def test_a_replay_can_have_other_options(edge: Edge, worker: Bus, redis_url: str) -> None:
     job = await edge.create(title="Standup")
     await hold(worker, redis_url, job)
     changes = {"language": "ko", "allowed_languages": ["ko"], "prompt": "p", "hotwords": "h", "model": "large-v3"}
@@ -68,7 +68,7 @@ async def test_what_is_to_be_different(edge: Edge, worker: Bus, redis_url: str) 
     assert first.options.vad.model_dump(exclude_none=True) == vad
 
 
-async def test_null_is_an_answer_and_nothing_is_none(edge: Edge, worker: Bus, redis_url: str) -> None:
+async def test_null_is_different_from_a_missing_field(edge: Edge, worker: Bus, redis_url: str) -> None:
     job = await edge.create()
     await hold(worker, redis_url, job)
     assert (await ask(edge, job, {"language": "ko", "speed": None})).status_code == 202
@@ -92,7 +92,7 @@ BAD: list[tuple[Any, int, str]] = [
 ]
 
 
-async def test_a_bad_request_is_told_what_is_wrong(edge: Edge, worker: Bus) -> None:
+async def test_a_bad_request_is_refused_with_the_reason(edge: Edge, worker: Bus) -> None:
     job = await edge.create(allowed_languages=["en", "ko"], vad={"hangover_ms": 400})
     await record(worker, job)
     for body, status, says in BAD:
@@ -131,14 +131,16 @@ async def test_what_cannot_be_replayed(edge: Edge, worker: Bus, redis_url: str) 
     assert "was erased at" in (await ask(edge, job)).json()["detail"]
 
 
-async def test_all_who_ask_at_once_have_a_generation_of_their_own(edge: Edge, worker: Bus, redis_url: str) -> None:
+async def test_simultaneous_replays_have_different_generations(edge: Edge, worker: Bus, redis_url: str) -> None:
     job = await edge.create()
     await hold(worker, redis_url, job)
     answers = await asyncio.gather(*(ask(edge, job) for _ in range(6)))
     assert sorted(answer.json()["generation"] for answer in answers) == list(range(2, 8))
 
 
-async def test_a_number_is_not_given_again_while_anything_has_it(edge: Edge, worker: Bus, redis_url: str) -> None:
+async def test_a_generation_is_not_reused_while_anything_is_stored_of_it(
+    edge: Edge, worker: Bus, redis_url: str
+) -> None:
     job = await edge.create()
     await hold(worker, redis_url, job)
     await worker.publish(
@@ -149,7 +151,7 @@ async def test_a_number_is_not_given_again_while_anything_has_it(edge: Edge, wor
     assert (await ask(edge, job)).json()["generation"] == 8
 
 
-async def test_generations_are_told_with_the_job(edge: Edge, worker: Bus, redis_url: str) -> None:
+async def test_a_job_has_its_generations(edge: Edge, worker: Bus, redis_url: str) -> None:
     job = await edge.create()
     await hold(worker, redis_url, job)
     first = {"generation": 1, "segments": 2, "done": True, "model": None}
@@ -190,7 +192,7 @@ async def test_erasing_a_job_erases_all_generations(edge: Edge, worker: Bus, red
     assert sorted(subjects) == [f"audio.{job}", f"events.{job}.completed", f"events.{job}.segmented"]
 
 
-async def test_garbage_in_the_place_of_a_replay_harms_nobody(edge: Edge, worker: Bus) -> None:
+async def test_an_unreadable_replay_is_ignored(edge: Edge, worker: Bus) -> None:
     job = await edge.create()
     await record(worker, job)
     for subject in (f"events.{job}.replay.2", f"events.{job}.replay.x", f"speech.{job}.y.replay"):
@@ -199,7 +201,7 @@ async def test_garbage_in_the_place_of_a_replay_harms_nobody(edge: Edge, worker:
     assert [each["generation"] for each in (await edge.get(f"/api/v1/jobs/{job}")).json()["generations"]] == [1, 3]
 
 
-async def test_a_finished_job_is_read_while_the_bus_is_away(
+async def test_a_completed_job_can_be_read_without_the_bus(
     nats_server: Server, redis_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("STORE_URL", redis_url)

@@ -50,7 +50,7 @@ def test_two_lines_are_about_equal() -> None:
     assert cue.lines == ("The prototype is almost finished,", "and the contract is blocked.")
 
 
-def test_a_long_segment_is_cut_at_the_ends_of_sentences_with_the_times_of_its_words() -> None:
+def test_a_long_segment_is_cut_after_sentences_with_the_times_of_its_words() -> None:
     text = (
         "We start with the budget. It is too small for the lab that we want to build. "
         "So we ask for more, and then we will see what they say about it in the end."
@@ -92,13 +92,13 @@ def test_chinese_words_of_the_engine_have_no_spaces_between() -> None:
     assert cues([segment]) == [Cue(0, 4 * RATE, ("你好世界",))]
 
 
-def test_words_that_are_not_in_the_text_do_not_lose_any_of_it() -> None:
+def test_words_that_are_not_in_the_text_lose_nothing() -> None:
     words = [Word(word=word, start=0, end=RATE, probability=1) for word in ("Hello", "wrong", "there")]
     segment = Transcript(job="j", index=0, start=0, end=2 * RATE, text="Well, Hello out there again", words=words)
     assert lines(cues([segment])) == [("Well, Hello out there again",)]
 
 
-def test_times_of_words_that_cannot_be_right_are_not_used() -> None:
+def test_wrong_word_times_are_not_used() -> None:
     text = "this is a rather long sentence that does not fit into a single cue because it has far too many words in it"
     words = [Word(word=word, start=9 * RATE, end=9 * RATE, probability=1) for word in text.split()]
     found = cues([Transcript(job="j", index=0, start=0, end=10 * RATE, text=text, words=words)])
@@ -119,7 +119,7 @@ def test_segments_are_in_order_of_index() -> None:
     assert lines(cues([said("b", 2, 3, 1), said("a", 0, 1, 0)])) == [("a",), ("b",)]
 
 
-def test_speakers_are_told_when_they_change() -> None:
+def test_a_change_of_speakers_is_labelled() -> None:
     talk = [
         said("Hi.", 0, 1, 0, "Ana"),
         said("Yes?", 1, 2, 1, "Ana"),

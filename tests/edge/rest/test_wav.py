@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from edge.rest.wav import HEADER_SIZE, Peaks, RangeNotSatisfiable, byte_range, wav_header
 
 
-def test_the_header_is_that_of_a_wave_file() -> None:
+def test_the_header_can_be_read() -> None:
     header = wav_header(1_000)
     assert len(header) == HEADER_SIZE
     with wave.open(io.BytesIO(header + bytes(2_000))) as file:
@@ -22,7 +22,7 @@ def test_the_header_is_that_of_a_wave_file() -> None:
         assert file.getnframes() == 1_000
 
 
-def test_a_header_of_more_than_the_format_can_say() -> None:
+def test_a_file_above_the_largest_size() -> None:
     assert len(wav_header(16_000 * 3_600 * 48)) == HEADER_SIZE
 
 
@@ -32,15 +32,13 @@ def test_peaks_of_a_few_samples() -> None:
     assert (peaks.low, peaks.high) == ([-0.5, 0.25], [0.0, 1.0])
 
 
-def test_no_sound_no_peaks() -> None:
+def test_no_audio_has_no_peaks() -> None:
     peaks = Peaks(1_000, 0)
     assert (peaks.low, peaks.high) == ([], [])
 
 
 @given(st.lists(st.integers(-32_768, 32_767), min_size=1, max_size=300), st.integers(1, 400), st.data())
-def test_however_it_comes_the_peaks_are_those_of_equal_stretches(
-    values: list[int], points: int, data: st.DataObject
-) -> None:
+def test_peaks_do_not_depend_on_the_chunks(values: list[int], points: int, data: st.DataObject) -> None:
     peaks = Peaks(points, len(values))
     at = 0
     while at < len(values):
@@ -85,7 +83,7 @@ def test_a_range_behind_the_end(header: str) -> None:
 
 
 @given(st.text(), st.integers(1, 1_000))
-def test_whatever_is_asked_the_answer_lies_within(header: str, size: int) -> None:
+def test_any_header_gives_a_range_within_the_file(header: str, size: int) -> None:
     for asked in (header, f"bytes={header}"):
         try:
             found = byte_range(asked, size)

@@ -1,57 +1,34 @@
-"""The document that the edge gives of the contract, and that the edge does what it says of the capture socket."""
+"""The capture socket sends what the AsyncAPI document describes."""
 
 from __future__ import annotations
 
-import json
 from typing import Any, get_args
 
-import httpx
 from jsonschema import Draft7Validator
-from starlette.applications import Starlette
-from starlette.routing import Route
 
 from bus import Bus
 from contract import Completed, Partial, Segmented, Speaking, State, Summary, Transcript, Word
 from contract.asyncapi import specification
-from edge.rest.about import get_asyncapi
 from tests.edge.conftest import Client, Edge, client
 
 SPECIFICATION = specification()
 SCHEMAS: dict[str, Any] = SPECIFICATION["components"]["schemas"]
-TOLD = {
+DESCRIBED = {
     schema["properties"]["type"]["const"]: schema
     for name, schema in SCHEMAS.items()
     if name.startswith("Socket") and "type" in schema["properties"]
 }
 
 
-async def test_it_is_served_and_need_not_be_fetched_twice() -> None:
-    application = Starlette(routes=[Route("/asyncapi.json", get_asyncapi)])
-    transport = httpx.ASGITransport(application)
-    async with httpx.AsyncClient(transport=transport, base_url="http://edge") as anyone:
-        first = await anyone.get("/asyncapi.json")
-        assert first.status_code == 200
-        assert first.headers["content-type"] == "application/vnd.aai.asyncapi+json;version=3.0.0"
-        assert "max-age=300" in first.headers["cache-control"]
-        assert first.json() == json.loads(json.dumps(SPECIFICATION))
-        tag = first.headers["etag"]
-        for known in (tag, f'"other", W/{tag}', "*"):
-            again = await anyone.get("/asyncapi.json", headers={"If-None-Match": known})
-            assert (again.status_code, again.content, again.headers["etag"]) == (304, b"", tag)
-        other = await anyone.get("/asyncapi.json", headers={"If-None-Match": '"other"'})
-        assert other.status_code == 200
-        assert (await anyone.post("/asyncapi.json")).status_code == 405
-
-
-def test_states_and_commands_are_those_of_the_edge() -> None:
+def test_states_and_commands_are_those_of_the_contract() -> None:
     assert SCHEMAS["SocketStatus"]["properties"]["state"]["enum"] == list(get_args(State))
     assert sorted(SCHEMAS["SocketCommand"]["properties"]["command"]["enum"]) == ["finalize", "keepalive", "stop"]
 
 
 def check(meeting: Client) -> set[str]:
-    """Fail unless all that was told is as it is described, with no member more; returns the types that were told."""
+    """Fail unless all messages are as described, without further members; returns their types."""
     for message in meeting.told:
-        schema = TOLD[message["type"]]
+        schema = DESCRIBED[message["type"]]
         Draft7Validator({**schema, "components": SPECIFICATION["components"]}).validate(message)
         _check_members(message, schema)
     return {message["type"] for message in meeting.told}
@@ -70,7 +47,7 @@ def _check_members(value: Any, schema: dict[str, Any]) -> None:
             _check_members(member, schema["properties"][name])
 
 
-async def test_a_client_is_told_what_is_described(edge: Edge, worker: Bus) -> None:
+async def test_messages_are_as_described(edge: Edge, worker: Bus) -> None:
     job = await edge.create(language="en")
     async with client(edge, job) as meeting:
         await meeting.until("connection_success")
@@ -98,7 +75,7 @@ async def test_a_client_is_told_what_is_described(edge: Edge, worker: Bus) -> No
         await worker.create(Completed(job=job, segments=2, samples=480))
         await meeting.until("final_summary")
         assert await meeting.closed() == 1000
-        assert check(meeting) == set(TOLD)
+        assert check(meeting) == set(DESCRIBED)
 
 
 async def test_refusals_are_as_described(edge: Edge) -> None:
