@@ -50,45 +50,47 @@ SECTIONS = (
         "edge",
         "Edge: what a frame costs",
         "bench edge",
-        "Our edge beside one that waits for each publish, in turn, each with a nats-server of its own and no "
-        "segmenter; then ours with one. An ack is timed from when a client hands a frame to its socket.",
+        "Our edge compared with one that waits for each publish, in turn, each with a nats-server of its own and no "
+        "segmenter; then ours with a segmenter. The latency of an ack counts from the moment when a client writes a "
+        "frame to its socket.",
     ),
     Section(
         "sessions",
         "Sessions: what opening and ending costs",
         "bench sessions",
-        "Clients that open a job, send a second of sound at once, stop and leave.",
+        "Clients that open a job, send a second of audio at once, stop and leave.",
     ),
     Section(
         "scale",
         "Scale: few streams and many",
         "bench scale",
-        "What a stream costs on the live path as streams become more; and how many the whole system holds, beside a "
-        "server without a bus on the same sound and model.",
+        "What a stream costs on the live path as their number grows; and how many the whole system holds, compared "
+        "with a server without a bus, with the same audio and model.",
     ),
     Section(
         "latency",
         "Latency: from the end of speech to the final",
         "bench latency",
-        "What the system adds to the hangover and the inference, stage by stage, beside a server without a bus.",
+        "What the system adds to the hangover and the inference, stage by stage, compared with a server without a bus.",
     ),
     Section(
         "stt",
         "Speech model: live streams held",
         "bench stt",
-        "Our engine beside what faster-whisper offers by itself, with the same model, sound and cores.",
+        "Our engine compared with what faster-whisper offers by itself, with the same model, audio and cores.",
     ),
     Section(
         "memory",
         "Memory of a connection",
         "bench memory",
-        "Idle connections, and ones whose audio the bus does not take, beside a naive edge and a server without a bus.",
+        "Idle connections, and connections whose audio the bus refuses, compared with a naive edge and a server "
+        "without a bus.",
     ),
     Section(
         "soak",
         "Soak: memory over time, and nothing lost",
         "soak",
-        "Live streams for a long time, with clients that stop and come anew.",
+        "Live streams for a long time, with clients that stop and come back.",
     ),
 )
 
@@ -147,7 +149,7 @@ def render(facts: Mapping[str, str], said: Mapping[str, str], plots: Sequence[st
     """
     parts = [
         "# Results",
-        "`python -m bench.results` has made this of what the benches said; each section tells how to run its own.",
+        "`python -m bench.results` made this from the output of the benchmarks; each section says how to run its own.",
         "## Machine",
         _rows(facts),
     ]
