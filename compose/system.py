@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import http.client
+import json
+import pkgutil
 import signal
 import sys
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -12,14 +15,51 @@ from pathlib import Path
 from typing import NoReturn
 
 from compose.child import Child
-from compose.policy import Backoff
+from compose.ports import LOOPBACK
 from compose.servers import Server, StartError
+
+EDGE = "edge"
 
 PART_GRACE, SERVER_GRACE = 3.0, 1.0
 """Seconds until SIGKILL; together under the 5 s in which everything is to stop."""
 
 CANNOT_START = 2
 """Exit status of a part whose settings are wrong; the last line that it wrote says why."""
+
+
+def processes(modules: Sequence[str], workers: int) -> dict[str, str]:
+    """Return the module of each process by the process's name: one of each, but `workers` of the edge."""
+    found = {module: module for module in modules}
+    return found | {f"{EDGE}-{number}": EDGE for number in range(2, workers + 1)}
+
+
+def discover(root: Path) -> list[str]:
+    """Return what `python -m` starts: the edge, and each package below `root`/processors that has a `__main__.py`.
+
+    Nothing is imported, so that what a part needs is looked for only in its own process.
+    """
+    processors = root / "processors"
+    found = sorted(module.name for module in pkgutil.iter_modules([str(processors)]) if module.ispkg)
+    return [EDGE, *(f"processors.{name}" for name in found if (processors / name / "__main__.py").is_file())]
+
+
+@dataclass(frozen=True)
+class Backoff:
+    """Pauses before a process that died is started again, in seconds: they double until a run was long enough."""
+
+    first: float = 0.25
+    longest: float = 30.0
+    healthy: float = 60.0
+    """A run as long as this clears what went before it."""
+
+    def failures(self, before: int, ran: float) -> int:
+        """Failures in a row, counting a run that has just ended after `ran` seconds."""
+        return 1 if ran >= self.healthy else before + 1
+
+    def pause(self, failures: int) -> float:
+        """Time to wait after so many failures in a row (at least 1)."""
+        return min(self.longest, self.first * 2.0 ** min(failures - 1, 30))
+
 
 BACKOFF = Backoff()
 
@@ -104,3 +144,43 @@ async def _keep_running(
 
 def _ended(status: int) -> str:
     return f"ended with status {status}" if status >= 0 else f"was ended by a signal ({signal.strsignal(-status)})"
+
+
+EVERYWHERE = {"0.0.0.0": LOOPBACK, "::": "::1", "": LOOPBACK}  # noqa: S104
+"""Addresses one listens on, and the ones to reach them by."""
+
+
+async def wait_ready(host: str, port: int, say: Callable[[str], None], every: float = 5.0) -> None:
+    """Return when `GET /readyz` is 200; until then `say` what is missing, every so many seconds."""
+    clock = asyncio.get_running_loop().time
+    due = clock() + every
+    while True:
+        status, answer = await asyncio.to_thread(_get, EVERYWHERE.get(host, host), port)
+        if status == http.client.OK:
+            return
+        if clock() >= due:
+            due = clock() + every
+            say(f"not ready yet: {missing(answer)}")
+        await asyncio.sleep(0.1)
+
+
+def missing(answer: str) -> str:
+    """Return in words what /readyz misses, from `{"checks": {NAME: "ok" or what is wrong}}`; else the answer itself."""
+    try:
+        checks = json.loads(answer)["checks"]
+        return ", ".join(f"{name} ({state})" for name, state in checks.items() if state != "ok")
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return answer
+
+
+def _get(host: str, port: int) -> tuple[int, str]:
+    connection = http.client.HTTPConnection(host, port, timeout=2)  # unlike urllib it never asks a proxy
+    try:
+        connection.request("GET", "/readyz")
+        response = connection.getresponse()
+        text = response.read(2_000).decode(errors="replace").strip()
+        return response.status, text or f"HTTP {response.status}"
+    except (OSError, http.client.HTTPException) as exc:
+        return 0, f"the edge does not answer ({exc})"
+    finally:
+        connection.close()

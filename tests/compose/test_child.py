@@ -2,13 +2,14 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
 from compose import child
-from compose.child import Child
+from compose.child import GUARD, Child
 from tests.support import wait_until
 
 
@@ -84,3 +85,19 @@ async def test_it_leads_its_own_session(tmp_path: Path) -> None:
     started = await python("import os; print(os.getsid(0) == os.getpid() == os.getpgid(0))", tmp_path / "log")
     await started.wait()
     assert started.tail() == "True"
+
+
+def guarded(parent: int, *argv: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-I", "-S", str(GUARD), str(parent), *argv]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def test_it_becomes_the_program() -> None:
+    done = guarded(os.getpid(), sys.executable, "-c", "import sys; print(sys.argv[1:]); sys.exit(3)", "a b", "")
+    assert (done.returncode, done.stdout) == (3, "['a b', '']\n")
+
+
+@pytest.mark.parametrize("parent", [1, 2**22 + 1], ids=["init", "nobody"])
+def test_it_does_not_start_for_a_parent_that_is_gone(parent: int) -> None:
+    done = guarded(parent, sys.executable, "-c", "print('started')")
+    assert (done.returncode, done.stdout) == (1, "")

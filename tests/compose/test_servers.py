@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from compose import servers
-from compose.servers import Server, StartError, find
+from compose.servers import Server, StartError, find, locked
 
 Maker = Callable[..., Server]
 MAKERS = [servers.nats_server, servers.redis_server]
@@ -111,3 +111,22 @@ def test_a_program_comes_from_the_first_folder_that_has_it(tmp_path: Path) -> No
         program.touch(mode=0o755)
     folders = [tmp_path / "none", tmp_path / "a b", tmp_path / "c"]
     assert find("tool", "?", folders) == os.fspath(tmp_path / "a b" / "tool")
+
+
+def test_a_folder_has_one_holder_at_a_time(tmp_path: Path) -> None:
+    data = tmp_path / "new" / "my data"
+    held = rf"my data is in use .* \(process {os.getpid()}\b"
+    with locked(data), pytest.raises(StartError, match=held), locked(data):
+        pass
+    with locked(data):
+        assert data.is_dir()
+
+
+def test_the_lock_lives_as_long_as_a_copy_of_its_descriptor(tmp_path: Path) -> None:
+    with locked(tmp_path) as lock:
+        copy = os.dup(lock)
+    with pytest.raises(StartError, match="in use"), locked(tmp_path):
+        pass
+    os.close(copy)
+    with locked(tmp_path):
+        pass

@@ -1,14 +1,65 @@
+"""The parts, when they are started again, and when the system is ready."""
+
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import pytest
 
 from compose.ports import free_port
-from compose.ready import missing, wait_ready
+from compose.system import Backoff, discover, missing, processes, wait_ready
 from tests.support import wait_until
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_parts_are_found_by_their_folder_and_not_imported(tmp_path: Path) -> None:
+    for name in ("translate", "diarize"):
+        plant(tmp_path / "processors" / name / "__main__.py", "raise AssertionError('imported')")
+        plant(tmp_path / "processors" / name / "__init__.py", "raise AssertionError('imported')")
+    plant(tmp_path / "processors" / "helpers" / "__init__.py")
+    plant(tmp_path / "processors" / "not_a_package" / "__main__.py")
+    plant(tmp_path / "processors" / "module.py")
+    plant(tmp_path / "processors" / "__init__.py")
+    assert discover(tmp_path) == ["edge", "processors.diarize", "processors.translate"]
+    assert not [name for name in sys.modules if "diarize" in name]
+
+
+def test_our_own_parts_are_found() -> None:
+    assert discover(ROOT)[0] == "edge"
+    assert {"processors.stt", "processors.summary", "processors.vad"} <= set(discover(ROOT))
+
+
+def test_only_the_edge_has_several_processes() -> None:
+    assert processes(["edge", "processors.vad"], 1) == {"edge": "edge", "processors.vad": "processors.vad"}
+    assert processes(["edge", "processors.vad"], 3) == {
+        "edge": "edge",
+        "processors.vad": "processors.vad",
+        "edge-2": "edge",
+        "edge-3": "edge",
+    }
+
+
+def plant(file: Path, text: str = "") -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(text)
+
+
+def test_pauses_double_up_to_the_longest() -> None:
+    backoff = Backoff(first=0.25, longest=3)
+    assert [backoff.pause(failures) for failures in range(1, 7)] == [0.25, 0.5, 1, 2, 3, 3]
+    assert backoff.pause(100_000) == 3
+
+
+def test_failures_count_up_until_a_run_is_healthy() -> None:
+    backoff = Backoff(healthy=60)
+    assert backoff.failures(0, ran=0.1) == 1
+    assert backoff.failures(4, ran=59.9) == 5
+    assert backoff.failures(4, ran=60) == 1
 
 
 @pytest.mark.parametrize(
