@@ -1,7 +1,7 @@
 """Reads what a server sends, as the contract describes it. Pure.
 
 A newer server is tolerated: unknown fields and messages are passed over, and unknown names of states, engines and
-options are taken as they are.
+options are taken as they are. Of an older or simpler server, fields that the client can do without may be missing.
 """
 
 from __future__ import annotations
@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, Field, ValidationError
 
 from client.errors import ServerError
+from contract import Probability
 from contract.socket import (
     SocketAck,
     SocketFinalSummary,
@@ -20,7 +21,16 @@ from contract.socket import (
     SocketStatus,
     SocketWelcome,
 )
-from contract.view import DeadLetterListView, JobEntryView, JobListView, JobView, SegmentView, SummaryView, View
+from contract.view import (
+    DeadLetterListView,
+    JobEntryView,
+    JobListView,
+    JobView,
+    SegmentView,
+    SummaryView,
+    View,
+    WordView,
+)
 
 Json = dict[str, Any]
 """A JSON object as a server sent it."""
@@ -34,6 +44,14 @@ class Summary(SummaryView):
     engine: str  # type: ignore[assignment]
 
 
+class Segment(SegmentView):
+    """A final of the capture socket."""
+
+    language: str | None = None
+    confidence: Probability = 0.0
+    words: list[WordView] = Field(default_factory=list)
+
+
 class Status(SocketStatus):
     """A status of any state."""
 
@@ -41,7 +59,7 @@ class Status(SocketStatus):
 
 
 class FinalSummary(SocketFinalSummary):
-    """The last message, with a summary by any engine. An older server does not send `total_segments`."""
+    """The last message, with a summary by any engine."""
 
     summary: Summary | None
     total_segments: int | None = None  # type: ignore[assignment]
@@ -80,7 +98,7 @@ _MESSAGES: dict[str, type[View]] = {
     "ack": SocketAck,
     "speech_started": SocketSpeechStarted,
     "partial": SocketPartial,
-    "transcript_segment": SegmentView,
+    "transcript_segment": Segment,
     "status": Status,
     "final_summary": FinalSummary,
 }

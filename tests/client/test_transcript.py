@@ -67,6 +67,14 @@ def test_status_ack_and_partial() -> None:
     assert known == ("j1", 1.5, "transcribing", 2.5, SocketPartial(start=0.5, text="good mor", stable=4))
 
 
+def test_a_simpler_server_may_send_less() -> None:
+    transcript = Transcript()
+    minimal = {"type": "transcript_segment", "index": 0, "start": 0, "end": 1.5, "text": "Hi."}
+    assert [segment.text for segment in transcript.feed(minimal)] == ["Hi."]
+    transcript.feed({"type": "final_summary", "job_id": "j1", "summary": None, "transcript": "Hi."})
+    assert transcript.summary is None
+
+
 def hear(start: float, text: str) -> dict[str, Any]:
     return {"type": "partial", "start": start, "text": text, "stable": 0}
 
