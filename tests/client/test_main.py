@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import re
+import subprocess
 import sys
 from asyncio.subprocess import PIPE
 from importlib.metadata import version
@@ -12,7 +13,7 @@ from pathlib import Path
 
 from client.shell import EXIT_CODES
 from tests.client.inprocess import invoke
-from tests.client.process import ROOT, run, start
+from tests.client.process import ROOT, start
 from tests.client.server import ScriptedServer
 
 COMMANDS = (
@@ -32,7 +33,7 @@ COMMANDS = (
 
 
 async def test_version() -> None:
-    assert await run("--version") == (0, f"stenobus {version('stenobus')}\n", "")
+    assert await invoke("--version") == (0, f"stenobus {version('stenobus')}\n", "")
 
 
 async def test_every_command_has_help_with_the_exit_codes() -> None:
@@ -54,6 +55,14 @@ def test_exit_codes_are_those_of_the_readme() -> None:
     sentence = re.search(r"Exit codes: [^.]+\.", (ROOT / "README.md").read_text())
     assert sentence is not None
     assert re.findall(r"\b\d+\b", sentence[0]) == re.findall(r"\b\d+\b", EXIT_CODES) == ["0", "1", "2", "3", "130"]
+
+
+def test_what_loads_slowly_is_not_loaded_at_the_start() -> None:
+    """Completion would be late. The microphone's package may be missing, too."""
+    slow = {"jiwer", "nats", "sounddevice", "stenobus", "structlog"}
+    code = f"import sys, client.__main__; sys.exit(' '.join({slow} & set(sys.modules)) or 0)"
+    started = subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False, capture_output=True, text=True)
+    assert (started.returncode, started.stderr) == (0, "")
 
 
 async def test_a_closed_pipe_is_no_traceback(server: ScriptedServer, flac: str) -> None:

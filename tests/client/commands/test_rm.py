@@ -14,6 +14,7 @@ from contract import Opened
 from tests.client.inprocess import invoke
 from tests.client.process import ROOT
 from tests.edge.conftest import Edge
+from tests.edge.meeting import hold
 
 
 async def answer(words: str, *args: str) -> tuple[int | None, str]:
@@ -33,16 +34,17 @@ async def answer(words: str, *args: str) -> tuple[int | None, str]:
         os.close(theirs)
 
 
-async def test_a_job_is_erased_when_the_answer_is_yes(edge: Edge, finished: str) -> None:
-    code, out = await answer("n\n", "rm", finished)
+async def test_a_job_is_erased_when_the_answer_is_yes(edge: Edge, bus: Bus, redis_url: str, finished: str) -> None:
+    other = await edge.create(title="Stand-up")
+    await hold(bus, redis_url, other)
+    code, out = await answer("n\ny\n", "rm", finished, other)
     assert code == 0
     assert 'Erase “Greetings: "회의"” (00:02, ' in out
-    assert "erased" not in out
+    assert "Erase “Stand-up” (00:02, " in out
+    assert out.count("erased: ") == 1
+    assert "erased: “Stand-up” (00:02, " in out
     assert (await edge.get(f"/api/v1/jobs/{finished}")).status_code == 200
-    code, out = await answer("y\n", "rm", finished)
-    assert code == 0
-    assert 'erased: “Greetings: "회의"” (00:02, ' in out
-    assert (await edge.get(f"/api/v1/jobs/{finished}")).status_code == 410
+    assert (await edge.get(f"/api/v1/jobs/{other}")).status_code == 410
 
 
 async def test_what_cannot_be_erased_is_reported_and_the_rest_is_erased(edge: Edge, bus: Bus, finished: str) -> None:
