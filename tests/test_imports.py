@@ -64,6 +64,8 @@ PURE = {
     "edge/capture/session.py",
     "store/job.py",
     "edge/rest/export.py",
+    "edge/rest/openapi.py",
+    "edge/rest/reference.py",
     "edge/rest/subtitles.py",
     "edge/rest/wav.py",
     "processors/insights/keywords.py",

@@ -1,1 +1,1 @@
-"""Jobs over HTTP: made, read, heard, exported, replayed and erased."""
+"""REST: creating, reading, exporting, replaying and erasing jobs over HTTP."""

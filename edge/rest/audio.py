@@ -81,7 +81,7 @@ async def get_audio(request: Request) -> Response:
     try:
         wanted = byte_range(_range_header(request, headers.get("ETag")), size)
     except RangeNotSatisfiable as exc:
-        detail = f"the range begins behind the end: {exc}"
+        detail = f"the range begins after the end: {exc}"
         raise Problem(416, detail, headers={"Content-Range": f"bytes */{size}"}) from exc
     first, after = wanted or (0, size)
     headers["Content-Length"] = str(after - first)

@@ -54,11 +54,11 @@ async def retry_dead_letter(request: Request) -> JSONResponse:
     path = request.path_params
     try:
         async with bus_deadline(services):
-            asked = await redrive(services.bus, path["job_id"], path["stream"], path["seq"])
+            message = await redrive(services.bus, path["job_id"], path["stream"], path["seq"])
     except UnknownLetter as exc:
         raise Problem(404, str(exc)) from exc
     except NotRetryable as exc:
         raise Problem(409, str(exc)) from exc
     except Expired as exc:
         raise Problem(410, str(exc)) from exc
-    return respond(RetryView(job_id=asked.job, stream=asked.stream, seq=asked.seq, worker=asked.worker), 202)
+    return respond(RetryView(job_id=message.job, stream=message.stream, seq=message.seq, worker=message.worker), 202)

@@ -162,8 +162,8 @@ async def _progress(services: Services, job: Job, segments: list[Transcript], ge
 async def list_jobs(request: Request) -> JSONResponse:
     """`GET /api/v1/jobs?status=&limit=&cursor=&q=`: jobs, newest first, with `next_cursor` where there are more.
 
-    With a search or a filter one request looks at a limited number of jobs, `searched`, and `next_cursor` continues
-    behind them even if nothing was found.
+    With a search or a filter one request looks at a limited number of jobs, `searched`; `next_cursor` continues after
+    them, even if nothing was found.
     """
     services: Services = request.app.state.services
     query = read_query(ListQuery, request)

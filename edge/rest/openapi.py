@@ -41,9 +41,9 @@ _ERRORS = {
     400: "The body is not JSON, or a header cannot be read.",
     404: "There is no such job, generation, format or dead letter.",
     409: "Not possible at present: the job is live, or the message cannot be tried again.",
-    410: "The job was erased, or what is asked for is no longer stored.",
+    410: "The job was erased, or its audio or events are no longer stored.",
     413: "The body is too large.",
-    416: "The byte range begins behind the end.",
+    416: "The byte range begins after the end.",
     422: "A parameter or a field is not accepted; `detail` names it and what is accepted.",
     503: "The bus or the store is away; `Retry-After` says when to try again.",
 }

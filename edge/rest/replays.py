@@ -117,7 +117,7 @@ async def generation_views(
 
 
 async def _replay_numbers(bus: Bus, job: str) -> list[int]:
-    """The generations that were asked for by replays, in order."""
+    """The generations of all replays that were requested, in order."""
     found = []
     for raw in await bus.latest("EVENTS", Replay.pattern(job)):
         try:

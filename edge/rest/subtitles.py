@@ -47,7 +47,7 @@ class Cue:
 
 @dataclass(frozen=True, slots=True)
 class _Atom:
-    """Text that is not broken, when it is said, and whether a space comes before it."""
+    """Text that is not broken, its time, and whether a space comes before it."""
 
     text: str
     spaced: bool

@@ -29,7 +29,7 @@ def wav_header(samples: int) -> bytes:
 
 
 class RangeNotSatisfiable(ValueError):
-    """A byte range begins behind the end of the file."""
+    """A byte range begins after the end of the file."""
 
 
 def byte_range(header: str | None, size: int) -> tuple[int, int] | None:

@@ -111,7 +111,7 @@ export class JobView {
     this.emptyText.textContent = hasText ? "" : isLive(this.record.state) ? "Nothing yet." : "Nothing was said.";
   }
 
-  /** Show a live job as it goes on, and load it again when it is finished. */
+  /** Follow a live job, and load it again when it is finished. */
   #follow() {
     this.feed = new JobFeed(this.job, {
       onSegment: (segment) => this.transcript.final(segment) && this.#showLines(),

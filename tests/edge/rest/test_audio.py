@@ -1,3 +1,5 @@
+"""The audio of a job over REST."""
+
 from __future__ import annotations
 
 import asyncio

@@ -1,3 +1,5 @@
+"""Dead letters over REST."""
+
 from __future__ import annotations
 
 import asyncio

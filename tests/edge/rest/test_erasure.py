@@ -1,3 +1,5 @@
+"""Erasing jobs."""
+
 from __future__ import annotations
 
 import asyncio
@@ -38,7 +40,7 @@ async def left(bus: Bus, job: str) -> list[str]:
 
 @pytest.fixture
 def swift(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Sweeps that come soon."""
+    """Short delays between sweeps."""
     monkeypatch.setattr(erasure, "SWEEPS", (0.2, 0.2, 0.2))
     monkeypatch.setattr(erasure, "POLL_INTERVAL", 0.05)
 
@@ -117,7 +119,7 @@ async def test_late_messages_are_swept(edge: Edge, worker: Bus, redis_url: str) 
     await close(worker, job, 16_000)
     await worker.publish(Utterance(job=job, index=0, start=0, end=16_000, pcm=pcm(0, 16_000)))
     assert (await delete(edge, job)).status_code == 204
-    # A transcript, a summary and the finished job from workers that had begun before.
+    # A transcript, a summary and the completed job, from workers that began before the erasure.
     await worker.create(said(job))
     await worker.create(Summary(job=job, title="T", summary="S", engine="none"))
     await complete(worker, redis_url, job, said(job))

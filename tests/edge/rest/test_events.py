@@ -33,7 +33,7 @@ class Event:
 
 @dataclass
 class Feed:
-    """What a browser has understood of an event stream, by the rules of the specification."""
+    """An event stream as a browser reads it."""
 
     events: list[Event] = field(default_factory=list)
     comments: int = 0
@@ -139,8 +139,8 @@ async def test_a_correction_after_the_end_is_sent_before_it(edge: Edge, worker: 
     await worker.replace(said(job, 0, "Better."))
     async with following(edge, job) as feed:
         await wait_until(lambda: feed.ended, description="the end")
-    told = [event.data["text"] for event in feed.events if event.kind == "transcript"]
-    assert (sorted(told), feed.kinds[-1]) == (["Better.", "Goodbye."], "completed")
+    texts = [event.data["text"] for event in feed.events if event.kind == "transcript"]
+    assert (sorted(texts), feed.kinds[-1]) == (["Better.", "Goodbye."], "completed")
     async with httpx.AsyncClient(base_url=edge.url) as http:
         headers = {"Last-Event-ID": str(feed.events[-1].id)}
         assert (await http.get(f"/api/v1/jobs/{job}/events", headers=headers)).status_code == 204

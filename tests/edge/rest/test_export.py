@@ -158,8 +158,8 @@ def test_markdown_of_a_live_job_says_that_it_is_not_complete() -> None:
 def test_markdown_says_who_did_not_write_the_summary() -> None:
     summary = Summary(job="j1", title="T", summary="A sentence.", engine="extractive")
     assert "no language model was available" in write("md", [], job(summary=summary))
-    unasked = Summary(job="j1", title="", summary="", engine="none")
-    assert "## Summary" not in write("md", [], job(summary=unasked))
+    without = Summary(job="j1", title="", summary="", engine="none")
+    assert "## Summary" not in write("md", [], job(summary=without))
 
 
 @pytest.mark.parametrize("start", ["# no heading", "- no list", "1. no list", "> no quote", "+ no list", "=== no line"])

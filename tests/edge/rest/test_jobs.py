@@ -116,7 +116,7 @@ async def test_a_live_job_shows_the_segments_so_far(edge: Edge, worker: Bus) -> 
             progress = (await edge.get(f"/api/v1/jobs/{job}")).json()["progress"]
             return bool(progress == {"transcribed": 3, "failed": 1, "segments": 4})
 
-        await wait_until(counted, description="what is still to come is told")
+        await wait_until(counted, description="the number of segments is known")
 
 
 async def test_a_finished_job_shows_everything(edge: Edge, redis_url: str) -> None:

@@ -1,3 +1,5 @@
+"""Replays over REST."""
+
 from __future__ import annotations
 
 import asyncio
@@ -22,21 +24,21 @@ async def ask(edge: Edge, job: str, body: Any = None) -> httpx.Response:
         return await http.post(f"/api/v1/jobs/{job}/replay", json=body)
 
 
-async def asked(bus: Bus, job: str, generation: int = 2) -> Replay:
+async def requested(bus: Bus, job: str, generation: int = 2) -> Replay:
     found = await bus.last(Replay, f"events.{job}.replay.{generation}")
     assert found is not None
     return found.value
 
 
 async def record(bus: Bus, job: str) -> None:
-    """A job whose audio is there, and has its end."""
+    """A job with complete audio."""
     await bus.create(Opened(job=job))
     await send(bus, job, 0, 16_000)
     await close(bus, job, 16_000)
 
 
 async def again(bus: Bus, job: str, generation: int, *texts: str, model: str = "m") -> None:
-    """What the processors make of a replay."""
+    """The output of the processors for a replay."""
     for index, text in enumerate(texts):
         made = said(job, index, text).model_copy(update={"generation": generation, "model": model})
         await bus.create(made)
@@ -50,7 +52,7 @@ async def test_a_replay_has_the_options_of_the_job(edge: Edge, worker: Bus) -> N
     own = (await edge.get(f"/api/v1/jobs/{job}")).json()["options"]
     response = await ask(edge, job)
     assert (response.status_code, response.json()) == (202, {"job_id": job, "generation": 2})
-    wanted = await asked(worker, job)
+    wanted = await requested(worker, job)
     assert (wanted.speed, wanted.options.model_dump()) == (None, own)
     assert (own["title"], own["prompt"], own["vad"]["hangover_ms"]) == ("Standup", "names", 400)
 
@@ -62,7 +64,7 @@ async def test_a_replay_can_have_other_options(edge: Edge, worker: Bus, redis_ur
     vad = {"aggressiveness": 3, "hangover_ms": 500}
     response = await ask(edge, job, {"speed": 1.5, "vad": vad, **changes})
     assert response.json() == {"job_id": job, "generation": 2}
-    first = await asked(worker, job)
+    first = await requested(worker, job)
     assert first.speed == 1.5
     assert first.options.model_dump(include=set(changes)) == changes
     assert first.options.vad.model_dump(exclude_none=True) == vad
@@ -72,10 +74,10 @@ async def test_null_is_different_from_a_missing_field(edge: Edge, worker: Bus, r
     job = await edge.create()
     await hold(worker, redis_url, job)
     assert (await ask(edge, job, {"language": "ko", "speed": None})).status_code == 202
-    assert (await asked(worker, job)).options.language == "ko"
+    assert (await requested(worker, job)).options.language == "ko"
     async with httpx.AsyncClient(base_url=edge.url) as http:
         assert (await http.post(f"/api/v1/jobs/{job}/replay")).json()["generation"] == 3
-    assert (await asked(worker, job, 3)).options.language is None
+    assert (await requested(worker, job, 3)).options.language is None
 
 
 BAD: list[tuple[Any, int, str]] = [

@@ -207,8 +207,8 @@ def test_where_a_text_may_be_broken(text: str, parts: list[str]) -> None:
     found = list(unbreakable(text))
     if found:
         assert found[0][1]  # every word has a space before it, the first one too
-    told = [(" " if spaced and number else "") + part for number, (part, spaced) in enumerate(found)]
-    assert told == parts
+    spaced_parts = [(" " if spaced and number else "") + part for number, (part, spaced) in enumerate(found)]
+    assert spaced_parts == parts
 
 
 @pytest.mark.parametrize(

@@ -48,12 +48,12 @@ async def window(
     assert not troubles
 
 
-def _own(asked: str, server: str) -> bool:
-    return urlsplit(asked).scheme in ("blob", "data") or urlsplit(asked).netloc == urlsplit(server).netloc
+def _own(requested: str, server: str) -> bool:
+    return urlsplit(requested).scheme in ("blob", "data") or urlsplit(requested).netloc == urlsplit(server).netloc
 
 
 async def start(page: Page, title: str | None = None) -> None:
-    """Begin to record."""
+    """Start a recording."""
     if title:
         await page.get_by_label("Title").fill(title)
     await page.get_by_role("button", name="Start recording").click()
