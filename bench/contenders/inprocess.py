@@ -28,7 +28,8 @@ from pydantic import BaseModel, field_validator
 from audio import to_float32
 from bench.program import within
 from bus import StartError
-from contract import LANGUAGES, RATE, WIDTH
+from contract import LANGUAGES, WIDTH, Transcript
+from contract.socket import SocketSegment
 from processors.stt.whisper.models import cores, find_model
 from processors.vad.classifier import webrtc_detector
 from processors.vad.core import Parameters, Segment, Segmenter
@@ -108,7 +109,13 @@ class Meeting:
                 acking.cancel()
             await self._acknowledge()
             transcript = " ".join(text for _, text in sorted(self._texts.items()) if text)
-            await self._send(type="final_summary", job_id=self._job, summary=None, transcript=transcript)
+            await self._send(
+                type="final_summary",
+                job_id=self._job,
+                summary=None,
+                transcript=transcript,
+                total_segments=self._segments,
+            )
             await self._websocket.close(1000)
         except* WebSocketDisconnect:
             pass
@@ -148,8 +155,8 @@ class Meeting:
 
     async def _tell(self, index: int, segment: Segment) -> None:
         text = self._texts[index] = await self._transcriber.transcribe(segment.pcm, self._language)
-        start, end = round(segment.start / RATE, 3), round(segment.end / RATE, 3)
-        await self._send(type="transcript_segment", index=index, start=start, end=end, text=text)
+        final = Transcript(job=self._job, index=index, start=segment.start, end=segment.end, text=text)
+        await self._send(**SocketSegment.of(final).model_dump())
 
     async def _acknowledge_regularly(self) -> None:
         while True:

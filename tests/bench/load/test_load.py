@@ -22,7 +22,7 @@ pytestmark = pytest.mark.slow
 
 
 @pytest.fixture
-async def stage(tmp_path: Path) -> AsyncIterator[Deployment]:
+async def system(tmp_path: Path) -> AsyncIterator[Deployment]:
     async with deployed(tmp_path, [edge_part()]) as running:
         yield running
 
