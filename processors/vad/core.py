@@ -121,6 +121,8 @@ class Segmenter:
         continues: bool = False,
         before: bytes = b"",
     ) -> None:
+        self.position = start
+        """The next sample that is expected."""
         self._new_detector = new_detector
         self._onset = _frames(parameters.onset_ms)
         self._padding = _frames(parameters.padding_ms) * FRAME
@@ -132,16 +134,11 @@ class Segmenter:
         self._reset(start, continues)
 
     @property
-    def position(self) -> int:
-        """The next sample that is expected."""
-        return self._position
-
-    @property
     def floor(self) -> int:
         """First sample that the next segment may contain."""
         if self._open:
             return self._start
-        return max(self._start, min(self._at, self._position) - self._run * FRAME - self._padding)
+        return max(self._start, min(self._at, self.position) - self._run * FRAME - self._padding)
 
     @property
     def is_open(self) -> bool:
@@ -153,7 +150,7 @@ class Segmenter:
         """The open segment, once there is speech in it."""
         if not self._open or self._voiced_start is None:
             return None
-        return OpenSegment(self._start, self._voiced_start, self._voiced_end, self._position)
+        return OpenSegment(self._start, self._voiced_start, self._voiced_end, self.position)
 
     def pcm(self, segment: OpenSegment) -> bytes:
         """The samples of the open segment, a copy."""
@@ -162,7 +159,7 @@ class Segmenter:
     def feed(self, pcm: bytes) -> list[Segment]:
         """Take the next samples, any number; returns the segments that ended. Raises ValueError for half a sample."""
         self._chunks.append(_whole(pcm))
-        self._position += len(pcm) // WIDTH
+        self.position += len(pcm) // WIDTH
         self._voiced += self._classifier.feed(pcm)
         segments = self._decide()
         self._trim()
@@ -173,11 +170,11 @@ class Segmenter:
 
         `at`: the position when the cut was requested. Raises ValueError for a sample that is still to come.
         """
-        if at > self._position:
-            raise ValueError(f"cannot cut at sample {at}: only audio before {self._position} is known")
-        if self._requests and self._requests[-1].place == self._position:  # the latest of several in one place decides
+        if at > self.position:
+            raise ValueError(f"cannot cut at sample {at}: only audio before {self.position} is known")
+        if self._requests and self._requests[-1].place == self.position:  # the latest of several in one place decides
             at = max(at, self._requests.pop().at)
-        self._requests.append(_CutRequest(self._position, at))
+        self._requests.append(_CutRequest(self.position, at))
         segments = self._cut_cold() if self._classifier.cold else self._decide()
         self._trim()
         return segments
@@ -187,7 +184,7 @@ class Segmenter:
         self._voiced += self._classifier.finish()
         segments = self._decide()
         while self._open:
-            segments += self._close(self._position)
+            segments += self._close(self.position)
             segments += self._decide()  # frames after the end of a segment are always decided again
         return segments
 
@@ -196,9 +193,9 @@ class Segmenter:
 
         Raises ValueError if audio from `to` on is known already.
         """
-        if to < self._position:
-            raise ValueError(f"cannot skip to sample {to}: audio before {self._position} is known already")
-        if to == self._position:
+        if to < self.position:
+            raise ValueError(f"cannot skip to sample {to}: audio before {self.position} is known already")
+        if to == self.position:
             return []
         segments = self.finish()
         self._start_stretch(to, to)
@@ -211,12 +208,12 @@ class Segmenter:
         self._voiced: list[bool] = []  # the classified frames, from number `_first` on
         self._first = first_frame(origin)
         self._chunks: deque[bytes] = deque()  # as received: to join them each time would copy them often
-        self._origin = self._position = start  # where they start and end
+        self._origin = self.position = start  # where they start and end
 
     def _reset(self, at: int, continues: bool) -> None:
         """Start anew at sample `at`."""
         keep = max(at, self._origin)
-        self._chunks, self._origin = deque([self._pcm(keep, self._position)]), keep
+        self._chunks, self._origin = deque([self._pcm(keep, self.position)]), keep
         self._at = first_frame(at) * FRAME  # the frame to decide next
         self._start = at  # of the open segment; otherwise the earliest start of the next one
         self._open = self._continues = continues

@@ -83,7 +83,7 @@ class LiveJob:
         """Take a hypothesis about the open segment."""
         if self._endpointing is not None and partial.index == self._audio.index:
             self._endpointing.on_partial(partial)
-            self._end_pause()
+            self._end_pause(self._endpointing)
 
     async def _segment(self) -> None:
         self._audio = self._checkpoint.resume(self._plan)
@@ -126,7 +126,7 @@ class LiveJob:
             return
         if segmenter.position - self._progress_at >= _PROGRESS_SAMPLES:
             self._publish_progress()
-        if segmenter.is_open and (segment := segmenter.open_segment) is not None:
+        if (segment := segmenter.open_segment) is not None:
             self._announce_speech(segment)
 
     def _publish_progress(self) -> None:
@@ -155,20 +155,19 @@ class LiveJob:
                     partials=not first,  # a segment that has just opened is too short for a hypothesis
                 )
             )
-        self._end_pause()
+        if self._endpointing is not None:
+            self._end_pause(self._endpointing)
 
     # ---- adaptive endpointing
 
-    def _end_pause(self) -> None:
+    def _end_pause(self, endpointing: Endpointing) -> None:
         """Request a cut if the current pause ends the open segment.
 
         The request is stored among the audio and applied when it is read there, by everyone who reads the audio.
         """
         segment, index = self._audio.open_segment, self._audio.index
-        if self._endpointing is None or segment is None or self._tasks is None:
-            return
         busy = self._cutting is not None and not self._cutting.done()
-        if not busy and self._endpointing.ends(index, segment):
+        if segment is not None and self._tasks is not None and not busy and endpointing.ends(index, segment):
             self._cutting = self._tasks.start(self._request_cut(index, segment))
 
     async def _request_cut(self, index: int, paused: OpenSegment) -> None:
