@@ -1,4 +1,4 @@
-"""Sounds from numbers: noise, tones, envelopes, and how they are put together."""
+"""Synthetic sounds: noise, tones, envelopes, and mixing."""
 
 from __future__ import annotations
 
@@ -36,14 +36,14 @@ def noise(random: np.random.Generator, seconds: float, slope: float = 0.0) -> So
 
 
 def band(sound: Sound, low: float, high: float) -> Sound:
-    """What lies between two frequencies, with soft edges."""
+    """Band-pass filter with soft edges."""
     frequencies = np.fft.rfftfreq(len(sound), 1 / RATE)
     gain = 1 / (1 + (low / np.maximum(frequencies, 1)) ** 8) / (1 + (frequencies / high) ** 8)
     return np.fft.irfft(np.fft.rfft(sound) * gain, len(sound))
 
 
 def tone(frequency: float, seconds: float, harmonics: Sequence[float] = (1.0,)) -> Sound:
-    """A fundamental and its harmonics, each with its amplitude; none above half the sample rate."""
+    """A fundamental and its harmonics with these amplitudes, up to half the sample rate."""
     t = time(seconds)
     sound = np.zeros(len(t))
     for number, amplitude in enumerate(harmonics, 1):
@@ -53,7 +53,7 @@ def tone(frequency: float, seconds: float, harmonics: Sequence[float] = (1.0,)) 
 
 
 def place(seconds: float, *events: tuple[float, Sound]) -> Sound:
-    """Sounds on a silent line of that length, each from its second on; what reaches past the end is cut."""
+    """Mix sounds into silence of that length, each at its second; anything past the end is cut off."""
     line = np.zeros(round(seconds * RATE))
     for at, sound in events:
         start = round(at * RATE)
@@ -67,7 +67,7 @@ def decay(seconds: float, constant: float) -> Sound:
 
 
 def swell(seconds: float) -> Sound:
-    """Up and down again."""
+    """An envelope that rises and falls."""
     return np.sin(np.pi * time(seconds) / seconds) ** 2
 
 

@@ -1,4 +1,4 @@
-"""The tiny model, loaded once."""
+"""Fixtures: the tiny model, loaded once, and the sentences of the samples."""
 
 from __future__ import annotations
 

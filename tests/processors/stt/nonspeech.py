@@ -1,4 +1,4 @@
-"""Sounds in which nobody speaks, made from numbers: the same every time, no files."""
+"""Synthetic sounds without speech; reproducible, so that no files are needed."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ _MAKERS: dict[str, Maker] = {}
 
 
 def names() -> list[str]:
-    """What `made` takes."""
+    """Names for `made`."""
     return list(_MAKERS)
 
 
 def made(name: str, variant: int = 0) -> bytes:
-    """A sound of 3 to 10 s, mono s16le at 16 kHz; its variants differ by chance."""
+    """A sound of 3 to 10 s, mono s16le at 16 kHz. Variants have different random numbers."""
     seed = zlib.crc32(f"{name} {variant}".encode() if variant else name.encode())
     return pcm(_MAKERS[name](np.random.default_rng(seed)))
 

@@ -1,4 +1,4 @@
-"""A model that says what a test wants it to say, and tells what it was asked."""
+"""A scripted model in place of `Whisper`, which records its calls."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from processors.stt.whisper.decoder import PreparedAudio
 from processors.stt.whisper.tokens import AlignedWord
 
 BEGIN = 1_000
-"""The first timestamp."""
+"""The first timestamp token."""
 
 
 def at(seconds: float) -> int:
@@ -29,7 +29,7 @@ def decoded(*tokens: int, log_probability: float = -0.2, ratio: float = 1.0, no_
 def sound(
     name: int, seconds: float, options: SpeechOptions | None = None, *, shortest: int = 500, interim: bool = False
 ) -> PreparedAudio:
-    """Its features say which sound it is, and at which frame: the model here knows nothing else of it."""
+    """Audio whose features are its name and the number of each frame; the scripted model reads both."""
     frames = round(seconds * 100)
     features = np.stack([np.full(frames, name), np.arange(frames)]).astype(np.float32)
     return PreparedAudio(features, options or SpeechOptions(), shortest=shortest, interim=interim)
@@ -37,7 +37,7 @@ def sound(
 
 @dataclass(frozen=True)
 class Window:
-    """What the model hears: a sound from a frame on, in a window of so many frames."""
+    """What is encoded: a sound from frame `start` on, in a window of `frames`."""
 
     sound: int
     start: int
@@ -48,7 +48,7 @@ Answer = Callable[[Window, Search], Hypothesis]
 
 
 class Scripted:
-    """In place of `Whisper`. Each token of text is a word, a tenth of a second long."""
+    """A scripted `Whisper`. Each text token is a word of a tenth of a second."""
 
     timestamp_begin = BEGIN
 

@@ -1,4 +1,4 @@
-"""What the speech engine gets to hear: the committed samples, as they are and made hard."""
+"""Audio for the speech engine: the committed samples, as they are and degraded."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[3]
 SAMPLES = ROOT / "samples"
 MICRO = ROOT / "models/whisper-micro"
 SHORTEST = 500
-"""Frames of the shortest window that whisper-micro understands."""
+"""Frames of the shortest window that whisper-micro supports."""
 
 PADDING = 4_800
 LONGEST = 28 * 16_000
@@ -35,7 +35,7 @@ def sound(name: str) -> bytes:
 
 
 def sentences(name: str) -> list[Sentence]:
-    """Each sentence of a sample with as much sound around it as the segmenter leaves."""
+    """Each sentence of a sample, with the padding that the segmenter leaves around it."""
     pcm = sound(name)
     said = json.loads((SAMPLES / f"{name}.json").read_text("utf-8"))["sentences"]
     return [
@@ -45,7 +45,7 @@ def sentences(name: str) -> list[Sentence]:
 
 
 def packed(said: Iterable[Sentence]) -> bytes:
-    """One sentence after the other without a pause, as long as the longest utterance at most."""
+    """The sentences without pauses, at most as long as the longest utterance."""
     return b"".join(sentence.pcm[2 * PADDING : -2 * PADDING] for sentence in said)[: 2 * LONGEST]
 
 
@@ -57,27 +57,27 @@ def prepared(
     shortest: int = SHORTEST,
     interim: bool = False,
 ) -> PreparedAudio:
-    """A sound as the decoder takes it, whether anybody speaks there or not."""
+    """Prepare audio for the decoder, without the speech filter."""
     options = options or SpeechOptions()
     context = whisper.context(options.prompt, options.hotwords)
     return PreparedAudio(whisper.features(to_float32(pcm)), options, context, shortest, interim)
 
 
 def louder(pcm: bytes, decibels: float) -> bytes:
-    """With another gain; what is too loud is cut off."""
+    """With another gain; clips."""
     samples = np.frombuffer(pcm, np.int16) * 10 ** (decibels / 20)
     return bytes(np.clip(samples, -32_768, 32_767).astype(np.int16))
 
 
 def noisy(pcm: bytes, decibels: float, random: np.random.Generator) -> bytes:
-    """With white noise, so that the sound lies so many decibels above it."""
+    """With white noise at this signal-to-noise ratio."""
     samples = np.frombuffer(pcm, np.int16).astype(np.float64)
     noise = random.standard_normal(len(samples)) * np.sqrt(np.mean(samples**2) / 10 ** (decibels / 10))
     return bytes(np.clip(samples + noise, -32_768, 32_767).astype(np.int16))
 
 
 def hard() -> list[bytes]:
-    """Ten utterances: buried in noise, packed without pauses, and the same said over and over."""
+    """Ten difficult utterances: in loud noise, without pauses, and the same sentence over and over."""
     said, random = sentences("meeting"), np.random.default_rng(1)
     return [
         *(noisy(said[index].pcm, -5, random) for index in (1, 2, 3, 4)),

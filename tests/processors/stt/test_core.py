@@ -1,4 +1,4 @@
-"""Values in, transcripts out: no engine, no bus."""
+"""From decode results to transcripts and interim results."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def heard(*segments: DecodedSegment) -> DecodeResult:
     )
 
 
-def test_a_transcript_says_what_was_heard_and_how() -> None:
+def test_a_transcript_has_the_text_and_how_it_was_decoded() -> None:
     words = DecodedWord(" Good", 0.1, 0.5, 0.9), DecodedWord(" morning.", 0.5, 1.0, 0.8)
     assert make(
         UTTERANCE, replace(heard(segment(" Good morning.", *words)), elapsed=0.25), MODEL
@@ -73,7 +73,7 @@ def test_a_transcript_says_what_was_heard_and_how() -> None:
     )
 
 
-def test_segments_become_one_text_and_the_worst_of_them_is_told() -> None:
+def test_segments_become_one_text_with_their_highest_compression_ratio() -> None:
     first = segment(" Good  morning.", DecodedWord(" Good", 0, 0.5, 1), compression_ratio=0.8)
     second = segment(" Thank you. ", DecodedWord(" Thank", 1, 1.5, 1), compression_ratio=2.5)
     made = make(UTTERANCE, heard(first, second), MODEL)
@@ -82,11 +82,11 @@ def test_segments_become_one_text_and_the_worst_of_them_is_told() -> None:
     assert made.compression_ratio == 2.5
 
 
-def test_text_without_spaces_between_words_stays_so() -> None:
+def test_no_spaces_are_added_between_words() -> None:
     assert make(UTTERANCE, heard(segment("会議を"), segment("始めます。")), MODEL).text == "会議を始めます。"
 
 
-def test_what_was_heard_is_one_line() -> None:
+def test_the_text_is_one_line() -> None:
     assert heard(segment(" Good\n morning. "), segment(" Thank  you.\u3000")).text == "Good morning. Thank you."
     assert heard().text == ""
 
@@ -114,12 +114,12 @@ def test_confidence_is_a_probability_whatever_the_engine_says(log_probability: f
     assert confidence([segment("a", log_probability=log_probability)]) == expected
 
 
-def test_words_past_the_end_of_the_sound_end_with_it() -> None:
+def test_words_past_the_end_of_the_audio_end_with_it() -> None:
     placed = place_words([DecodedWord(" late", 1.9, 2.4, 0.5), DecodedWord(" later", 2.4, 2.8, 0.5)], 32_000, 64_000)
     assert [(word.start, word.end) for word in placed] == [(62_400, 64_000), (64_000, 64_000)]
 
 
-def test_what_is_only_space_is_no_word() -> None:
+def test_space_alone_is_no_word() -> None:
     assert place_words([DecodedWord(" ", 0, 1, 0.5)], 0, 16_000) == []
 
 
@@ -170,7 +170,7 @@ def test_poor_is_repetitive_or_unlikely_unless_nobody_speaks(decoding: Hypothesi
         (Hypothesis(-1.2, 5.0, 0.7), True),
     ],
 )
-def test_silence_is_said_by_the_model_and_believed_only_of_unlikely_text(decoding: Hypothesis, silent: bool) -> None:
+def test_silence_needs_an_unlikely_text_as_well(decoding: Hypothesis, silent: bool) -> None:
     assert is_silence(decoding) == silent
 
 
@@ -193,7 +193,7 @@ def test_compression_is_that_of_zlib() -> None:
         pytest.param(UNLIKELY, UNLIKELY, False, id="the same: the first stays"),
     ],
 )
-def test_which_of_two_decodings_is_kept(second: Hypothesis, first: Hypothesis, better: bool) -> None:
+def test_which_of_two_hypotheses_is_kept(second: Hypothesis, first: Hypothesis, better: bool) -> None:
     assert is_better(second, first) == better
 
 
@@ -202,7 +202,7 @@ def said(text: str, *, index: int = 0, start: int = 0, end: int = 16_000) -> Par
 
 
 def shown(*hypotheses: str) -> list[str]:
-    """What is shown after each hypothesis of one segment; a bar stands behind what is stable."""
+    """The text shown after each hypothesis of a segment, with a bar behind its stable part."""
     previous, lines = None, []
     for number, text in enumerate(hypotheses, 1):
         previous = local_agreement(previous, said(text, end=number * 8_000))
@@ -269,7 +269,7 @@ def shown(*hypotheses: str) -> list[str]:
         pytest.param(["- so", "... so", "so"], ["|- so", "... so|", "... so|"], id="marks alone"),
     ],
 )
-def test_traces(hypotheses: list[str], lines: list[str]) -> None:
+def test_local_agreement(hypotheses: list[str], lines: list[str]) -> None:
     assert shown(*hypotheses) == lines
 
 
@@ -282,11 +282,11 @@ def test_another_segment_begins_with_nothing_stable(other: Partial) -> None:
     assert after.stable == 0
 
 
-def test_what_a_hypothesis_says_of_its_own_stability_does_not_count() -> None:
+def test_the_stability_of_the_hypothesis_itself_is_ignored() -> None:
     assert local_agreement(None, said("Good").model_copy(update={"stable": 4})).stable == 0
 
 
-def test_all_else_is_that_of_the_newer_one() -> None:
+def test_all_other_fields_are_those_of_the_newer_hypothesis() -> None:
     newer = said("Good night", end=32_000).model_copy(update={"language": "ko"})
     assert local_agreement(said("Good"), newer) == newer.model_copy(update={"stable": len("Good")})
 
@@ -298,7 +298,7 @@ texts = st.lists(words, max_size=8).map(" ".join) | st.lists(words, max_size=8).
 
 
 @given(st.lists(texts, min_size=1, max_size=12))
-def test_what_is_stable_never_changes_and_never_shrinks(hypotheses: list[str]) -> None:
+def test_stable_text_never_changes_and_never_shrinks(hypotheses: list[str]) -> None:
     previous = None
     for text in hypotheses:
         found = local_agreement(previous, said(text))
@@ -310,13 +310,13 @@ def test_what_is_stable_never_changes_and_never_shrinks(hypotheses: list[str]) -
 
 
 @given(texts.map(lambda text: " ".join(text.split())))
-def test_what_is_said_twice_is_stable(text: str) -> None:
+def test_the_same_hypothesis_twice_is_stable(text: str) -> None:
     found = local_agreement(local_agreement(None, said(text)), said(text))
     assert (found.text, found.stable) == (text, len(text))
 
 
 @given(st.lists(st.sampled_from(["we", "need", "two", "testers", "now"]), min_size=1, max_size=20))
-def test_a_hypothesis_that_only_grows_is_shown_as_it_is_and_is_stable_but_for_the_newest_words(
+def test_a_growing_hypothesis_is_shown_as_it_is_and_stable_but_for_its_newest_words(
     spoken: list[str],
 ) -> None:
     previous = None

@@ -5,15 +5,16 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import sys
-from asyncio.subprocess import PIPE
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from huggingface_hub import constants
 
 from bus import Bus
 from bus.requests import present
+from processors.stt.__main__ import print_probe
 from processors.stt.whisper.backend import gpus
 from tests.processors.stt.sounds import MICRO, sentences
 from tests.processors.stt.workers import (
@@ -23,10 +24,12 @@ from tests.processors.stt.workers import (
     wait_for_transcripts,
 )
 from tests.support import wait_until
-from tools.system import MODEL, ROOT
+from tools.system import MODEL
 
 
-async def test_the_process_loads_its_model_says_so_and_transcribes(bus: Bus, nats_url: str, tmp_path: Path) -> None:
+async def test_the_process_loads_its_model_is_announced_and_transcribes(
+    bus: Bus, nats_url: str, tmp_path: Path
+) -> None:
     log, said = tmp_path / "log", sentences("standup")[1]
     env = {"NATS_URL": nats_url, "STT_MODEL": str(MICRO), "STT_DEVICE": "cpu", "STT_THREADS": "1"}
     async with process("-m", "processors.stt", log=log, **env) as child:
@@ -44,24 +47,14 @@ async def test_the_process_loads_its_model_says_so_and_transcribes(bus: Bus, nat
 HUB = {"STT_MODEL": "tiny", "STT_DEVICE": "cpu", "HF_HUB_OFFLINE": "1", "LOG_LEVEL": "ERROR"}
 
 
-@pytest.mark.parametrize(
-    ("variable", "value", "accepted"),
-    [
-        ("STT_MODEL", "models/none", "CTranslate2"),
-        ("STT_COMPUTE_TYPE", "int3", "int8"),
-        ("STT_DEVICE", "tpu", "cuda"),
-    ],
-)
-async def test_a_bad_setting_ends_the_process_with_one_line(
-    nats_url: str, tmp_path: Path, variable: str, value: str, accepted: str
-) -> None:
+async def test_a_bad_setting_ends_the_process_with_one_line(nats_url: str, tmp_path: Path) -> None:
     log = tmp_path / "log"
-    env = HUB | {"NATS_URL": nats_url, "HF_HUB_CACHE": str(tmp_path), "STT_MODEL": str(MICRO), variable: value}
+    env = HUB | {"NATS_URL": nats_url, "HF_HUB_CACHE": str(tmp_path), "STT_MODEL": "models/none"}
     async with process("-m", "processors.stt", log=log, **env) as child:
         assert await child.wait() == 2
     (line,) = log.read_text().splitlines()
-    assert line.startswith(f"stt cannot start: {variable}='{value}'")
-    assert accepted in line
+    assert line.startswith("stt cannot start: STT_MODEL='models/none': ")
+    assert "; accepted: the path of a folder with a Whisper model in CTranslate2 format" in line
 
 
 async def test_the_process_can_be_stopped_while_it_waits_for_a_download(nats_url: str, tmp_path: Path) -> None:
@@ -84,61 +77,72 @@ async def test_the_process_can_be_stopped_while_it_waits_for_a_download(nats_url
         finished.set()
 
 
-async def probe(**environment: str) -> tuple[int | None, dict[str, Any]]:
-    clean = {name: value for name, value in os.environ.items() if not name.startswith("STT_")}
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "processors.stt", "probe"), stdout=PIPE, cwd=ROOT, env=clean | environment
-    )
-    out, _ = await process.communicate()
-    return process.returncode, json.loads(out)
+Probe = Callable[..., tuple[int, dict[str, Any]]]
 
 
-async def test_a_folder_and_a_device() -> None:
-    assert await probe(STT_MODEL="models/whisper-micro", STT_DEVICE="cpu", STT_COMPUTE_TYPE="float32") == (
-        0,
-        {
-            "device": "cpu",
-            "compute_type": "float32",
-            "gpus": gpus(),
-            "model": "models/whisper-micro",
-            "folder": str(MODEL),
-        },
-    )
+@pytest.fixture
+def probe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Probe:
+    """Runs the probe with only these settings and an empty model cache in `tmp_path`."""
+    for name in [name for name in os.environ if name.startswith("STT_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+
+    def run(**settings: str) -> tuple[int, dict[str, Any]]:
+        for name, value in settings.items():
+            monkeypatch.setenv(name, value)
+        return print_probe(), json.loads(capsys.readouterr().out)
+
+    return run
 
 
-def test_what_is_taken_unless_something_is_said(tmp_path: Path) -> None:
-    code, found = asyncio.run(probe(STT_DEVICE="cpu", HF_HOME=str(tmp_path)))
+async def test_the_probe_prints_one_json_object(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    env = {"STT_MODEL": "models/whisper-micro", "STT_DEVICE": "cpu", "STT_COMPUTE_TYPE": "float32"}
+    async with process("-m", "processors.stt", "probe", log=out, **env) as child:
+        assert await child.wait() == 0
+    assert json.loads(out.read_text()) == {
+        "device": "cpu",
+        "compute_type": "float32",
+        "gpus": gpus(),
+        "model": "models/whisper-micro",
+        "folder": str(MODEL),
+    }
+
+
+def test_the_probe_names_the_default_model_and_downloads_nothing(probe: Probe, tmp_path: Path) -> None:
+    code, found = probe(STT_DEVICE="cpu")
     assert (code, found["model"], found["compute_type"], found["folder"]) == (0, "small", "int8", None)
     assert not list(tmp_path.rglob("*.bin"))
 
 
 @pytest.mark.parametrize("name", ["small", "some/model"])
-async def test_a_model_in_the_cache(tmp_path: Path, name: str) -> None:
+def test_the_probe_finds_a_model_in_the_cache(probe: Probe, tmp_path: Path, name: str) -> None:
     repository = {"small": "models--Systran--faster-whisper-small"}.get(name, f"models--{name.replace('/', '--')}")
-    folder = tmp_path / "hub" / repository
+    folder = tmp_path / repository
     (folder / "refs").mkdir(parents=True)
     (folder / "refs" / "main").write_text("0" * 40)
     snapshot = folder / "snapshots" / ("0" * 40)
     snapshot.mkdir(parents=True)
-    environment = {"STT_DEVICE": "cpu", "STT_MODEL": name, "HF_HOME": str(tmp_path)}
-    assert (await probe(**environment))[1]["folder"] is None  # a download that broke off
+    assert probe(STT_DEVICE="cpu", STT_MODEL=name)[1]["folder"] is None  # an interrupted download
     (snapshot / "model.bin").touch()
-    assert (await probe(**environment))[1]["folder"] == str(snapshot)
+    assert probe(STT_DEVICE="cpu", STT_MODEL=name)[1]["folder"] == str(snapshot)
 
 
 @pytest.mark.parametrize(
-    ("environment", "says"),
+    ("settings", "error"),
     [
         ({"STT_MODEL": "huge"}, "STT_MODEL='huge': there is no such model; accepted: "),
         ({"STT_MODEL": "./nowhere"}, "STT_MODEL='./nowhere': there is no such folder"),
         ({"STT_COMPUTE_TYPE": "int3", "STT_DEVICE": "cpu"}, "STT_COMPUTE_TYPE='int3': not supported by cpu"),
+        ({"STT_DEVICE": "tpu"}, "STT_DEVICE='tpu': "),
         ({"STT_BEAM_SIZE": "0"}, "STT_BEAM_SIZE='0': "),
     ],
 )
-async def test_what_cannot_be_taken(environment: dict[str, str], says: str) -> None:
-    code, found = await probe(**environment)
+def test_the_probe_reports_a_bad_setting(probe: Probe, settings: dict[str, str], error: str) -> None:
+    code, found = probe(**settings)
     assert code == 2
-    assert found["error"].startswith(says)
+    assert found["error"].startswith(error)
 
 
 async def test_an_unforeseen_error_ends_the_process_with_the_reason(bus: Bus, nats_url: str, tmp_path: Path) -> None:

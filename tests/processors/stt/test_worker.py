@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,12 +22,13 @@ from contract import (
     Speaking,
     SpeechOptions,
     Transcript,
+    Utterance,
 )
 from processors.stt.core import DecodeResult, Model
-from processors.stt.scheduling.batcher import MAX_SKIPPED
-from processors.stt.scheduling.scheduler import SpeechEngine
-from processors.stt.worker import Settings, serve_utterances
-from tests.processors.stt.engines import POISON, Audio, Gated, Length, TwoAtOnce
+from processors.stt.scheduling.pool import ModelPool
+from processors.stt.scheduling.scheduler import Scheduler, SpeechEngine
+from processors.stt.worker import Settings, Transcriber, serve_utterances
+from tests.processors.stt.engines import POISON, Audio, Gated, Length, TwoAtOnce, load_none, result
 from tests.processors.stt.sounds import MICRO
 from tests.processors.stt.workers import (
     events,
@@ -42,7 +43,7 @@ from tests.processors.stt.workers import (
 from tests.support import wait_until
 
 
-async def test_each_utterance_becomes_one_transcript_and_the_last_none(bus: Bus, nats_url: str) -> None:
+async def test_each_utterance_becomes_one_transcript_and_the_end_marker_none(bus: Bus, nats_url: str) -> None:
     async with working(nats_url, Length(workers=4)):
         for message in (*map(utterance, range(20)), last(20)):
             await bus.publish(message)
@@ -81,7 +82,7 @@ async def test_workers_share_the_queue(bus: Bus, nats_url: str) -> None:
     assert all(engine.calls for engine in engines)
 
 
-async def test_a_process_runs_as_many_inferences_as_it_has_workers(bus: Bus, nats_url: str) -> None:
+async def test_the_engine_runs_as_many_batches_as_it_has_workers(bus: Bus, nats_url: str) -> None:
     for index in range(2):
         await bus.publish(utterance(index))
     async with working(nats_url, TwoAtOnce(), attempts=1):
@@ -89,7 +90,7 @@ async def test_a_process_runs_as_many_inferences_as_it_has_workers(bus: Bus, nat
     assert [t.error for t in await transcripts(bus)] == [None] * 2
 
 
-async def test_what_is_still_being_said_is_told_until_it_has_ended(bus: Bus, nats_url: str) -> None:
+async def test_an_open_segment_has_interim_results_until_it_ends(bus: Bus, nats_url: str) -> None:
     asked: list[str] = []
     told: list[Partial] = []
 
@@ -125,7 +126,7 @@ async def test_what_is_still_being_said_is_told_until_it_has_ended(bus: Bus, nat
     ]
 
 
-async def test_an_engine_that_failures_is_asked_again(bus: Bus, nats_url: str) -> None:
+async def test_a_failed_inference_is_tried_again(bus: Bus, nats_url: str) -> None:
     engine = Length(failures=1)
     await bus.publish(utterance(0))
     async with working(nats_url, engine, attempts=3):
@@ -134,7 +135,7 @@ async def test_an_engine_that_failures_is_asked_again(bus: Bus, nats_url: str) -
     assert [t.error for t in await transcripts(bus)] == [None]
 
 
-async def test_a_poison_utterance_takes_its_index_with_the_reason(bus: Bus, nats_url: str) -> None:
+async def test_a_poison_utterance_becomes_a_failed_transcript_with_the_reason(bus: Bus, nats_url: str) -> None:
     for index in range(3):
         await bus.publish(utterance(index, pcm=POISON if index == 1 else b""))
     async with working(nats_url, Length(), attempts=2):
@@ -147,7 +148,7 @@ async def test_a_poison_utterance_takes_its_index_with_the_reason(bus: Bus, nats
     assert [(d.stream, d.seq, d.at) for d in dead] == [("SPEECH", 2, "speech.j.1.live")]
 
 
-async def test_an_utterance_that_no_attempt_can_transcribe_says_so_at_once(bus: Bus, nats_url: str) -> None:
+async def test_unsupported_options_fail_at_the_first_attempt(bus: Bus, nats_url: str) -> None:
     engine = Length()
     await bus.publish(utterance(0).model_copy(update={"options": SpeechOptions(language="la")}))
     async with working(nats_url, engine, attempts=3):
@@ -157,7 +158,7 @@ async def test_an_utterance_that_no_attempt_can_transcribe_says_so_at_once(bus: 
     assert [(t.text, t.error) for t in await transcripts(bus)] == [("", "language 'la': unknown to length")]
 
 
-async def test_garbage_is_dead_lettered_and_stops_nobody(bus: Bus, nats_url: str) -> None:
+async def test_garbage_is_dead_lettered_and_the_rest_is_transcribed(bus: Bus, nats_url: str) -> None:
     await bus.connection.js.publish("speech.j.1.live", b"\xc1 not msgpack")
     await bus.publish(utterance(0))
     async with working(nats_url, Length()):
@@ -168,7 +169,7 @@ async def test_garbage_is_dead_lettered_and_stops_nobody(bus: Bus, nats_url: str
     assert "not a Utterance" in dead[0].reason
 
 
-async def test_an_inference_longer_than_ack_wait_is_not_done_twice(bus: Bus, nats_url: str) -> None:
+async def test_an_inference_longer_than_ack_wait_is_not_repeated(bus: Bus, nats_url: str) -> None:
     engines = [Length(seconds=1.2), Length(seconds=1.2)]
     await bus.publish(utterance(0))
     async with working(nats_url, engines[0], ack_wait=0.5), working(nats_url, engines[1], ack_wait=0.5):
@@ -177,32 +178,23 @@ async def test_an_inference_longer_than_ack_wait_is_not_done_twice(bus: Bus, nat
     assert sum(engine.calls for engine in engines) == 1
 
 
-@pytest.mark.parametrize(
-    ("signum", "ack_wait", "status"),
-    [
-        pytest.param(signal.SIGTERM, "600", 0, id="stopped: given back at once"),
-        pytest.param(signal.SIGKILL, "1", -signal.SIGKILL, id="killed: lent again after ack_wait"),
-    ],
-)
-async def test_an_utterance_in_hand_moves_to_another_worker(
-    bus: Bus, nats_url: str, tmp_path: Path, signum: signal.Signals, ack_wait: str, status: int
-) -> None:
+async def test_a_stopped_worker_gives_its_utterance_back_at_once(bus: Bus, nats_url: str, tmp_path: Path) -> None:
     begun = tmp_path / "begun"
     await bus.publish(utterance(0))
     module = ("-m", "tests.processors.stt.engines", str(begun), "1")
-    async with process(*module, log=tmp_path / "log", NATS_URL=nats_url, STT_ACK_WAIT=ack_wait) as child:
+    async with process(*module, log=tmp_path / "log", NATS_URL=nats_url, STT_ACK_WAIT="600") as child:
         await wait_until(begun.exists, description="an inference in the other process")
-        child.send_signal(signum)
-        assert await child.wait() == status, (tmp_path / "log").read_text()
+        child.terminate()
+        assert await child.wait() == 0, (tmp_path / "log").read_text()
     engine = Length()
-    async with working(nats_url, engine, ack_wait=float(ack_wait)):
+    async with working(nats_url, engine, ack_wait=600):
         await wait_for_transcripts(bus, 1)
         await wait_until_settled(bus)
     assert engine.calls == 1
     assert [(t.index, t.model, t.error) for t in await transcripts(bus)] == [(0, "length", None)]
 
 
-async def test_a_worker_killed_in_the_middle_of_a_batch_leaves_each_index_to_be_made_once(
+async def test_a_killed_worker_leaves_each_utterance_to_be_transcribed_once(
     bus: Bus, nats_url: str, tmp_path: Path
 ) -> None:
     begun = tmp_path / "begun"
@@ -227,9 +219,7 @@ class Other(Length):
     model = Model("whisper-micro", "1" * 16)
 
 
-async def test_a_job_has_the_model_that_it_asks_for_and_is_told_of_one_that_there_is_not(
-    bus: Bus, nats_url: str
-) -> None:
+async def test_a_job_gets_the_model_that_it_asks_for_or_an_error_if_there_is_none(bus: Bus, nats_url: str) -> None:
     other, asked = Other(), list[str]()
 
     def load(name: str) -> SpeechEngine:
@@ -268,38 +258,23 @@ async def test_a_model_that_cannot_be_loaded_fails_after_the_last_attempt(bus: B
     assert [each.worker for each in await events(bus) if isinstance(each, Dead)] == ["stt-live"]
 
 
-async def test_what_waits_for_a_busy_engine_is_decoded_together(bus: Bus, nats_url: str) -> None:
-    engine = Gated()
-    async with working(nats_url, engine):
-        await bus.publish(utterance(0))
-        await wait_until(lambda: engine.begun, description="the first one alone, at once")
-        for index in range(1, 12):
-            await bus.publish(utterance(index))
-        await wait_until(lambda: engine.queued == 12, description="all others wait")
-        engine.allow_all()
-        await wait_for_transcripts(bus, 12)
-        await wait_until_settled(bus)
-    samples = [1_600 + index for index in range(12)]
-    assert [sorted(batch) for batch in engine.batches] == [samples[:1], samples[1:9], samples[9:]]
-    assert {t.index: t.text for t in await transcripts(bus)} == {i: f"{1_600 + i} samples" for i in range(12)}
-
-
-async def test_live_goes_before_uploads_and_these_before_replays(bus: Bus, nats_url: str) -> None:
+async def test_live_audio_goes_before_uploads_and_uploads_before_replays(bus: Bus, nats_url: str) -> None:
     engine = Gated()
     later: list[tuple[Source, int]] = [("replay", 11), ("replay", 12), ("upload", 21), ("upload", 22), ("live", 31)]
     async with working(nats_url, engine, batch_size=1):
         await bus.publish(utterance(0))
         await wait_until(lambda: engine.begun, description="the engine is busy")
         for count, (source, index) in enumerate(later, 2):
-            await bus.publish(utterance(index, source=source))
+            await bus.publish(utterance(index, source=source, generation=2 if source == "replay" else 1))
             await wait_until(lambda count=count: engine.queued == count, description=f"{source} {index} waits")
         engine.allow_all()
         await wait_for_transcripts(bus, 6)
         await wait_until_settled(bus, "live", "upload", "replay")
     assert engine.batches == [[1_600 + index] for index in (0, 31, 21, 22, 11, 12)]
+    assert {t.index for t in await transcripts(bus) if t.generation == 2} == {11, 12}
 
 
-async def test_a_backlog_of_uploads_does_not_hold_up_what_is_live(bus: Bus, nats_url: str) -> None:
+async def test_a_backlog_of_uploads_does_not_delay_live_audio(bus: Bus, nats_url: str) -> None:
     engine = Gated()
     await asyncio.gather(*(bus.publish(utterance(index, job="u", source="upload")) for index in range(300)))
     async with working(nats_url, engine):
@@ -318,37 +293,6 @@ async def test_a_backlog_of_uploads_does_not_hold_up_what_is_live(bus: Bus, nats
     assert engine.calls == 301
 
 
-async def test_nothing_starves_while_there_is_always_something_live(bus: Bus, nats_url: str) -> None:
-    engine = Gated(seconds=0.02)  # time for the next live one to come in
-    await bus.publish(utterance(1, source="replay", pcm=bytes(2 * 111)))
-    await bus.publish(utterance(2, source="upload", pcm=bytes(2 * 222)))
-    for index in range(100, 140):
-        await bus.publish(utterance(index))
-    async with working(nats_url, engine, batch_size=1):
-        await wait_until(lambda: engine.queued == 4, description="two live ones, an upload and a replay")
-        engine.allow_all()
-        await wait_for_transcripts(bus, 42)
-    order = [samples for (samples,) in engine.batches]
-    assert order.index(222) <= MAX_SKIPPED + 1
-    assert order.index(111) <= MAX_SKIPPED + 2
-
-
-async def test_a_replay_is_another_generation_and_waits_for_what_is_live(bus: Bus, nats_url: str) -> None:
-    engine = Gated()
-    async with working(nats_url, engine, batch_size=1):  # two of each source in hand
-        for index in (0, 1):
-            await bus.publish(utterance(index, source="replay", generation=2))
-        await wait_until(lambda: engine.begun and engine.queued == 2, description="the engine is busy with a replay")
-        for index in (10, 11):
-            await bus.publish(utterance(index))
-        await wait_until(lambda: engine.queued == 4, description="what is live waits")
-        engine.allow_all()
-        await wait_for_transcripts(bus, 4)
-        await wait_until_settled(bus, "live", "replay")
-    assert engine.batches == [[1_600 + index] for index in (0, 10, 11, 1)]
-    assert {(each.generation, each.index) for each in await transcripts(bus)} == {(2, 0), (2, 1), (1, 10), (1, 11)}
-
-
 async def dead(bus: Bus) -> list[tuple[str, int]]:
     return [(letter.dead.stream, letter.dead.seq) for letter in await letters(bus, limit=99)]
 
@@ -357,8 +301,8 @@ async def none_dead(bus: Bus) -> bool:
     return not await dead(bus)
 
 
-class Cured(Length):
-    """Hears POISON too."""
+class Tolerant(Length):
+    """Decodes POISON too."""
 
     def decode(self, batch: Sequence[Audio]) -> list[DecodeResult]:
         return super().decode([replace(audio, pcm=bytes(len(audio.pcm))) for audio in batch])
@@ -366,7 +310,7 @@ class Cured(Length):
 
 @pytest.fixture
 async def failed(bus: Bus, nats_url: str) -> None:
-    """Three utterances, of which the second has failed; no worker is there any more."""
+    """Three utterances, of which the second has failed; no worker is running any more."""
     for index in range(3):
         await bus.publish(utterance(index, pcm=POISON if index == 1 else b""))
     async with working(nats_url, Length(), attempts=1):
@@ -382,11 +326,11 @@ async def by_index(bus: Bus) -> dict[int, Transcript]:
 
 
 @pytest.mark.usefixtures("failed")
-async def test_a_good_transcript_takes_the_place_of_the_failed_one(bus: Bus, nats_url: str) -> None:
+async def test_a_retry_replaces_the_failed_transcript(bus: Bus, nats_url: str) -> None:
     assert (await by_index(bus))[1].error == "RuntimeError: cannot decode this"
     assert await dead(bus) == [("SPEECH", 2)]
     await redrive(bus, "j", "SPEECH", 2)
-    engine = Cured()
+    engine = Tolerant()
     async with working(nats_url, engine):
         await wait_until(lambda: none_dead(bus), description="the dead letter is removed")
     made = await by_index(bus)
@@ -399,37 +343,7 @@ async def test_a_good_transcript_takes_the_place_of_the_failed_one(bus: Bus, nat
 
 
 @pytest.mark.usefixtures("failed")
-async def test_one_that_fails_again_keeps_its_failed_transcript(bus: Bus, nats_url: str) -> None:
-    (before,) = await letters(bus, limit=9)
-    await redrive(bus, "j", "SPEECH", 2)
-
-    async def renewed() -> bool:
-        return (await letters(bus, limit=9))[0].at > before.at
-
-    async with working(nats_url, Length(), attempts=1):
-        await wait_until(renewed, description="the dead letter is renewed")
-    assert (await by_index(bus))[1].error == "RuntimeError: cannot decode this"
-
-
-@pytest.mark.usefixtures("failed")
-async def test_a_worker_killed_over_it_leaves_the_failed_one_to_the_next(
-    bus: Bus, nats_url: str, tmp_path: Path
-) -> None:
-    begun = tmp_path / "begun"
-    await redrive(bus, "j", "SPEECH", 2)
-    module = ("-m", "tests.processors.stt.engines", str(begun), "1")
-    async with process(*module, log=tmp_path / "log", NATS_URL=nats_url, STT_ACK_WAIT="1") as child:
-        await wait_until(begun.exists, description="an inference in the other process")
-        child.send_signal(signal.SIGKILL)
-        await child.wait()
-    assert (await by_index(bus))[1].error
-    async with working(nats_url, Cured(), ack_wait=1):
-        await wait_until(lambda: none_dead(bus), description="the dead letter is removed")
-    assert (await by_index(bus))[1].text == "1600 samples"
-
-
-@pytest.mark.usefixtures("failed")
-async def test_new_speech_does_not_wait_behind_what_is_tried_again(bus: Bus, nats_url: str) -> None:
+async def test_new_utterances_do_not_wait_behind_retries(bus: Bus, nats_url: str) -> None:
     for _ in range(20):
         await redrive(bus, "j", "SPEECH", 2)
     await bus.publish(utterance(3))
@@ -437,3 +351,172 @@ async def test_new_speech_does_not_wait_behind_what_is_tried_again(bus: Bus, nat
         await wait_for_transcripts(bus, 4)
         info = await bus.connection.js.consumer_info("EVENTS", "stt-live-redrive")
         assert (info.num_pending or 0) + (info.num_ack_pending or 0) >= 15
+
+
+KOREAN_PERHAPS = {"en": 0.52, "ko": 0.45, "ja": 0.03}
+ENGLISH_SURELY = {"en": 0.97, "ko": 0.02}
+
+
+class Detecting(Length):
+    """Detects scripted languages unless the language is given, and records in which language it decodes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.detects: Mapping[str, float] = KOREAN_PERHAPS
+        self.languages: list[str | None] = []
+        self.finds_text = True
+
+    def decode(self, batch: Sequence[Audio]) -> list[DecodeResult]:
+        super().decode(batch)
+        return [self._decode_one(audio.options.language) for audio in batch]
+
+    def _decode_one(self, given: str | None) -> DecodeResult:
+        self.languages.append(given)
+        language = given or max(self.detects, key=self.detects.__getitem__)
+        found = replace(
+            result(f" spoken in {language}", language),
+            decoding={"language": given} if given else {},
+            languages={} if given else self.detects,
+            language_probability=1.0 if given else self.detects[language],
+        )
+        return found if self.finds_text else replace(found, segments=())
+
+
+@pytest.fixture
+def engine() -> Detecting:
+    return Detecting()
+
+
+@pytest.fixture
+async def transcriber(bus: Bus, engine: Detecting) -> AsyncIterator[Transcriber]:
+    create_task = asyncio.create_task
+    pool = ModelPool(engine, {}, load_none, lambda engine: Scheduler(engine, 8, 480, create_task), 1, create_task)
+    yield Transcriber(bus, pool)
+    pool.close()
+
+
+def said(index: int, **more: object) -> Utterance:
+    start = index * 48_000
+    values = {"job": "j", "index": index, "start": start, "end": start + 32_000, "pcm": bytes(64_000), **more}
+    return Utterance.model_validate(values)
+
+
+async def say(bus: Bus, *indexes: int, language: str = "ko", generation: int = 1, error: str | None = None) -> None:
+    """Store confident transcripts of the job."""
+    for index in indexes:
+        start = index * 48_000
+        await bus.create(
+            Transcript(
+                job="j",
+                generation=generation,
+                index=index,
+                start=start,
+                end=start + 40_000,
+                text="" if error else "말씀",
+                language=language,
+                language_probability=0.95,
+                confidence=0.0 if error else 0.9,
+                error=error,
+                model="m",
+                model_hash="0" * 16,
+            )
+        )
+
+
+async def test_an_unclear_detection_follows_the_language_of_the_job(
+    bus: Bus, engine: Detecting, transcriber: Transcriber
+) -> None:
+    await say(bus, 0, 1, 2)
+    made = await transcriber.transcribe(said(3))
+    assert engine.languages == [None, "ko"]
+    assert (made.text, made.language, made.error) == ("spoken in ko", "ko", None)
+    assert made.language_probability == pytest.approx(0.45)
+    assert made.decoding["held_language"] == "ko"
+    assert made.decoding["language"] is None  # nobody asked for it
+
+
+async def test_a_detection_that_the_job_confirms_is_not_decoded_again(
+    bus: Bus, engine: Detecting, transcriber: Transcriber
+) -> None:
+    await say(bus, 0, 1, language="en")
+    made = await transcriber.transcribe(said(2))
+    assert engine.languages == [None]
+    assert (made.text, made.language, made.language_probability) == ("spoken in en", "en", 0.52)
+    assert "held_language" not in made.decoding
+
+
+async def test_a_clear_detection_is_accepted_whatever_the_language_of_the_job(
+    bus: Bus, engine: Detecting, transcriber: Transcriber
+) -> None:
+    engine.detects = ENGLISH_SURELY
+    await say(bus, 0, 1, 2)
+    made = await transcriber.transcribe(said(3))
+    assert engine.languages == [None]
+    assert (made.language, made.language_probability) == ("en", 0.97)
+
+
+async def test_the_first_utterance_of_a_job_has_the_detected_language(
+    engine: Detecting, transcriber: Transcriber
+) -> None:
+    assert (await transcriber.transcribe(said(0))).language == "en"
+    assert engine.languages == [None]
+
+
+async def test_an_unclear_utterance_waits_for_those_still_being_transcribed(
+    bus: Bus, engine: Detecting, transcriber: Transcriber
+) -> None:
+    await say(bus, 0, 2)
+    making = asyncio.create_task(transcriber.transcribe(said(3)))
+    await wait_until(lambda: engine.calls == 1, description="it has been detected")
+    assert not making.done()
+    await say(bus, 1)
+    assert (await making).language == "ko"
+
+
+async def test_an_unclear_utterance_does_not_wait_long(
+    bus: Bus, engine: Detecting, transcriber: Transcriber, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("processors.stt.worker._EVIDENCE_WITHIN", 0.3)
+    assert (await transcriber.transcribe(said(5))).language == "en"
+    await say(bus, 2, 3)
+    assert (await transcriber.transcribe(said(5))).language == "ko"  # by those that are there
+
+
+async def test_failures_garbage_other_generations_and_later_utterances_are_no_evidence(
+    bus: Bus, engine: Detecting, transcriber: Transcriber, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("processors.stt.worker._EVIDENCE_WITHIN", 0.3)
+    await say(bus, 0, error="RuntimeError: out of memory")
+    await bus.connection.js.publish("events.j.transcript.1.1", b"\xc1")
+    await say(bus, 0, 1, generation=2)
+    await say(bus, 3, 4)
+    assert (await transcriber.transcribe(said(2))).language == "en"
+    assert (await transcriber.transcribe(said(2, generation=2))).language == "ko"
+
+
+async def test_a_given_language_needs_no_evidence(bus: Bus, engine: Detecting, transcriber: Transcriber) -> None:
+    await say(bus, 0, 1, 2)
+    made = await transcriber.transcribe(said(3, options=SpeechOptions(language="en")))
+    assert (engine.languages, made.language) == (["en"], "en")
+
+
+async def test_a_language_that_is_not_allowed_is_no_evidence(
+    bus: Bus, engine: Detecting, transcriber: Transcriber
+) -> None:
+    engine.detects = {"en": 0.52, "ja": 0.48}
+    await say(bus, 0, 1, 2)
+    made = await transcriber.transcribe(said(3, options=SpeechOptions(allowed_languages=["en", "ja"])))
+    assert (engine.languages, made.language) == ([None], "en")
+
+
+async def test_an_empty_result_needs_no_evidence(bus: Bus, engine: Detecting, transcriber: Transcriber) -> None:
+    engine.finds_text = False
+    await say(bus, 0, 1, 2)
+    made = await transcriber.transcribe(said(3))
+    assert (engine.languages, made.text, made.error) == ([None], "", None)
+
+
+async def test_unsupported_options_give_a_failed_transcript(engine: Detecting, transcriber: Transcriber) -> None:
+    made = await transcriber.transcribe(said(3, options=SpeechOptions(language="la")))
+    assert (made.index, made.text, made.error) == (3, "", "language 'la': unknown to length")
+    assert (made.model, engine.calls) == ("length", 0)

@@ -1,4 +1,4 @@
-"""Workers of a test: in its own process or in another, and what they have published."""
+"""Starting workers, in this process or another, and reading what they publish."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def last(count: int, *, job: str = "j") -> Utterance:
 
 @asynccontextmanager
 async def working(url: str, engine: SpeechEngine, **settings: float) -> AsyncIterator[None]:
-    """A worker of this test's own process."""
+    """A worker in this process."""
     async with connect(url, name="stt") as bus:
         task = asyncio.create_task(serve_utterances(bus, engine, Settings.model_validate(settings), load_none))
         try:
@@ -61,7 +61,7 @@ async def working(url: str, engine: SpeechEngine, **settings: float) -> AsyncIte
 
 @asynccontextmanager
 async def process(*args: str, log: Path, **env: str) -> AsyncIterator[asyncio.subprocess.Process]:
-    """A Python process that is gone at the end."""
+    """A Python process, killed at the end if it still runs."""
     with log.open("wb") as file:
         child = await asyncio.create_subprocess_exec(
             sys.executable, *args, cwd=ROOT, env={**os.environ, **env}, stdout=file, stderr=file
@@ -91,7 +91,7 @@ async def wait_for_transcripts(bus: Bus, count: int, job: str = "j") -> None:
 
 
 async def wait_until_settled(bus: Bus, *sources: Source) -> None:
-    """Wait until each utterance of these sources is acked; none named: of what is live."""
+    """Wait until each utterance of these sources is acked; by default of `live`."""
 
     async def settled() -> bool:
         infos = [await bus.connection.js.consumer_info("SPEECH", f"stt-{source}") for source in sources or ("live",)]

@@ -45,7 +45,7 @@ def test_outros_are_known_however_they_are_written(phrase: str) -> None:
         ("Sous-titres réalisés par la communauté d\u2019Amara.org", "credit"),
     ],
 )
-def test_several_in_a_row_are_one_that_a_person_could_have_said_if_any_is(text: str, kind: str) -> None:
+def test_several_phrases_are_an_outro_if_any_of_them_is(text: str, kind: str) -> None:
     assert known_phrase(text) == kind
 
 
@@ -65,22 +65,22 @@ def test_several_in_a_row_are_one_that_a_person_could_have_said_if_any_is(text: 
         "ご視聴ありがとうございましたと書いてください。",
     ],
 )
-def test_more_than_a_phrase_is_none(text: str) -> None:
+def test_a_phrase_with_more_text_is_not_known(text: str) -> None:
     assert known_phrase(text) is None
 
 
 @given(st.text(max_size=400))
-def test_any_text_is_answered(text: str) -> None:
+def test_any_text_has_an_answer(text: str) -> None:
     assert known_phrase(text) in (None, "credit", "outro")
 
 
 @given(st.sampled_from(OUTROS), st.from_regex("[a-z]{1,12}", fullmatch=True))
-def test_a_phrase_with_another_word_is_none(phrase: str, word: str) -> None:
+def test_a_phrase_with_another_word_is_not_known(phrase: str, word: str) -> None:
     if known_phrase(word) is None and known_phrase(phrase + word) is None:
         assert known_phrase(f"{phrase} {word}") is None
 
 
-def test_a_long_text_that_nearly_is_one_does_not_take_long() -> None:
+def test_a_long_near_match_is_fast() -> None:
     assert known_phrase("자막 제공 " * 20_000 + "회의") is None
 
 
@@ -116,7 +116,7 @@ def said(text: str, log_probability: float = -0.2, tokens: int = 4) -> DecodedSe
         ("The budget is over.", CLEAR, 0.9, -1.5, None),
     ],
 )
-def test_text_is_made_up_only_on_two_kinds_of_evidence(
+def test_a_hallucination_needs_two_kinds_of_evidence(
     text: str, speech: float, no_speech: float, log_probability: float, reason: str | None
 ) -> None:
     assert hallucination_reason([said(text, log_probability)], speech, no_speech) == reason
@@ -128,7 +128,7 @@ def test_a_phrase_over_several_segments_counts_by_the_mean_of_its_tokens() -> No
     assert hallucination_reason([said(" Thank you", -0.1, tokens=9), segments[1]], CLEAR, 0.0) is None
 
 
-def test_nothing_heard_is_nothing_made_up() -> None:
+def test_no_text_is_no_hallucination() -> None:
     assert hallucination_reason([], 0.0, 1.0) is None
     heard = DecodeResult((), "en", 0.5, 0.9)
     assert remove_hallucinations(heard, 3.0, 0.0) is heard
@@ -139,13 +139,13 @@ def test_nothing_heard_is_nothing_made_up() -> None:
     st.floats(-1.0, 0.0),
     st.floats(0, 0.3),
 )
-def test_text_from_clear_speech_stays(texts: list[str], log_probability: float, no_speech: float) -> None:
+def test_text_from_clear_speech_is_kept(texts: list[str], log_probability: float, no_speech: float) -> None:
     segments = tuple(said(text, log_probability) for text in texts)
     heard = DecodeResult(segments, "en", 0.9, no_speech)
     assert remove_hallucinations(heard, 3.0, CLEAR) is heard
 
 
-def test_what_was_removed_is_told_beside_how_it_was_decoded() -> None:
+def test_the_reasons_for_removal_are_recorded() -> None:
     heard = DecodeResult((said(" Thank you."),), "en", 0.9, 0.7, {"beam_size": 1})
     kept = remove_hallucinations(heard, 2.0, CLEAR)
     assert (kept.segments, kept.decoding) == ((), {"beam_size": 1, "removed": ["phrase"]})

@@ -1,4 +1,4 @@
-"""What is a loop, what is talk, and what is left of a loop."""
+"""Repetition loops are reduced, natural repetition is kept."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def cleaned(*words: str, pace: float = 0.4, seconds: float = 28.0) -> str:
         pytest.param([" It", " is", " what", " it", " is", " and", " that", " is", " that."], id="talk"),
     ],
 )
-def test_what_people_repeat_stays_as_it_is(said: list[str]) -> None:
+def test_natural_repetition_is_kept(said: list[str]) -> None:
     segments = (spoken(*said),)
     assert remove_loops(segments, 12.0) == segments
 
@@ -60,12 +60,12 @@ def test_what_people_repeat_stays_as_it_is(said: list[str]) -> None:
         ([*[" no"] * 12, " way"] * 9, "no way"),
     ],
 )
-def test_of_what_repeats_so_often_that_it_compresses_the_first_stays(said: list[str], left: str) -> None:
+def test_a_loop_that_compresses_well_is_reduced_to_its_first_repeat(said: list[str], left: str) -> None:
     assert cleaned(*said) == left
 
 
 @pytest.mark.parametrize(("count", "left"), [(3, "that is " + "no " * 3 + "good"), (8, "that is no good")])
-def test_what_nobody_could_say_so_fast_is_a_loop_though_it_is_short(count: int, left: str) -> None:
+def test_a_short_loop_is_detected_by_its_speed(count: int, left: str) -> None:
     before = spoken(" that", " is", pace=1.0)
     after = spoken(" good", start=2.1)
     squeezed = replace(
@@ -76,43 +76,43 @@ def test_what_nobody_could_say_so_fast_is_a_loop_though_it_is_short(count: int, 
     assert " ".join(text(found).split()) == left
 
 
-def test_words_between_others_have_the_time_between_them() -> None:
-    """The aligner may put the repeats at one instant though there was time for all of them."""
+def test_the_time_between_the_surrounding_words_counts() -> None:
+    """The aligner can put all repeats at one instant although there was time for them."""
     before, after = spoken(" that", " is"), spoken(" good", start=3.0)
     words = tuple(DecodedWord(" no", 1.0, 1.0, 0.9) for _ in range(6))
     segments = (before, DecodedSegment(" no" * 6, 6, -0.3, 1.0, words), after)
     assert remove_loops(segments, 4.0) == segments
 
 
-def test_where_the_aligner_failed_the_length_of_the_utterance_counts() -> None:
+def test_if_alignment_failed_the_length_of_the_utterance_counts() -> None:
     words = tuple(DecodedWord(" no", 0.0, 0.0, 0.9) for _ in range(6))
     segments = (DecodedSegment(" no" * 6, 6, -0.3, 1.0, words),)
     assert remove_loops(segments, 2.0) == segments
     assert text(remove_loops(segments, 0.05)) == "no"
 
 
-def test_without_words_the_text_is_enough() -> None:
+def test_a_segment_without_words_is_judged_by_its_text() -> None:
     interim = DecodedSegment(" Well." + " One moment please." * 9, 30, -0.3, 5.0)
     (kept,) = remove_loops([interim], 9.0)
     assert (kept.text, kept.words) == (" Well. One moment please.", ())
 
 
-def test_a_loop_over_several_segments_leaves_the_first() -> None:
+def test_a_loop_over_several_segments_is_reduced_to_the_first() -> None:
     segments = [spoken(" One", " moment", " please.", start=1.5 * turn) for turn in range(6)]
     assert remove_loops(segments, 10.0) == (segments[0],)
 
 
 @pytest.mark.parametrize("rest", [[" One"], [" One", " moment"], [" One", " moment", " pl"], [" O"]])
-def test_what_the_end_cuts_short_goes_with_the_loop(rest: list[str]) -> None:
+def test_an_incomplete_last_repeat_is_removed_too(rest: list[str]) -> None:
     assert cleaned(*[" One", " moment", " please."] * 6, *rest) == "One moment please."
 
 
-def test_the_same_words_that_go_on_differently_are_no_repeat() -> None:
+def test_a_repeat_that_continues_differently_is_kept() -> None:
     said = [*[" One", " moment", " please."] * 6, " One", " moment", " later", " it", " rang."]
     assert cleaned(*said) == "One moment please. One moment later it rang."
 
 
-def test_words_text_tokens_and_ratio_of_what_is_left_agree() -> None:
+def test_words_text_tokens_and_ratio_stay_consistent() -> None:
     loop = spoken(" Well", *[" no,"] * 40, " yes.", pace=0.5)
     (kept,) = remove_loops([loop], 28.0)
     assert kept.text == " Well no, yes." == "".join(word.text for word in kept.words)
@@ -122,14 +122,14 @@ def test_words_text_tokens_and_ratio_of_what_is_left_agree() -> None:
     assert kept.mean_log_probability == loop.mean_log_probability
 
 
-def test_part_of_a_word_that_holds_many_characters_stays_with_its_times() -> None:
+def test_part_of_a_word_is_kept_with_its_times() -> None:
     loop = spoken("はい", "ご視聴ご視聴", "ご視聴ご視聴ご視聴ご視聴ご視聴", "です", pace=1.0)
     found = remove_loops([loop], 4.0)
     assert text(found) == "はいご視聴です"
     assert [(w.text, w.start, w.end) for w in found[0].words] == [("はい", 0, 1), ("ご視聴", 1, 1.5), ("です", 3, 4)]
 
 
-def test_numbers_are_not_taken_apart() -> None:
+def test_numbers_are_not_split() -> None:
     segments = (spoken("予算は", "10000000000", "円です。", pace=0.1),)
     assert remove_loops(segments, 1.0) == segments
 
@@ -138,7 +138,7 @@ distinct = st.lists(st.from_regex(r"[a-z]{2,9}", fullmatch=True), min_size=1, ma
 
 
 @given(distinct, st.integers(8, 30), st.floats(0.0, 0.01))
-def test_a_phrase_said_faster_than_anybody_can_is_kept_once(phrase: list[str], count: int, pace: float) -> None:
+def test_a_phrase_faster_than_speech_is_kept_once(phrase: list[str], count: int, pace: float) -> None:
     words = [f" {word}" for word in phrase] * count
     found = remove_loops([spoken(*words, pace=pace)], pace * len(words))
     assert text(found).split() == phrase
@@ -148,7 +148,7 @@ vocabulary = st.lists(st.sampled_from([" no", " yes,", " one", " moment.", "は"
 
 
 @given(st.lists(vocabulary, max_size=4), st.floats(0.01, 0.5))
-def test_what_is_left_is_in_order_consistent_and_final(said: list[list[str]], pace: float) -> None:
+def test_the_result_is_ordered_consistent_and_final(said: list[list[str]], pace: float) -> None:
     segments = [spoken(*words, pace=pace, start=20 * pace * turn) for turn, words in enumerate(said)]
     found = remove_loops(segments, 28.0)
     assert remove_loops(found, 28.0) == found
@@ -161,6 +161,6 @@ def test_what_is_left_is_in_order_consistent_and_final(said: list[list[str]], pa
 
 
 @given(st.lists(st.from_regex(r"[a-z]{1,8}", fullmatch=True), max_size=60, unique=True))
-def test_talk_without_repeats_is_untouched_however_fast(words: list[str]) -> None:
+def test_text_without_repeats_is_unchanged_at_any_speed(words: list[str]) -> None:
     segments = (spoken(*(f" {word}" for word in words), pace=0.001),)
     assert remove_loops(segments, 0.1) == segments

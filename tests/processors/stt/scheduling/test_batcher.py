@@ -1,4 +1,4 @@
-"""Which sounds go next, and together: values in, values out."""
+"""What is decoded next, and together."""
 
 from __future__ import annotations
 
@@ -33,31 +33,31 @@ def test_nothing_waits() -> None:
     assert len(batcher()) == 0
 
 
-def test_rank_goes_before_age_and_age_before_nothing() -> None:
+def test_priority_decides_first_then_age() -> None:
     made = batcher(waiting("r", REPLAY), waiting("u", UPLOAD), waiting("p", PARTIAL), waiting("l", LIVE), max_items=1)
     made.add(waiting("r2", REPLAY))
     made.add(waiting("l2", LIVE))
     assert taken(made) == [["l"], ["l2"], ["p"], ["u"], ["r"], ["r2"]]
 
 
-def test_what_is_alike_goes_together_in_order_of_rank_and_age() -> None:
+def test_a_batch_has_one_group_in_order_of_priority_and_age() -> None:
     made = batcher(
         waiting("u", UPLOAD), waiting("l1"), waiting("other", LIVE, "b"), waiting("p", PARTIAL), waiting("l2")
     )
     assert taken(made) == [["l1", "l2", "p", "u"], ["other"]]
 
 
-def test_a_batch_has_no_more_than_its_number() -> None:
+def test_a_batch_has_at_most_max_items() -> None:
     assert taken(batcher(*map(waiting, range(7)), max_items=3)) == [[0, 1, 2], [3, 4, 5], [6]]
 
 
-def test_a_batch_costs_no_more_than_it_may_but_one_alone_always_goes() -> None:
+def test_a_batch_has_at_most_max_cost_unless_it_is_a_single_entry() -> None:
     costs = [30, 30, 30, 90, 1]
     made = batcher(*(waiting(index, cost=cost) for index, cost in enumerate(costs)), max_cost=60)
     assert taken(made) == [[0, 1], [2], [3], [4]]
 
 
-def test_free_workers_share_what_is_alike() -> None:
+def test_free_workers_share_a_group() -> None:
     made = batcher(*map(waiting, range(7)), waiting("other", group="b"))
     assert made.take(3) == [0, 1, 2]
     assert made.take(2) == [3, 4]
@@ -65,7 +65,7 @@ def test_free_workers_share_what_is_alike() -> None:
     assert made.take(2) == ["other"]
 
 
-def test_what_nobody_waits_for_any_more_is_not_taken() -> None:
+def test_a_discarded_entry_is_not_taken() -> None:
     kept, dropped = waiting("kept"), waiting("dropped")
     made = batcher(dropped, kept)
     made.discard(dropped)
@@ -76,7 +76,7 @@ def test_what_nobody_waits_for_any_more_is_not_taken() -> None:
     assert len(made) == 0
 
 
-def test_under_lasting_overload_each_rank_gets_its_turn() -> None:
+def test_under_lasting_overload_each_priority_gets_its_turn() -> None:
     made = batcher(*(waiting(("replay", n), REPLAY) for n in range(3)), waiting(("upload", 0), UPLOAD), max_items=1)
     order: list[object] = []
     for number in range(4 * (MAX_SKIPPED + 1)):
@@ -94,8 +94,8 @@ def test_under_lasting_overload_each_rank_gets_its_turn() -> None:
     assert ("replay", 2) in order
 
 
-def test_company_of_its_own_rank_is_no_turn_for_what_is_like_nothing_else() -> None:
-    """Uploads that are like the live ones fill up every batch; the one that is not must not wait for their end."""
+def test_an_entry_of_another_group_is_not_starved_by_its_own_priority() -> None:
+    """Uploads of the live group fill up every batch; an upload of another group must not wait for their end."""
     made = batcher(waiting("unlike", UPLOAD, "b"), max_items=2)
     batches = []
     for number in range(2 * MAX_SKIPPED):
@@ -112,7 +112,7 @@ steps = st.lists(st.tuples(kinds, st.integers(1, 4), st.booleans()), max_size=30
 
 @settings(deadline=None)
 @given(steps.flatmap(lambda first: steps.map(lambda again: first + 5 * again)), st.integers(1, 5), st.floats(10, 60))
-def test_everything_is_taken_once_within_a_bound_and_each_batch_keeps_its_own(
+def test_everything_is_taken_once_and_in_bounded_time_in_valid_batches(
     steps: list[tuple[list[tuple[Priority, str, float]], int, bool]], max_items: int, max_cost: float
 ) -> None:
     made: Batcher[object] = Batcher(max_items, max_cost)

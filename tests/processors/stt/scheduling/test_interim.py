@@ -1,4 +1,4 @@
-"""InterimTranscriber results on a real nats-server; the segmenter is a responder that says what it is told to."""
+"""InterimTranscriber results on a real nats-server; the segmenter is a responder that says what it is published to."""
 
 from __future__ import annotations
 
@@ -24,23 +24,23 @@ FRAME = 480
 
 
 class Segmenter:
-    """Open segments, by job, each with its index and how many samples it has; they begin at sample 100."""
+    """Open segments by job: index and number of samples. They begin at sample 100."""
 
     def __init__(self, bus: Bus) -> None:
         self._bus = bus
         self.segments: dict[str, tuple[int, int]] = {}
         self.asked: list[str] = []
-        self.mute: set[str] = set()
+        self.silent: set[str] = set()
 
     async def speak(self, job: str, samples: int, *, index: int = 0, partials: bool = True) -> None:
-        """Let a segment grow to so many samples, and say so."""
+        """Let a segment grow to so many samples, and announce it."""
         self.segments[job] = index, samples
         await self._bus.publish(Speaking(job=job, index=index, start=100, end=100 + samples, partials=partials))
 
     async def answer(self, msg: Msg) -> None:
         job = msg.subject.split(".")[1]
         self.asked.append(job)
-        if job in self.segments and job not in self.mute:
+        if job in self.segments and job not in self.silent:
             index, samples = self.segments[job]
             pcm = bytes(2 * samples)
             options = SpeechOptions(language="ko")
@@ -58,8 +58,8 @@ async def segmenter(bus: Bus) -> AsyncIterator[Segmenter]:
 
 
 @pytest.fixture
-async def told(bus: Bus) -> AsyncIterator[list[Partial]]:
-    """All interim results, as they come."""
+async def published(bus: Bus) -> AsyncIterator[list[Partial]]:
+    """All interim results that are published."""
     found: list[Partial] = []
     async with listening(bus, Partial, "*", found.append):
         await bus.connection.flushed()
@@ -67,10 +67,10 @@ async def told(bus: Bus) -> AsyncIterator[list[Partial]]:
 
 
 @asynccontextmanager
-async def drafting(
+async def interim_worker(
     url: str, engine: SpeechEngine, batch_size: int = 8
 ) -> AsyncIterator[tuple[InterimTranscriber, Scheduler]]:
-    """A worker that makes interim results and nothing else."""
+    """A worker that makes only interim results."""
     async with connect(url, name="stt") as bus:
         scheduler = Scheduler(engine, batch_size, 1_000, asyncio.create_task)
         interim = InterimTranscriber(bus, scheduler)
@@ -88,61 +88,65 @@ async def drafting(
             scheduler.close()
 
 
-async def wait_until_told(told: Sequence[Partial], count: int) -> None:
-    await wait_until(lambda: len(told) >= count, description=f"{count} interim results")
+async def wait_until_published(published: Sequence[Partial], count: int) -> None:
+    await wait_until(lambda: len(published) >= count, description=f"{count} interim results")
 
 
 async def wait_until_open(interim: InterimTranscriber, job: str, end: int) -> None:
-    """Wait until it has heard how far a segment has grown; before it asks, that is seen nowhere else."""
+    """Wait until it knows how far a segment has grown; this has no effect outside before it requests the audio."""
     await wait_until(
         lambda: (speaking := interim._open.get(job)) and speaking.end == end, description=f"{job} has been heard of"
     )
 
 
-async def test_an_open_segment_is_asked_for_and_told(nats_url: str, segmenter: Segmenter, told: list[Partial]) -> None:
-    drafts: list[Audio] = []
+async def test_an_open_segment_is_requested_and_its_text_published(
+    nats_url: str, segmenter: Segmenter, published: list[Partial]
+) -> None:
+    interims: list[Audio] = []
 
     class Watched(Length):
         def decode(self, batch: Sequence[Audio]) -> list[DecodeResult]:
-            drafts.extend(batch)
+            interims.extend(batch)
             return super().decode(batch)
 
-    async with drafting(nats_url, Watched()):
+    async with interim_worker(nats_url, Watched()):
         await segmenter.speak("j", 16_000, index=3)
-        await wait_until_told(told, 1)
+        await wait_until_published(published, 1)
     assert segmenter.asked == ["j"]
     text = "16000 samples"
-    assert told == [Partial(job="j", index=3, start=100, end=16_100, text=text, stable=0, language="ko")]
-    assert [(audio.interim, audio.options) for audio in drafts] == [(True, SpeechOptions(language="ko"))]
+    assert published == [Partial(job="j", index=3, start=100, end=16_100, text=text, stable=0, language="ko")]
+    assert [(audio.interim, audio.options) for audio in interims] == [(True, SpeechOptions(language="ko"))]
 
 
-async def test_who_wants_none_is_not_asked(nats_url: str, segmenter: Segmenter, told: list[Partial]) -> None:
-    async with drafting(nats_url, Length()):
+async def test_a_job_without_partials_is_not_requested(
+    nats_url: str, segmenter: Segmenter, published: list[Partial]
+) -> None:
+    async with interim_worker(nats_url, Length()):
         await segmenter.speak("j", 16_000, partials=False)
         await segmenter.speak("k", 16_000)
-        await wait_until_told(told, 1)
+        await wait_until_published(published, 1)
     assert segmenter.asked == ["k"]
 
 
-async def test_nothing_understood_is_nothing_told(nats_url: str, segmenter: Segmenter, told: list[Partial]) -> None:
-    class Deaf(Length):
+async def test_an_empty_text_is_not_published(nats_url: str, segmenter: Segmenter, published: list[Partial]) -> None:
+    class Silent(Length):
         def decode(self, batch: Sequence[Audio]) -> list[DecodeResult]:
             return [result("" if audio.samples < 1_000 else " words") for audio in batch]
 
-    async with drafting(nats_url, Deaf()):
+    async with interim_worker(nats_url, Silent()):
         await segmenter.speak("j", 500)
         await wait_until(lambda: segmenter.asked, description="it is asked for")
         await segmenter.speak("j", 1_000)
-        await wait_until_told(told, 1)
-    assert [(p.end, p.text) for p in told] == [(1_100, "words")]
+        await wait_until_published(published, 1)
+    assert [(p.end, p.text) for p in published] == [(1_100, "words")]
 
 
 async def test_a_slow_engine_skips_and_does_not_fall_behind(
-    nats_url: str, segmenter: Segmenter, told: list[Partial]
+    nats_url: str, segmenter: Segmenter, published: list[Partial]
 ) -> None:
     engine = Gated()
     newest = 100 + 49 * FRAME
-    async with drafting(nats_url, engine) as (interim, _):
+    async with interim_worker(nats_url, engine) as (interim, _):
         await segmenter.speak("j", FRAME)
         await wait_until(lambda: engine.begun, description="the engine is at work")
         for frames in range(2, 50):
@@ -151,17 +155,17 @@ async def test_a_slow_engine_skips_and_does_not_fall_behind(
         engine.allow(1)
         await wait_until(lambda: engine.begun == 2, description="the newest is decoded")
         engine.allow_all()
-        await wait_until_told(told, 2)
+        await wait_until_published(published, 2)
     assert segmenter.asked == ["j", "j"]
-    assert [p.end for p in told] == [100 + FRAME, newest]
+    assert [p.end for p in published] == [100 + FRAME, newest]
     assert engine.batches == [[FRAME], [49 * FRAME]]
 
 
-async def test_nothing_is_asked_for_while_the_engine_has_something_better_to_do(
-    nats_url: str, segmenter: Segmenter, told: list[Partial]
+async def test_nothing_is_requested_while_the_engine_is_busy(
+    nats_url: str, segmenter: Segmenter, published: list[Partial]
 ) -> None:
     engine = Gated()
-    async with drafting(nats_url, engine) as (interim, scheduler):
+    async with interim_worker(nats_url, engine) as (interim, scheduler):
         final = asyncio.create_task(scheduler.transcribe(bytes(2 * 77), SpeechOptions(), Priority.LIVE))
         await wait_until(lambda: engine.begun, description="a final is decoded")
         await segmenter.speak("j", 1_000)
@@ -174,16 +178,16 @@ async def test_nothing_is_asked_for_while_the_engine_has_something_better_to_do(
         await wait_until(lambda: engine.begun == 2, description="the next final is decoded")
         assert segmenter.asked == []
         engine.allow_all()
-        await wait_until_told(told, 1)
+        await wait_until_published(published, 1)
         assert [(await task).text for task in (final, next_final)] == ["77 samples", "78 samples"]
     assert engine.batches == [[77], [78], [2_000]]
 
 
-async def test_a_final_that_comes_meanwhile_goes_first(
-    nats_url: str, segmenter: Segmenter, told: list[Partial]
+async def test_a_final_that_arrives_meanwhile_goes_first(
+    nats_url: str, segmenter: Segmenter, published: list[Partial]
 ) -> None:
     engine = Gated()
-    async with drafting(nats_url, engine, batch_size=1) as (_, scheduler):
+    async with interim_worker(nats_url, engine, batch_size=1) as (_, scheduler):
         await segmenter.speak("j", 1_000)
         await wait_until(lambda: engine.begun, description="a interim is decoded")
         upload = asyncio.create_task(scheduler.transcribe(bytes(2 * 90), SpeechOptions(), Priority.UPLOAD))
@@ -192,11 +196,11 @@ async def test_a_final_that_comes_meanwhile_goes_first(
         await wait_until(lambda: engine.queued == 3, description="something live waits")
         engine.allow_all()
         await asyncio.gather(upload, live)
-        await wait_until_told(told, 1)
+        await wait_until_published(published, 1)
     assert engine.batches == [[1_000], [91], [90]]
 
 
-async def test_a_draft_that_waits_goes_before_uploads(bus: Bus, nats_url: str, told: list[Partial]) -> None:
+async def test_a_waiting_interim_result_goes_before_uploads(bus: Bus, nats_url: str, published: list[Partial]) -> None:
     asked: list[Msg] = []
 
     async def keep(msg: Msg) -> None:
@@ -210,7 +214,7 @@ async def test_a_draft_that_waits_goes_before_uploads(bus: Bus, nats_url: str, t
     await bus.connection.nc.subscribe(Snapshot.pattern(), cb=keep)
     await bus.connection.flushed()
     engine = Gated()
-    async with drafting(nats_url, engine) as (_, scheduler):
+    async with interim_worker(nats_url, engine) as (_, scheduler):
         for job in ("j", "k"):
             await bus.publish(Speaking(job=job, index=0, start=0, end=480))
         await wait_until(lambda: len(asked) == 2, description="both are asked for while there is time")
@@ -222,15 +226,15 @@ async def test_a_draft_that_waits_goes_before_uploads(bus: Bus, nats_url: str, t
         await wait_until(lambda: engine.queued == 3, description="the other interim waits")
         engine.allow_all()
         await upload
-        await wait_until_told(told, 2)
+        await wait_until_published(published, 2)
     assert engine.batches == [[1_000], [2_000, 90]]
 
 
-async def test_of_a_segment_that_has_ended_nothing_more_is_asked_for(
-    nats_url: str, segmenter: Segmenter, told: list[Partial]
+async def test_a_segment_that_has_ended_is_not_requested(
+    nats_url: str, segmenter: Segmenter, published: list[Partial]
 ) -> None:
     engine = Gated()
-    async with drafting(nats_url, engine) as (interim, _):
+    async with interim_worker(nats_url, engine) as (interim, _):
         await segmenter.speak("busy", 1_000)
         await wait_until(lambda: engine.begun, description="the engine is busy")
         await segmenter.speak("j", 2_000, index=4)
@@ -241,79 +245,81 @@ async def test_of_a_segment_that_has_ended_nothing_more_is_asked_for(
         interim.close_segment("j", 4)
         interim.close_segment("newer", 4)
         engine.allow_all()
-        await wait_until_told(told, 3)
+        await wait_until_published(published, 3)
     assert sorted(segmenter.asked) == ["busy", "k", "newer"]
-    assert sorted(p.job for p in told) == ["busy", "k", "newer"]
+    assert sorted(p.job for p in published) == ["busy", "k", "newer"]
 
 
-async def test_what_was_being_made_of_a_segment_that_ended_is_not_told(
-    nats_url: str, segmenter: Segmenter, told: list[Partial]
+async def test_an_interim_result_of_a_segment_that_has_ended_is_not_published(
+    nats_url: str, segmenter: Segmenter, published: list[Partial]
 ) -> None:
     engine = Gated()
-    async with drafting(nats_url, engine) as (interim, _):
+    async with interim_worker(nats_url, engine) as (interim, _):
         await segmenter.speak("j", 1_000, index=4)
         await wait_until(lambda: engine.begun, description="it is decoded")
         interim.close_segment("j", 4)
         engine.allow_all()
         await segmenter.speak("j", 500, index=5)
-        await wait_until_told(told, 1)
-    assert [(p.index, p.end, p.stable) for p in told] == [(5, 600, 0)]
+        await wait_until_published(published, 1)
+    assert [(p.index, p.end, p.stable) for p in published] == [(5, 600, 0)]
     assert engine.batches == [[1_000], [500]]
 
 
-async def test_a_segmenter_that_is_gone_or_mute_holds_up_nobody(
-    nats_url: str, segmenter: Segmenter, told: list[Partial]
+async def test_a_segmenter_that_does_not_answer_delays_no_other_job(
+    nats_url: str, segmenter: Segmenter, published: list[Partial]
 ) -> None:
-    async with drafting(nats_url, Length()):
-        segmenter.mute.add("mute")
-        await segmenter.speak("mute", 1_000)
+    async with interim_worker(nats_url, Length()):
+        segmenter.silent.add("silent")
+        await segmenter.speak("silent", 1_000)
         await wait_until(lambda: segmenter.asked, description="the mute one is asked")
         for job in ("a", "b"):
             await segmenter.speak(job, 1_000)
-        await wait_until_told(told, 2)
-        segmenter.mute.clear()
-        await segmenter.speak("mute", 2_000)
-        await wait_until_told(told, 3)
-    assert [(p.job, p.end) for p in told] == [("a", 1_100), ("b", 1_100), ("mute", 2_100)]
+        await wait_until_published(published, 2)
+        segmenter.silent.clear()
+        await segmenter.speak("silent", 2_000)
+        await wait_until_published(published, 3)
+    assert [(p.job, p.end) for p in published] == [("a", 1_100), ("b", 1_100), ("silent", 2_100)]
 
 
-async def test_where_nobody_answers_at_all_the_next_one_is_made(bus: Bus, nats_url: str, told: list[Partial]) -> None:
+async def test_without_any_responder_the_next_segment_is_transcribed(
+    bus: Bus, nats_url: str, published: list[Partial]
+) -> None:
     engine = Length()
-    async with drafting(nats_url, engine):
+    async with interim_worker(nats_url, engine):
         await bus.publish(Speaking(job="gone", index=0, start=0, end=480))
         segmenter = Segmenter(bus)
         await bus.connection.nc.subscribe(Snapshot.pattern("here"), cb=segmenter.answer)
         await bus.connection.flushed()
         await segmenter.speak("here", 1_000)
-        await wait_until_told(told, 1)
-    assert (engine.asked, [p.job for p in told]) == (1, ["here"])
+        await wait_until_published(published, 1)
+    assert (engine.asked, [p.job for p in published]) == (1, ["here"])
 
 
-async def test_what_cannot_be_read_or_decoded_ends_nothing(
-    bus: Bus, nats_url: str, segmenter: Segmenter, told: list[Partial], caplog: pytest.LogCaptureFixture
+async def test_unreadable_snapshots_and_failed_inferences_are_survived(
+    bus: Bus, nats_url: str, segmenter: Segmenter, published: list[Partial], caplog: pytest.LogCaptureFixture
 ) -> None:
     async def garbage(msg: Msg) -> None:
         await msg.respond(b"\xc1")
 
-    class Fussy(Length):
+    class Failing(Length):
         def decode(self, batch: Sequence[Audio]) -> list[DecodeResult]:
             if any(audio.samples == 666 for audio in batch):
                 raise RuntimeError("cannot decode this")
             return super().decode(batch)
 
-    segmenter.mute.add("garbled")
+    segmenter.silent.add("garbled")
     await bus.connection.nc.subscribe(Snapshot.pattern("garbled"), cb=garbage)
     await bus.connection.flushed()
-    async with drafting(nats_url, Fussy()):
+    async with interim_worker(nats_url, Failing()):
         await segmenter.speak("garbled", 100)
         await segmenter.speak("bad", 666)
         await segmenter.speak("good", 1_000)
-        await wait_until_told(told, 1)
-        await wait_until(lambda: len(warnings(caplog)) == 2, description="both are told of")
+        await wait_until_published(published, 1)
+        await wait_until(lambda: len(warnings(caplog)) == 2, description="both are published of")
         for job in ("bad", "good"):  # and the same jobs are served again
             await segmenter.speak(job, 2_000)
-        await wait_until_told(told, 3)
-    assert sorted((p.job, p.end) for p in told) == [("bad", 2_100), ("good", 1_100), ("good", 2_100)]
+        await wait_until_published(published, 3)
+    assert sorted((p.job, p.end) for p in published) == [("bad", 2_100), ("good", 1_100), ("good", 2_100)]
     assert sorted(warnings(caplog)) == ["no interim result", "snapshot not understood"]
 
 
@@ -322,35 +328,35 @@ def warnings(caplog: pytest.LogCaptureFixture) -> list[str]:
     return [message for message in messages if "interim" in message or "snapshot" in message]
 
 
-async def test_no_more_are_asked_for_than_fit_a_batch(nats_url: str, segmenter: Segmenter, told: list[Partial]) -> None:
+async def test_no_more_segments_are_requested_than_fit_into_a_batch(
+    nats_url: str, segmenter: Segmenter, published: list[Partial]
+) -> None:
     engine = Gated()
     jobs = [f"j{number}" for number in range(12)]
-    async with drafting(nats_url, engine, batch_size=4) as (interim, _):
+    async with interim_worker(nats_url, engine, batch_size=4) as (interim, _):
         for job in jobs:
             await segmenter.speak(job, 1_000)
         await wait_until(lambda: engine.begun, description="the first is decoded")
         await wait_until(lambda: len(segmenter.asked) + len(interim._open) == 12, description="all are heard of")
         assert len(segmenter.asked) <= 4
         engine.allow_all()
-        await wait_until_told(told, 12)
+        await wait_until_published(published, 12)
     assert sorted(segmenter.asked) == sorted(jobs)
-    assert sorted(p.job for p in told) == sorted(jobs)
+    assert sorted(p.job for p in published) == sorted(jobs)
     assert max(map(len, engine.batches)) <= 4
 
 
-async def test_workers_share_and_none_does_what_another_has_done(
-    nats_url: str, segmenter: Segmenter, told: list[Partial]
-) -> None:
+async def test_workers_share_the_segments(nats_url: str, segmenter: Segmenter, published: list[Partial]) -> None:
     engines = [Length() for _ in range(3)]
     jobs = [f"j{number}" for number in range(60)]
     async with AsyncExitStack() as stack:
         for engine in engines:
-            await stack.enter_async_context(drafting(nats_url, engine))
+            await stack.enter_async_context(interim_worker(nats_url, engine))
         for job in jobs:
             await segmenter.speak(job, 1_000)
-        await wait_until_told(told, len(jobs))
+        await wait_until_published(published, len(jobs))
     assert sorted(segmenter.asked) == sorted(jobs)
-    assert sorted(p.job for p in told) == sorted(jobs)
+    assert sorted(p.job for p in published) == sorted(jobs)
     assert sum(engine.calls for engine in engines) == len(jobs)
     assert all(engine.calls for engine in engines)
 
@@ -374,7 +380,7 @@ PER_WORD = 1_600
 
 
 class Listener(Length):
-    """Hears one more word with every tenth of a second, and guesses at the newest."""
+    """Finds one more word in every tenth of a second, and is wrong about the newest."""
 
     def decode(self, batch: Sequence[Audio]) -> list[DecodeResult]:
         super().decode(batch)
@@ -382,29 +388,27 @@ class Listener(Length):
         return [result(" ".join([*SPOKEN[: count - 1], "er"])) for count in counts]
 
 
-async def test_what_is_stable_grows_whichever_worker_makes_it(
-    nats_url: str, segmenter: Segmenter, told: list[Partial]
-) -> None:
+async def test_stable_text_grows_across_workers(nats_url: str, segmenter: Segmenter, published: list[Partial]) -> None:
     engines = Listener(), Listener()
-    async with drafting(nats_url, engines[0]), drafting(nats_url, engines[1]):
+    async with interim_worker(nats_url, engines[0]), interim_worker(nats_url, engines[1]):
         count = 0
         while count < len(SPOKEN) or not all(engine.calls for engine in engines):
             assert count < 60, "one of two workers is never given anything"
             count += 1
             await segmenter.speak("j", count * PER_WORD)
-            await wait_until_told(told, count)
-    for before, after in pairwise(told):
+            await wait_until_published(published, count)
+    for before, after in pairwise(published):
         assert after.text.startswith(before.text[: before.stable])
         assert after.stable >= before.stable
-    for count, partial in enumerate(told[1 : len(SPOKEN)], 2):
+    for count, partial in enumerate(published[1 : len(SPOKEN)], 2):
         assert partial.text[: partial.stable] == " ".join(SPOKEN[: count - 2])
 
 
-async def test_what_another_worker_has_overtaken_is_not_told(
-    bus: Bus, nats_url: str, segmenter: Segmenter, told: list[Partial]
+async def test_a_stale_interim_result_is_not_published(
+    bus: Bus, nats_url: str, segmenter: Segmenter, published: list[Partial]
 ) -> None:
     engine = Gated()
-    async with drafting(nats_url, engine) as (interim, _):
+    async with interim_worker(nats_url, engine) as (interim, _):
         await segmenter.speak("j", 1_000, index=2)
         await wait_until(lambda: engine.begun, description="it is decoded")
         await bus.publish(Partial(job="j", index=2, start=100, end=5_000, text="5000 samples so far"))
@@ -412,18 +416,18 @@ async def test_what_another_worker_has_overtaken_is_not_told(
         engine.allow_all()
         await wait_until(lambda: engine.batches, description="the older one has been decoded")
         await segmenter.speak("j", 6_000, index=2)
-        await wait_until_told(told, 2)
-    assert [(p.end, p.text) for p in told] == [(5_000, "5000 samples so far"), (6_100, "6000 samples")]
+        await wait_until_published(published, 2)
+    assert [(p.end, p.text) for p in published] == [(5_000, "5000 samples so far"), (6_100, "6000 samples")]
 
 
 async def test_only_the_newest_jobs_are_remembered(
-    bus: Bus, nats_url: str, segmenter: Segmenter, told: list[Partial], monkeypatch: pytest.MonkeyPatch
+    bus: Bus, nats_url: str, segmenter: Segmenter, published: list[Partial], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("processors.stt.scheduling.interim._MAX_JOBS", 2)
-    async with drafting(nats_url, Length()) as (interim, _):
+    async with interim_worker(nats_url, Length()) as (interim, _):
         for job in ("a", "b", "c", "c"):
-            await segmenter.speak(job, 1_000 + 500 * len(told))
-            await wait_until_told(told, len(told) + 1)
+            await segmenter.speak(job, 1_000 + 500 * len(published))
+            await wait_until_published(published, len(published) + 1)
         await wait_until(lambda: set(interim._published) == {"b", "c"}, description="the oldest is forgotten")
 
 

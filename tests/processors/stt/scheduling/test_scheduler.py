@@ -1,4 +1,4 @@
-"""Sounds come one by one and are decoded in batches; the engine stops at a gate, so that what waits is known."""
+"""Requests arrive one by one and are decoded in batches. A gate stops the engine, so that the queue is known."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Start = Callable[..., Scheduler]
 
 @pytest.fixture
 def start() -> Iterator[Start]:
-    """Makes a scheduler for an engine, with batches of up to `batch_size` sounds and `batch_seconds`."""
+    """Makes a scheduler for an engine, with batches of up to `batch_size` utterances and `batch_seconds`."""
     made: list[tuple[Scheduler, SpeechEngine]] = []
 
     def make(engine: SpeechEngine, batch_size: int = 8, batch_seconds: float = 1_000) -> Scheduler:
@@ -50,7 +50,7 @@ def ask_pcm(
 async def ask_behind(
     scheduler: Scheduler, engine: Gated, *samples: int, priority: Priority = Priority.LIVE
 ) -> list[asyncio.Task[DecodeResult]]:
-    """Ask for sounds that have to wait; they wait in this order."""
+    """Request utterances that have to wait, in this order."""
     return [await _queued(engine, ask(scheduler, count, priority)) for count in samples]
 
 
@@ -61,7 +61,7 @@ async def _queued(engine: Gated, task: asyncio.Task[DecodeResult]) -> asyncio.Ta
 
 
 async def busy(scheduler: Scheduler, engine: Gated, samples: int = 1) -> asyncio.Task[DecodeResult]:
-    """Give an engine something to do."""
+    """Keep a worker of the engine busy."""
     before = engine.begun
     task = ask(scheduler, samples)
     await wait_until(lambda: engine.begun > before, description="the engine is at work")
@@ -72,7 +72,7 @@ async def texts(tasks: Sequence[asyncio.Task[DecodeResult]]) -> list[str]:
     return [one.text for one in await asyncio.gather(*tasks)]
 
 
-async def test_a_lone_sound_goes_at_once_and_alone(start: Start) -> None:
+async def test_a_single_utterance_is_decoded_at_once(start: Start) -> None:
     engine = Length()
     scheduler = start(engine)
     for samples in (100, 200):
@@ -82,7 +82,7 @@ async def test_a_lone_sound_goes_at_once_and_alone(start: Start) -> None:
     assert engine.batches == [[100], [200]]
 
 
-async def test_what_waits_for_a_busy_engine_is_decoded_together_and_each_gets_its_own(start: Start) -> None:
+async def test_waiting_utterances_are_batched_and_each_gets_its_own_result(start: Start) -> None:
     engine = Gated()
     scheduler = start(engine, batch_size=4)
     first = await busy(scheduler, engine)
@@ -93,43 +93,23 @@ async def test_what_waits_for_a_busy_engine_is_decoded_together_and_each_gets_it
     assert engine.batches == [[1], [10, 20, 30, 40], [50]]
 
 
-async def test_a_batch_costs_no_more_than_it_may(start: Start) -> None:
-    engine = Gated()
+async def test_batches_respect_priority_group_and_cost(start: Start) -> None:
+    class Grouped(Gated):
+        def prepare(self, pcm: bytes, options: SpeechOptions, *, interim: bool = False) -> Audio | DecodeResult:
+            return Audio(pcm, options, interim, group=len(pcm) > 40_000, on_queue=self.count_queued)
+
+    engine = Grouped()
     scheduler = start(engine, batch_seconds=2.0)
     first = await busy(scheduler, engine)
-    others = await ask_behind(scheduler, engine, 16_000, 16_000, 16_001)
+    others = await ask_behind(scheduler, engine, 21_000, priority=Priority.REPLAY)
+    others += await ask_behind(scheduler, engine, 10_000, 11_000, priority=Priority.UPLOAD)
+    others += await ask_behind(scheduler, engine, 12_000, 25_000, priority=Priority.LIVE)
     engine.allow_all()
     await texts([first, *others])
-    assert engine.batches == [[1], [16_000, 16_000], [16_001]]
+    assert engine.batches == [[1], [12_000, 10_000], [25_000], [11_000], [21_000]]
 
 
-async def test_only_what_is_alike_is_decoded_together(start: Start) -> None:
-    class Sorted(Gated):
-        def prepare(self, pcm: bytes, options: SpeechOptions, *, interim: bool = False) -> Audio | DecodeResult:
-            return Audio(pcm, options, interim, group=len(pcm) // 20, on_queue=self.count_queued)
-
-    engine = Sorted()
-    scheduler = start(engine)
-    first = await busy(scheduler, engine)
-    others = await ask_behind(scheduler, engine, 10, 31, 11, 32, 12)
-    engine.allow_all()
-    await texts([first, *others])
-    assert engine.batches == [[1], [10, 11, 12], [31, 32]]
-
-
-async def test_rank_goes_before_age(start: Start) -> None:
-    engine = Gated()
-    scheduler = start(engine, batch_size=1)
-    first = await busy(scheduler, engine)
-    others = []
-    for priority in reversed(Priority):
-        others += await ask_behind(scheduler, engine, 10 * priority + 1, 10 * priority + 2, priority=priority)
-    engine.allow_all()
-    await texts([first, *others])
-    assert engine.batches == [[1], [1], [2], [11], [12], [21], [22], [31], [32]]
-
-
-async def test_workers_decode_at_the_same_time_and_share_what_waits(start: Start) -> None:
+async def test_workers_decode_at_the_same_time_and_share_the_queue(start: Start) -> None:
     engine = Gated(workers=2)
     scheduler = start(engine)
     first = [await busy(scheduler, engine, 1), await busy(scheduler, engine, 2)]
@@ -141,7 +121,7 @@ async def test_workers_decode_at_the_same_time_and_share_what_waits(start: Start
     assert sorted(chain.from_iterable(engine.batches)) == [1, 2, 10, 20, 30]
 
 
-async def test_what_is_heard_without_the_model_does_not_wait_for_it(start: Start) -> None:
+async def test_a_result_without_the_model_does_not_wait_for_the_model(start: Start) -> None:
     class Short(Gated):
         def prepare(self, pcm: bytes, options: SpeechOptions, *, interim: bool = False) -> Audio | DecodeResult:
             return result("nothing") if len(pcm) < 20 else super().prepare(pcm, options, interim=interim)
@@ -155,7 +135,7 @@ async def test_what_is_heard_without_the_model_does_not_wait_for_it(start: Start
     await first
 
 
-async def test_what_is_unfit_is_so_at_once_and_for_itself_alone(start: Start) -> None:
+async def test_unsupported_options_fail_at_once_and_alone(start: Start) -> None:
     engine = Gated()
     scheduler = start(engine)
     first = await busy(scheduler, engine)
@@ -166,7 +146,7 @@ async def test_what_is_unfit_is_so_at_once_and_for_itself_alone(start: Start) ->
     assert engine.batches == [[1]]
 
 
-async def test_options_and_draft_reach_the_engine(start: Start) -> None:
+async def test_options_and_interim_reach_the_engine(start: Start) -> None:
     given: list[tuple[bytes, SpeechOptions, bool]] = []
 
     class Watched(Length):
@@ -181,7 +161,7 @@ async def test_options_and_draft_reach_the_engine(start: Start) -> None:
     assert given == [(b"\1\0", options, True), (b"\2\0", options, False)]
 
 
-async def test_a_sound_that_fails_harms_no_other(start: Start) -> None:
+async def test_an_utterance_that_fails_does_not_affect_the_others(start: Start) -> None:
     engine = Gated()
     scheduler = start(engine)
     first = await busy(scheduler, engine)
@@ -216,7 +196,7 @@ async def test_out_of_memory_halves_the_batch_and_later_ones_stay_small(
     assert warned == [logging.WARNING] * 3
 
 
-async def test_a_sound_that_has_no_room_even_alone_fails_alone(start: Start) -> None:
+async def test_an_utterance_too_large_for_memory_fails_alone(start: Start) -> None:
     engine = LittleMemory(limit=8)
     scheduler = start(engine)
     first = await busy(scheduler, engine)
@@ -228,7 +208,7 @@ async def test_a_sound_that_has_no_room_even_alone_fails_alone(start: Start) -> 
     assert (await ask(scheduler, 40)).text == "40 samples"
 
 
-async def test_what_is_cancelled_while_it_waits_is_not_decoded(start: Start) -> None:
+async def test_a_request_cancelled_in_the_queue_is_not_decoded(start: Start) -> None:
     engine = Gated()
     scheduler = start(engine)
     first = await busy(scheduler, engine)
@@ -242,7 +222,7 @@ async def test_what_is_cancelled_while_it_waits_is_not_decoded(start: Start) -> 
 
 
 @pytest.mark.parametrize("fails", [False, True])
-async def test_what_is_cancelled_while_it_is_decoded_disturbs_nobody(start: Start, fails: bool) -> None:
+async def test_a_request_cancelled_during_decoding_does_not_affect_the_others(start: Start, fails: bool) -> None:
     engine = Gated()
     scheduler = start(engine)
     first = await busy(scheduler, engine)
@@ -312,8 +292,8 @@ async def test_an_unforeseen_error_ends_the_owner_of_the_tasks() -> None:
             await Scheduler(Lossy(), 8, 1_000, tasks.start).transcribe(bytes(20), SpeechOptions(), Priority.LIVE)
 
 
-async def test_the_model_never_waits_for_what_is_prepared_beside_it(start: Start) -> None:
-    """While one sound is prepared, which takes as long as it likes, what is ready is decoded."""
+async def test_the_model_does_not_wait_for_a_slow_preparation(start: Start) -> None:
+    """While one utterance is being prepared, the others are decoded."""
     gate = threading.Event()
 
     class Slow(Length):

@@ -1,4 +1,4 @@
-"""The model itself: what goes in, what comes out, and what it says when there is no room."""
+"""The model on CTranslate2: features, prompts, decoding, and running out of memory."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ def features(whisper: Whisper, spoken: list[Sentence]) -> list[Features]:
 
 
 @pytest.fixture
-def babble(whisper: Whisper, monkeypatch: pytest.MonkeyPatch, features: list[Features]) -> Any:
-    """An encoded window of which the decoder finds no end."""
+def endless(whisper: Whisper, monkeypatch: pytest.MonkeyPatch, features: list[Features]) -> Any:
+    """An encoded window for which the decoder never ends the text."""
     end = whisper._tokenizer("en", "transcribe").eot
     monkeypatch.setattr(whisper, "_suppressed", [-1, end])
     return whisper.encode(features[:1], 500)
@@ -47,7 +47,7 @@ def test_a_window_is_cut_or_filled_up(whisper: Whisper, features: list[Features]
     assert (encoded[0] == encoded[2]).all()
 
 
-def test_windows_that_are_picked_are_those(whisper: Whisper, features: list[Features]) -> None:
+def test_selected_windows_are_the_right_ones(whisper: Whisper, features: list[Features]) -> None:
     encoded = whisper.encode(features, 500)
     assert whisper.select(encoded, [0, 1, 2, 3]) is encoded
     prompts = [ENGLISH, ENGLISH, ENGLISH, Prompt("ko", "transcribe")]
@@ -68,15 +68,13 @@ def test_each_window_has_its_languages_most_likely_first(whisper: Whisper, featu
         assert 0.99 < sum(probabilities.values()) < 1.01
 
 
-def test_a_multilingual_model_knows_what_its_vocabulary_has(whisper: Whisper) -> None:
+def test_a_multilingual_model_has_the_languages_of_its_vocabulary(whisper: Whisper) -> None:
     assert whisper.multilingual
     assert {"en", "ko", "ja", "haw"} <= whisper.languages
     assert not {"yue", "xx"} & whisper.languages
 
 
-def test_a_decoding_is_told_with_how_good_it_is(
-    whisper: Whisper, features: list[Features], spoken: list[Sentence]
-) -> None:
+def test_a_hypothesis_has_its_figures(whisper: Whisper, features: list[Features], spoken: list[Sentence]) -> None:
     (found,) = whisper.generate(whisper.encode(features[:1], 500), [ENGLISH], Search(), 50)
     assert whisper.text(found.tokens) == " " + spoken[0].text
     assert any(token >= whisper.timestamp_begin for token in found.tokens)
@@ -94,16 +92,16 @@ def test_a_wider_search_is_at_least_as_likely(whisper: Whisper, features: list[F
 
 @pytest.mark.parametrize("most", [20, 57, 112])
 @pytest.mark.parametrize("prompt", [None, "budget roadmap", "the budget and the roadmap " * 40])
-def test_a_text_without_end_has_no_more_tokens_than_it_may(
-    whisper: Whisper, babble: Any, prompt: str | None, most: int
+def test_a_text_without_an_end_stops_at_max_tokens(
+    whisper: Whisper, endless: Any, prompt: str | None, most: int
 ) -> None:
     before = whisper.context(prompt, None)
-    (found,) = whisper.generate(babble, [Prompt("en", "transcribe", before)], Search(), most)
+    (found,) = whisper.generate(endless, [Prompt("en", "transcribe", before)], Search(), most)
     assert most <= len(found.tokens) <= most + 1
 
 
-def test_no_text_has_more_tokens_than_the_model_has_places(whisper: Whisper, babble: Any) -> None:
-    (found,) = whisper.generate(babble, [ENGLISH], Search(), 10_000)
+def test_no_text_is_longer_than_the_model_supports(whisper: Whisper, endless: Any) -> None:
+    (found,) = whisper.generate(endless, [ENGLISH], Search(), 10_000)
     assert len(found.tokens) == 448 // 2
 
 
@@ -123,12 +121,14 @@ def spelled(whisper: Whisper, tokens: tuple[int, ...]) -> str:
         ("<|endoftext|>The <|ko|><|0.00|>budget.", "<|startoftranscript|>", "<|startofprev|> The budget."),
     ],
 )
-def test_what_stands_before_a_text(whisper: Whisper, prompt: str | None, hotwords: str | None, expected: str) -> None:
+def test_the_context_has_hotwords_and_prompt(
+    whisper: Whisper, prompt: str | None, hotwords: str | None, expected: str
+) -> None:
     found = whisper.context(prompt, hotwords)
     assert " ".join(spelled(whisper, found).split()) == expected
 
 
-def test_of_a_long_prompt_the_end_is_kept_and_hotwords_have_what_is_left(whisper: Whisper) -> None:
+def test_a_long_prompt_keeps_its_end_and_hotwords_get_the_rest(whisper: Whisper) -> None:
     sentence = "We decided to present the prototype. "
     long = whisper.context(sentence * 100, "Emma")
     assert len(long) == 1 + 223
@@ -140,7 +140,7 @@ def test_of_a_long_prompt_the_end_is_kept_and_hotwords_have_what_is_left(whisper
 
 
 class Broken:
-    """A model that raises, whatever it is asked."""
+    """A model whose methods all raise."""
 
     def __init__(self, error: Exception) -> None:
         self._error = error
@@ -163,7 +163,7 @@ class Broken:
         (ValueError("out of memory of what it was"), ValueError),
     ],
 )
-def test_want_of_memory_is_told_from_all_else(
+def test_out_of_memory_is_recognised(
     whisper: Whisper,
     features: list[Features],
     monkeypatch: pytest.MonkeyPatch,

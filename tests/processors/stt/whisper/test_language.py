@@ -1,4 +1,4 @@
-"""Which language an utterance is decoded in: clear detections stand, doubtful ones follow the job."""
+"""The language of an utterance: clear detections are accepted, unclear ones follow the job."""
 
 from __future__ import annotations
 
@@ -39,46 +39,46 @@ def spoke(language: str, times: int = 6, probability: float = 0.98, seconds: flo
         pytest.param({"ko": 0.79, "ja": 0.2, "en": 0.001}, 3.0, "ko", id="not clear, but anything rather than English"),
     ],
 )
-def test_in_a_job_that_was_in_english(detected: dict[str, float], seconds: float, language: str) -> None:
+def test_the_language_in_a_job_that_was_in_english(detected: dict[str, float], seconds: float, language: str) -> None:
     assert choose_language(detected, seconds, None, spoke("en")).language == language
 
 
-def test_without_evidence_the_likeliest_is_taken_however_doubtful() -> None:
+def test_without_evidence_the_likeliest_language_is_taken() -> None:
     assert choose_language({"en": 0.3, "nn": 0.31}, 0.4) == Choice("nn", 0.31 / 0.61)
 
 
-def test_what_is_told_is_what_detection_gave_so_that_evidence_does_not_feed_on_itself() -> None:
+def test_the_probability_is_that_of_detection_so_that_evidence_does_not_reinforce_itself() -> None:
     assert choose_language({"ko": 0.6, "en": 0.4}, 1.0, None, spoke("en")) == Choice("en", 0.4, held=True)
     assert choose_language({"ko": 1.0}, 1.0, None, spoke("en")) == Choice("en", 0.0, held=True)
     assert not choose_language({"ko": 0.6, "en": 0.4}, 1.0, None, spoke("ko")).held
 
 
-def test_only_what_is_allowed_is_chosen_and_probabilities_are_among_that() -> None:
+def test_only_allowed_languages_are_chosen() -> None:
     detected = {"nn": 0.6, "en": 0.3, "ko": 0.1}
     assert choose_language(detected, 3.0, ["ko", "en"]) == Choice("en", 0.3 / (0.3 + 0.1))
     assert choose_language(detected, 3.0, ["ko"], spoke("en")) == Choice("ko", 1.0)
     assert choose_language({"nn": 0.9, "ko": 0.09, "en": 0.01}, 2.0, ["ko", "en"], spoke("en")).language == "ko"
 
 
-def test_where_nothing_detected_is_allowed_it_is_what_the_job_was_in_else_the_first_allowed() -> None:
+def test_if_nothing_detected_is_allowed_evidence_decides_else_the_first_allowed() -> None:
     assert choose_language({"nn": 1.0}, 3.0, ["ko", "en"]) == Choice("ko", 0.0)
     assert choose_language({}, 3.0, ["ko", "en"]) == Choice("ko", 0.0)
     assert choose_language({"nn": 1.0}, 3.0, ["ko", "en"], spoke("en")) == Choice("en", 0.0)
     assert choose_language({"nn": 1.0}, 3.0, ["ko", "en"], spoke("de")) == Choice("ko", 0.0)
 
 
-def test_of_equals_the_one_that_is_allowed_first_is_taken() -> None:
+def test_ties_are_decided_by_the_order_of_the_allowed() -> None:
     assert choose_language({"en": 0.5, "ko": 0.5}, 3.0, ["ko", "en"]).language == "ko"
     assert choose_language({"en": 0.5, "ko": 0.5}, 3.0, ["en", "ko"]).language == "en"
 
 
 @pytest.mark.parametrize("allowed", [None, []])
-def test_with_nothing_to_choose_from_there_is_no_choice(allowed: list[str] | None) -> None:
+def test_nothing_to_choose_from_is_an_error(allowed: list[str] | None) -> None:
     with pytest.raises(ValueError, match="no language was detected"):
         choose_language({}, 3.0, allowed)
 
 
-def test_the_job_changes_its_language_with_those_who_speak() -> None:
+def test_a_job_can_change_its_language() -> None:
     doubtful = {"ko": 0.5, "en": 0.5}
     evidence = spoke("en", 8)
     assert choose_language(doubtful, 2.0, None, evidence).language == "en"
@@ -100,12 +100,12 @@ def test_only_the_latest_utterances_are_evidence() -> None:
         pytest.param(Evidence("en", 0.0, 3.0, 0.8), id="held against detection"),
     ],
 )
-def test_what_says_nothing_changes_nothing(weak: Evidence) -> None:
+def test_weak_evidence_changes_nothing(weak: Evidence) -> None:
     detected = {"ko": 0.34, "en": 0.33, "de": 0.33}
     assert choose_language(detected, 2.0, None, [weak] * MEMORY) == choose_language(detected, 2.0)
 
 
-def test_a_transcript_says_what_it_knows_about_the_language() -> None:
+def test_a_transcript_is_evidence() -> None:
     made = Transcript(
         job="j", index=3, start=RATE, end=3 * RATE, text="안녕", language="ko", language_probability=0.9, confidence=0.7
     )
@@ -127,7 +127,7 @@ def test_a_transcript_says_what_it_knows_about_the_language() -> None:
         ({"nn": 1.0}, 0.3, ["ko", "ko"], False),
     ],
 )
-def test_earlier_utterances_are_asked_for_only_in_doubt(
+def test_evidence_is_needed_only_for_unclear_detections(
     detected: dict[str, float], seconds: float, allowed: list[str] | None, needed: bool
 ) -> None:
     assert needs_evidence(detected, seconds, allowed) == needed
@@ -153,7 +153,7 @@ def test_a_choice_is_allowed_and_comes_from_detection_or_the_job(
 
 
 @given(detections, length, some_allowed, evidences)
-def test_where_evidence_is_not_needed_it_changes_nothing(
+def test_evidence_that_is_not_needed_changes_nothing(
     detected: dict[str, float], seconds: float, allowed: list[str] | None, evidence: list[Evidence]
 ) -> None:
     if not needs_evidence(detected, seconds, allowed):

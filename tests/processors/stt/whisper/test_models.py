@@ -1,4 +1,4 @@
-"""Which model the engine loads, and how it runs there: names, folders, the cache, hashes, devices."""
+"""Finding models: names, folders, the cache, hashes, devices and compute types."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from processors.stt.whisper.models import choose_compute_type, choose_device, fi
 from tests.processors.stt.sounds import MICRO, ROOT
 
 
-def test_the_hash_is_of_names_and_contents_and_nothing_else(tmp_path: Path) -> None:
+def test_the_hash_depends_only_on_names_and_contents(tmp_path: Path) -> None:
     folder = tmp_path / "model"
     folder.mkdir()
     (folder / "config.json").write_text("{}")
@@ -35,7 +35,7 @@ def test_the_hash_is_of_names_and_contents_and_nothing_else(tmp_path: Path) -> N
     assert hash_model(folder) != first
 
 
-def test_a_snapshot_of_links_has_the_hash_of_what_they_point_to(tmp_path: Path) -> None:
+def test_links_are_hashed_as_their_targets(tmp_path: Path) -> None:
     for path in MICRO.iterdir():
         (tmp_path / path.name).symlink_to(path)
     assert hash_model(tmp_path) == hash_model(MICRO)
@@ -52,7 +52,7 @@ def test_a_snapshot_of_links_has_the_hash_of_what_they_point_to(tmp_path: Path) 
         (str(MICRO / "model.bin"), "that is not a folder"),
     ],
 )
-def test_a_model_that_is_not_there_is_named_with_what_is_accepted(name: str, wrong: str) -> None:
+def test_a_missing_model_is_named_with_what_is_accepted(name: str, wrong: str) -> None:
     with pytest.raises(StartError) as caught:
         find_model(name)
     assert str(caught.value).startswith(f"STT_MODEL={name!r}: {wrong}; accepted: ")
@@ -157,7 +157,7 @@ def test_a_compute_type_of_another_device_is_refused(monkeypatch: pytest.MonkeyP
         choose_compute_type("float16", "cpu")
 
 
-def test_what_is_offered_has_the_name_that_transcripts_have(tmp_path: Path) -> None:
+def test_offered_models_have_the_names_used_in_transcripts(tmp_path: Path) -> None:
     (tmp_path / "here").symlink_to(MICRO)
     names = ["small", "someone/whisper-ct2", str(tmp_path / "here")]
     assert offered_models(names) == {

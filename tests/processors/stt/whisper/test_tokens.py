@@ -1,4 +1,4 @@
-"""From tokens to text with times; and the same as faster-whisper makes of the same tokens."""
+"""From tokens to spans and words; the same as faster-whisper makes of them."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def cut(*tokens: int, seconds: float = 10.0) -> tuple[list[Span], float | None]:
         ),
     ],
 )
-def test_where_timestamps_cut(tokens: list[int], found: list[Span], rest: float | None) -> None:
+def test_tokens_are_split_at_timestamps(tokens: list[int], found: list[Span], rest: float | None) -> None:
     made, more = cut(*tokens)
     assert [span.tokens for span in made] == [span.tokens for span in found]
     assert [(span.start, span.end) for span in made] == [pytest.approx((span.start, span.end)) for span in found]
@@ -71,7 +71,7 @@ times = st.floats(0, 12).map(at)
 
 
 @given(st.builds(lambda first, more: [first, *more], times, st.lists(st.integers(0, 20) | times, max_size=40)))
-def test_no_text_is_lost_but_what_is_decoded_again(tokens: list[int]) -> None:
+def test_no_text_is_lost_except_what_is_decoded_again(tokens: list[int]) -> None:
     """The first token is always a timestamp: CTranslate2 allows no other."""
     found, rest = cut(*tokens)
     kept = [token for span in found for token in span.tokens]
@@ -160,10 +160,8 @@ texts = st.sampled_from([" we", " need", "ed", ".", ",", ' "', '"', " (", ")", "
 @given(
     st.lists(st.tuples(texts, st.integers(1, 3), st.floats(0, 2)), max_size=20), st.lists(st.integers(0, 8), max_size=5)
 )
-def test_every_word_is_placed_once_in_order_and_time_does_not_run_back(
-    drawn: list[tuple[str, int, float]], counts: list[int]
-) -> None:
-    """An aligner gives words that follow each other, one for one with the tokens of all spans."""
+def test_every_word_is_assigned_once_in_order(drawn: list[tuple[str, int, float]], counts: list[int]) -> None:
+    """Aligned words follow each other and have exactly the tokens of all spans."""
     words, now = [], 0.0
     for text, tokens, seconds in drawn:
         words.append(word(text, now, now + seconds, tokens))
@@ -184,7 +182,7 @@ def test_every_word_is_placed_once_in_order_and_time_does_not_run_back(
 
 PREPENDED, APPENDED = "\"'“¿([{-", "\"'.。,，!！?？:：”)]}、"  # noqa: RUF001 - as in faster-whisper
 HUNDREDTH = 0.0101
-"""faster-whisper rounds to two digits."""
+"""Tolerance, because faster-whisper rounds to two digits."""
 
 
 @pytest.fixture(scope="module")
@@ -192,14 +190,14 @@ def theirs() -> Any:
     return faster_whisper.WhisperModel(str(MICRO), device="cpu", compute_type="int8", cpu_threads=1)
 
 
-def test_what_whisper_micro_decodes_becomes_what_faster_whisper_makes_of_it(
+def test_words_and_times_are_the_same_as_those_of_faster_whisper(
     whisper: Whisper, theirs: Any, spoken: list[Sentence]
 ) -> None:
-    """One exception, which is meant: where the aligner puts a whole segment at one instant, they leave it so."""
-    threes = [spoken[n].pcm + spoken[n + 1].pcm + spoken[n + 2].pcm for n in range(0, 66, 11)]
-    runs = [packed(spoken[n : n + 5]) for n in range(0, 66, 11)]
+    """With one intended exception: if all words of a segment are aligned to one instant, only we spread them."""
+    threes = [spoken[n].pcm + spoken[n + 1].pcm + spoken[n + 2].pcm for n in range(0, 66, 22)]
+    runs = [packed(spoken[n : n + 5]) for n in range(0, 66, 22)]
     count = several = collapsed = 0
-    for pcm in [*(sentence.pcm for sentence in spoken), *threes, *runs]:
+    for pcm in [*(sentence.pcm for sentence in spoken[::2]), *threes, *runs]:
         features = whisper.features(to_float32(pcm))
         frames = features.shape[1]
         seconds = frames / FRAMES_PER_SECOND
@@ -232,6 +230,6 @@ def test_what_whisper_micro_decodes_becomes_what_faster_whisper_makes_of_it(
                     [t for w in segment["words"] for t in (w["start"], w["end"])], abs=HUNDREDTH
                 )
                 assert (span.start, span.end) == pytest.approx((segment["start"], segment["end"]), abs=HUNDREDTH)
-    assert count > 90
+    assert count > 50
     assert several >= 5
     assert collapsed < count / 10
