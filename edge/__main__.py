@@ -12,7 +12,7 @@ from store.jobs import StoreSettings
 
 
 async def main(bus: Bus, settings: Settings) -> None:
-    """Serve until the bus is stopping. Clients may come before the bus or the store can be reached; they are told so.
+    """Serve until the bus is stopping. Until the bus and the store can be reached, clients are refused with a reason.
 
     A background task that fails ends the process.
     """

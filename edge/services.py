@@ -33,7 +33,9 @@ class Settings(BaseSettings):
 
     host: str = Field("127.0.0.1", description="Address to listen on.")
     port: int = Field(8000, ge=0, le=65_535, description="Port of the page, REST and sockets; 0: a free one.")
-    capture_url: str | None = Field(None, description="`wss://host:port` that clients are told, instead of our own.")
+    capture_url: str | None = Field(
+        None, description="`wss://host:port` at which clients reach the capture socket, if not at our own."
+    )
     reuse_port: bool = Field(False, description="Whether other edge processes may listen on the same port.")
     requires: str = Field(
         "vad,stt,summary", description="Kinds of workers without which the edge is not ready, separated by commas."

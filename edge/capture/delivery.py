@@ -90,8 +90,8 @@ class Delivery:
     def tick(self, *, owned: bool) -> None:
         """Send an ack and every second time a status, if the client reads; no ack unless the job is `owned` for sure.
 
-        An ack trails by one tick, more than two of the server's sync intervals of 200 ms: what a client is told is
-        durable has then reached the disk, and not only the page cache.
+        An ack trails by one tick, more than two of the server's sync intervals of 200 ms: what an ack
+        calls durable has then reached the disk, and not only the page cache.
         """
         if owned and self._connection.ready and not self._sending.locked():
             self._status_has_lag = not self._status_has_lag

@@ -1,4 +1,4 @@
-"""Which connection has which job, and how edges tell each other of a take-over."""
+"""Which connection has which job, and how a take-over reaches the former owner, also at another edge."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ class OwnershipRegistry:
 
     @asynccontextmanager
     async def owning(self, owner: JobOwner) -> AsyncIterator[None]:
-        """Have a job while the block runs, or until a later claim; the former owner, here or elsewhere, is told."""
+        """Have a job while the block runs, or until a later claim; the former owner, here or elsewhere, is notified."""
         former = self._owners.get(owner.job)
         self._owners[owner.job] = owner
         if former is not None:

@@ -119,7 +119,7 @@ class ReceiveQueue:
     def _on_done(self, task: asyncio.Task[Any]) -> None:
         self._pending = None
         if not task.cancelled() and task.exception() is not None:
-            self.discard()  # whoever started the task deals with its exception
+            self.discard()  # `start` gave the task an owner, which gets its exception
         else:
             self._catch_up()
 

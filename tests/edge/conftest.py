@@ -96,19 +96,19 @@ async def worker(nats_url: str) -> AsyncIterator[Bus]:
 
 
 class Client:
-    """A capture client: collects what it is told."""
+    """A capture client: collects the messages that it gets."""
 
     def __init__(self, socket: websockets.ClientConnection) -> None:
         self.socket = socket
-        self.told: list[dict[str, Any]] = []
+        self.received: list[dict[str, Any]] = []
         self.reading = asyncio.create_task(self._read())
 
     async def _read(self) -> None:
         async for message in self.socket:
-            self.told.append(json.loads(message))
+            self.received.append(json.loads(message))
 
     def of(self, kind: str) -> list[dict[str, Any]]:
-        return [message for message in self.told if message["type"] == kind]
+        return [message for message in self.received if message["type"] == kind]
 
     async def until(self, kind: str, number: int = 1) -> dict[str, Any]:
         await wait_until(lambda: len(self.of(kind)) >= number, description=f"{number} {kind}")

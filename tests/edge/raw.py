@@ -1,4 +1,4 @@
-"""A WebSocket client that sends whatever frames it is told to."""
+"""A WebSocket client that sends any frames, also wrong ones."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Raw:
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.reader = reader
         self.writer = writer
-        self.told: list[dict[str, Any]] = []
+        self.received: list[dict[str, Any]] = []
 
     def send(self, *frames: bytes) -> None:
         """All in one piece."""
@@ -49,19 +49,19 @@ class Raw:
             return Opcode(first & 0x0F), await self.reader.readexactly(size)
 
     async def until(self, opcode: Opcode) -> bytes:
-        """The next frame of a kind; text before it is kept in `told`."""
+        """The next frame of a kind; text before it is kept in `received`."""
         while True:
             kind, data = await self.receive()
             if kind == Opcode.TEXT:
-                self.told.append(json.loads(data))
+                self.received.append(json.loads(data))
             if kind == opcode:
                 return data
 
-    async def until_told(self, kind: str) -> dict[str, Any]:
+    async def until_message(self, kind: str) -> dict[str, Any]:
         while True:
             await self.until(Opcode.TEXT)
-            if self.told[-1]["type"] == kind:
-                return self.told[-1]
+            if self.received[-1]["type"] == kind:
+                return self.received[-1]
 
     async def closed(self, *, answer: bool = True) -> int:
         """The server's close code, 1005 where it gave none; sees the end. `answer`: it was not the answer to ours."""

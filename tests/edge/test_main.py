@@ -9,7 +9,7 @@ from tests.support import wait_until
 
 
 @pytest.mark.parametrize("reuse", ["0", "1"])
-async def test_a_port_that_is_taken_is_told_in_one_sentence(nats_url: str, redis_url: str, reuse: str) -> None:
+async def test_a_taken_port_is_reported_in_one_sentence(nats_url: str, redis_url: str, reuse: str) -> None:
     taken = nats_url.rsplit(":", 1)[1]
     process = await spawn(nats_url, redis_url, LOG_LEVEL="ERROR", EDGE_REUSE_PORT=reuse, EDGE_PORT=taken)
     _, err = await process.communicate()
@@ -20,7 +20,7 @@ async def test_a_port_that_is_taken_is_told_in_one_sentence(nats_url: str, redis
     assert err.count(b"\n") == 1
 
 
-async def test_a_bad_store_url_is_told_in_one_sentence(nats_url: str) -> None:
+async def test_a_bad_store_url_is_reported_in_one_sentence(nats_url: str) -> None:
     process = await spawn(nats_url, "http://x", LOG_LEVEL="ERROR")
     _, err = await process.communicate()
     assert process.returncode == 2

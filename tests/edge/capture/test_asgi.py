@@ -75,11 +75,11 @@ async def test_what_breaks_the_protocol_ends_the_connection_and_keeps_what_came_
     job = await edge.create()
     url = f"{edge.sockets}/ws/{job}"
     async with raw(url) as client:
-        await client.until_told("connection_success")
+        await client.until_message("connection_success")
         client.send(binary(FRAME), *frames)
         assert struct.unpack("!H", (await client.until(Opcode.CLOSE))[:2]) == (code,)
     async with raw(url) as client:  # as after any broken line, the job waits for it
-        assert (await client.until_told("connection_success"))["next_sample"] == 480
+        assert (await client.until_message("connection_success"))["next_sample"] == 480
         client.send(closing(1000))
     assert (await closed(worker, job)).samples == 480
 
@@ -89,7 +89,7 @@ async def test_frames_that_come_at_once_wait_for_the_job(served: EdgeProcess, wo
     at_once = binary(FRAME) * 40 + frame(Opcode.TEXT, FINALIZE) + binary(FRAME) * 40 + frame(Opcode.TEXT, STOP)
     async with raw(url) as client:
         client.send(at_once)
-        assert (await client.until_told("connection_success"))["next_sample"] == 0
+        assert (await client.until_message("connection_success"))["next_sample"] == 0
         end = await closed(worker, job)
         assert (end.samples, end.reason) == (80 * 480, "stop")
     frames = [decode_audio(message.data) for message in await worker.history("AUDIO", f"audio.{job}")]
@@ -103,14 +103,14 @@ async def test_what_was_read_before_the_window_was_full_stays_in_order(served: E
     config = (await worker.connection.js.stream_info("AUDIO")).config
     sound = [struct.pack("<H", number) * 480 for number in range(400)]
     async with raw(url) as client:
-        await client.until_told("connection_success")
+        await client.until_message("connection_success")
         await worker.connection.js.update_stream(config.evolve(max_bytes=10_000))
         client.send(*map(binary, sound[:250]), frame(Opcode.TEXT, FINALIZE), *map(binary, sound[250:]))
         client.send(frame(Opcode.TEXT, b"{"), frame(Opcode.TEXT, STOP))
-        await client.until_told("status")
+        await client.until_message("status")
         assert len(await stored(worker, job)) < 10_000
         await worker.connection.js.update_stream(config.evolve(max_bytes=-1))
-        assert (await client.until_told("error"))["code"] == "not_json"
+        assert (await client.until_message("error"))["code"] == "not_json"
         end = await closed(worker, job)
         assert (end.samples, end.reason) == (400 * 480, "stop")
     assert await assembled(worker, job) == (b"".join(sound), True)
@@ -135,14 +135,14 @@ async def test_the_closing_handshake_of_a_client_is_answered(
     job = await edge.create()
     url = f"{edge.sockets}/ws/{job}"
     async with raw(url) as client:
-        await client.until_told("connection_success")
+        await client.until_message("connection_success")
         client.send(binary(FRAME), frame(Opcode.CLOSE) if code is None else closing(code))
         assert await client.closed(answer=False) == answered
     if reason:
         assert (await closed(worker, job)).reason == reason
     else:
         async with raw(url) as back:
-            assert (await back.until_told("connection_success"))["next_sample"] == 480
+            assert (await back.until_message("connection_success"))["next_sample"] == 480
             assert await worker.last_raw(Closed.pattern(job)) is None
 
 
@@ -150,7 +150,9 @@ async def test_a_client_whose_connection_the_server_ends_sees_why_and_the_end(ed
     async with raw(f"{edge.sockets}/ws/nobody") as client:
         client.send(binary(FRAME) * 20)
         assert await client.closed() == 4004
-        assert client.told == [{"type": "error", "code": "unknown_job", "message": "no job 'nobody': create one first"}]
+        assert client.received == [
+            {"type": "error", "code": "unknown_job", "message": "no job 'nobody': create one first"}
+        ]
 
 
 async def test_compression_is_not_agreed_on(edge: Edge, worker: Bus) -> None:
@@ -164,8 +166,8 @@ async def test_compression_is_not_agreed_on(edge: Edge, worker: Bus) -> None:
         assert (await closed(worker, job)).samples == 480
 
 
-def deafen(client: Raw) -> None:
-    """Have it read nothing of what it is told."""
+def stop_reading(client: Raw) -> None:
+    """Leave what the server sends unread."""
     client.reader._transport.pause_reading()  # type: ignore[attr-defined]
 
 
@@ -178,20 +180,20 @@ async def test_a_client_that_does_not_read_why_its_connection_ends_is_disconnect
     async with start_edge(resume_window=0) as edge:
         job = await edge.create()
         url = f"{edge.sockets}/ws/{job}"
-        async with raw(url) as deaf:
-            await deaf.until_told("connection_success")
-            deafen(deaf)
+        async with raw(url) as unread:
+            await unread.until_message("connection_success")
+            stop_reading(unread)
             for index in range(100):
                 await worker.create(Transcript(job=job, index=index, start=0, end=1, text="x" * 100_000))
-            port = deaf.writer.get_extra_info("sockname")[1]
-            deaf.send(binary(FRAME))
+            port = unread.writer.get_extra_info("sockname")[1]
+            unread.send(binary(FRAME))
             if ends == "violation":
-                deaf.send(frame(Opcode.BINARY, FRAME, mask=False))
+                unread.send(frame(Opcode.BINARY, FRAME, mask=False))
                 await wait_until(lambda: port not in peers(edge), description="the connection is gone")
             else:
                 await wait_until(lambda: stored(worker, job), description="the frame is stored")
                 async with raw(url) as other:
-                    await other.until_told("connection_success")
+                    await other.until_message("connection_success")
                     await wait_until(lambda: port not in peers(edge), description="the connection is gone")
                     other.send(frame(Opcode.TEXT, STOP))
                     await closed(worker, job)
@@ -207,10 +209,10 @@ def peers(edge: Edge) -> set[int]:
 
 async def test_a_process_that_stops_says_so_to_its_clients_and_ends_in_time(served: EdgeProcess, worker: Bus) -> None:
     urls = [(await served.create())[1] for _ in range(3)]
-    async with raw(urls[0]) as polite, raw(urls[1]) as mute, raw(urls[2]) as deaf:
-        for client in (polite, mute, deaf):
-            await client.until_told("connection_success")
-        deafen(deaf)
+    async with raw(urls[0]) as polite, raw(urls[1]) as mute, raw(urls[2]) as unread:
+        for client in (polite, mute, unread):
+            await client.until_message("connection_success")
+        stop_reading(unread)
         for index in range(100):
             job = urls[2].rsplit("/", 1)[1]
             await worker.create(Transcript(job=job, index=index, start=0, end=1, text="x" * 100_000))
@@ -238,7 +240,7 @@ async def test_two_processes_share_the_port_and_both_get_connections(
             for client in clients:
                 connected = await client.__aenter__()
                 connected.send(binary(FRAME), frame(Opcode.TEXT, STOP))
-                await connected.until_told("connection_success")
+                await connected.until_message("connection_success")
             counts = connections(first), connections(second)
             assert sum(counts) == 30
             assert min(counts) > 0

@@ -27,11 +27,11 @@ def test_states_and_commands_are_those_of_the_contract() -> None:
 
 def check(meeting: Client) -> set[str]:
     """Fail unless all messages are as described, without further members; returns their types."""
-    for message in meeting.told:
+    for message in meeting.received:
         schema = DESCRIBED[message["type"]]
         Draft7Validator({**schema, "components": SPECIFICATION["components"]}).validate(message)
         _check_members(message, schema)
-    return {message["type"] for message in meeting.told}
+    return {message["type"] for message in meeting.received}
 
 
 def _check_members(value: Any, schema: dict[str, Any]) -> None:

@@ -56,7 +56,7 @@ async def test_a_meeting_from_first_frame_to_summary(edge: Edge, worker: Bus, pa
         assert (summary["transcript"], summary["total_segments"]) == ("Hello.\nSecond.", 2)
         assert (summary["job_id"], summary["summary"]["title"], summary["summary"]["model"]) == (job, "T", "gemma3")
         assert await meeting.closed() == 1000
-        kinds = [message["type"] for message in meeting.told]
+        kinds = [message["type"] for message in meeting.received]
         assert kinds[-2:] == ["ack", "final_summary"]
         assert meeting.of("ack")[-1]["samples"] == 20 * 480
         assert not meeting.of("error")
@@ -75,13 +75,13 @@ async def test_acks_never_run_ahead_of_what_is_stored(edge: Edge, worker: Bus) -
         await wait_until(lambda: meeting.of("ack")[-1]["samples"] == 90 * 480, description="all is acked")
 
 
-async def test_status_tells_state_and_lag(edge: Edge, worker: Bus) -> None:
+async def test_status_has_state_and_lag(edge: Edge, worker: Bus) -> None:
     job = await edge.create()
     async with client(edge, job) as meeting:
         for _ in range(100):
             await meeting.socket.send(FRAME)
         await wait_until(
-            lambda: {"type": "status", "state": "streaming", "lag": 3.0} in meeting.told, description="lag"
+            lambda: {"type": "status", "state": "streaming", "lag": 3.0} in meeting.received, description="lag"
         )
         await worker.publish(Progress(job=job, heard=48_000, floor=32_000, segments=1, start=16_000))
         await wait_until(lambda: meeting.of("status")[-1]["lag"] == 2.0, description="a segment that waits counts")

@@ -52,10 +52,10 @@ async def test_what_came_together_with_something_wrong_but_before_it_is_kept(
 ) -> None:
     job = await edge.create()
     async with raw(f"{edge.sockets}/api/v1/stream/{job}") as line:
-        await line.until_told("connection_success")
+        await line.until_message("connection_success")
         line.send(*[frame(Opcode.BINARY, FRAME)] * frames, frame(Opcode.BINARY, b"odd"), frame(Opcode.BINARY, FRAME))
         assert await line.closed() == 1008
-        assert line.told[-1]["code"] == "odd_length"
+        assert line.received[-1]["code"] == "odd_length"
     assert (await closed(worker, job)).samples == 480 * frames
 
 
@@ -71,7 +71,7 @@ async def test_what_came_together_with_something_wrong_but_before_it_is_kept(
     ],
     ids=["half", "unknown", "list", "list in it", "long", "deep"],
 )
-async def test_text_that_means_nothing_is_told_and_the_meeting_goes_on(
+async def test_meaningless_text_is_answered_with_an_error_and_the_meeting_goes_on(
     edge: Edge, worker: Bus, text: str, code: str, says: str
 ) -> None:
     job = await edge.create()

@@ -82,7 +82,7 @@ async def test_a_connection_with_a_gap_takes_nothing_from_a_live_one(edge: Edge,
         assert (await closed(worker, job)).samples == 480
 
 
-async def test_after_a_resume_all_finals_are_told_again(edge: Edge, worker: Bus) -> None:
+async def test_after_a_resume_all_finals_are_sent_again(edge: Edge, worker: Bus) -> None:
     job = await edge.create()
     async with client(edge, job) as meeting:
         await worker.create(final(job, 0, "Hello."))

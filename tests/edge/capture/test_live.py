@@ -166,12 +166,13 @@ async def test_a_client_sees_its_words_come_and_then_stay(
             await worker.publish(Partial(job=job, index=0, start=first.start, end=10**9, text="late"))
             await say(meeting, voice[3 * SECOND : 5 * SECOND])
             await meeting.until("speech_started", 2)
-            at = meeting.told.index(meeting.of("speech_started")[1])
+            at = meeting.received.index(meeting.of("speech_started")[1])
             await wait_until(
-                lambda: [told for told in meeting.told[at:] if told["type"] == "partial"], description="a new partial"
+                lambda: [told for told in meeting.received[at:] if told["type"] == "partial"],
+                description="a new partial",
             )
             assert all(
-                told["start"] >= first.end / 16_000 for told in meeting.of("partial") if told in meeting.told[at:]
+                told["start"] >= first.end / 16_000 for told in meeting.of("partial") if told in meeting.received[at:]
             )
             assert "late" not in [told["text"] for told in meeting.of("partial")]
             await meeting.command("stop")
@@ -179,7 +180,7 @@ async def test_a_client_sees_its_words_come_and_then_stay(
     await asyncio.gather(*asked, return_exceptions=True)  # some were asked when the segment had just ended
 
 
-async def test_a_job_that_wants_no_partials_hears_only_that_somebody_speaks(
+async def test_a_job_without_partials_only_gets_speech_started(
     edge: Edge, worker: Bus, segmenter: Bus, voice: bytes
 ) -> None:
     told: list[Speaking] = []
@@ -193,7 +194,7 @@ async def test_a_job_that_wants_no_partials_hears_only_that_somebody_speaks(
     assert [(one.first, one.partials) for one in told] == [(True, False)]
 
 
-async def test_a_client_that_does_not_read_is_told_the_newest_partial_and_every_final(edge: Edge, worker: Bus) -> None:
+async def test_a_slow_client_gets_the_newest_partial_and_every_final(edge: Edge, worker: Bus) -> None:
     job = await edge.create()
     async with edge.socket(job) as quiet:
         quiet.transport.pause_reading()
