@@ -62,7 +62,7 @@ class Capture:
             await self._listen()
             await self._acknowledge()
             await self._websocket.send_json(
-                {"type": "final_summary", "job_id": self._job, "summary": None, "transcript": ""}
+                {"type": "final_summary", "job_id": self._job, "summary": None, "transcript": "", "total_segments": 0}
             )
             await self._websocket.close()
         except WebSocketDisconnect:
