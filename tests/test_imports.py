@@ -70,7 +70,6 @@ PURE = {
     "edge/rest/wav.py",
     "processors/insights/keywords.py",
     "processors/insights/messages.py",
-    "processors/vad/classifier.py",
     "processors/stt/filters/hallucination.py",
     "processors/stt/filters/loops.py",
     "processors/stt/scheduling/batcher.py",

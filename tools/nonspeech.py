@@ -9,8 +9,8 @@ from functools import partial
 
 from audio import to_float32
 from processors.stt.filters.speech import SPEECH_THRESHOLD, SpeechDetector, speech_score
-from processors.vad.classifier import webrtc_detector
 from processors.vad.core import Parameters, Segmenter
+from processors.vad.settings import webrtc_detector
 from tests.processors.stt.hardships import HARDSHIPS, SPOKEN, segments_with_speech
 from tests.processors.stt.nonspeech import made, names
 

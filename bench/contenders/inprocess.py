@@ -31,8 +31,8 @@ from bus import StartError
 from contract import LANGUAGES, WIDTH, Transcript
 from contract.socket import SocketSegment
 from processors.stt.whisper.models import cores, find_model
-from processors.vad.classifier import webrtc_detector
 from processors.vad.core import Parameters, Segment, Segmenter
+from processors.vad.settings import webrtc_detector
 from tools.system import MODEL
 
 ACK_EVERY = 0.5

@@ -12,9 +12,8 @@ from functools import partial
 from bus import Bus, Conflict, Fenced
 from bus.claim import decode_utterance, last_utterance
 from contract import Source, SpeechOptions, Utterance
-from processors.vad.classifier import webrtc_detector
 from processors.vad.core import Segment, Segmentation
-from processors.vad.settings import Plan
+from processors.vad.settings import Plan, webrtc_detector
 
 
 class Checkpoint:

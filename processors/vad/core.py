@@ -1,34 +1,54 @@
 """Where speech starts and stops: stored audio messages in, segments out.
 
-`Segmentation` reassembles the messages of one job and applies the cut requests among them; `Segmenter` decides where
-speech starts and stops. Rules, each of which has a test:
+`FrameClassifier` says which 30 ms frames are voiced, `Segmenter` decides where speech starts and stops, `Segmentation`
+reassembles the messages of one job and applies the cut requests among them. Rules, each of which has a test:
 
 1. Time is a sample index and decisions are made per frame, so the size of the chunks cannot change the result.
-2. After each segment all state but the classifier's starts anew at the segment's end, and which frames are voiced is
-   the same for every worker (`classifier.py`). The following segments are therefore a function of `end` and `continues`
-   of the last one and of the audio from `resume_from(end)` on: a worker that takes over there decides the same.
-3. A run of voiced frames long enough to open a segment lies wholly inside segments, wherever a long one is cut.
-4. A segment is never longer than `max_ms`. It is cut where it is quietest, and its successor starts open; a successor
+2. Which frames are voiced is the same for every worker, wherever it starts reading. A voice detector adapts to its
+   input, so its answers depend on where it started. Therefore frames lie at multiples of `FRAME` samples, and each
+   detector classifies one fixed span of `SPAN` frames, warmed up with exactly the `WARM_UP` frames before it. At the
+   start of a stretch of audio there is nothing to warm up with: the first detector is fed its first frames twice, and
+   classifies until the first warmed-up detector takes its place.
+3. After each segment all other state starts anew at the segment's end. The following segments are therefore a function
+   of `end` and `continues` of the last one and of the audio from `resume_from(end)` on: a worker that takes over there
+   decides the same.
+4. A run of voiced frames long enough to open a segment lies wholly inside segments, wherever a long one is cut.
+5. A segment is never longer than `max_ms`. It is cut where it is quietest, and its successor starts open; a successor
    without further speech is dropped.
-5. A cut request in the audio ends the open segment there, unless there was speech after the request was made; speech
+6. A cut request in the audio ends the open segment there, unless there was speech after the request was made; speech
    that goes on opens another segment. Met again after a take-over, the request changes nothing.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import structlog
 
 from contract import RATE, WIDTH, ContractError, Dead, dead_letter
 from contract.audio import Gap, Reassembler, audio_subject, decode_audio
-from processors.vad.classifier import FRAME, FRAME_MS, DetectorFactory, FrameClassifier, first_frame, warm_up_start
 
 log = structlog.get_logger()
+
+FRAME_MS = 30
+FRAME = RATE * FRAME_MS // 1000
+"""Samples in a frame, the unit of decision."""
+
+SPAN = 640
+"""Frames that one detector classifies, 19 s: a worker that takes a job over rereads at most this much audio."""
+
+WARM_UP = 50
+"""Frames that a detector is fed before its span; webrtcvad's noise estimate needs about that many."""
+
+COLD_START = 20
+"""Frames that a detector is fed twice where no audio precedes them, because a new webrtcvad takes the first faint
+noise for speech. No segment ends later because of this wait: it is as long as the default hangover."""
+
+_FRAME_BYTES = FRAME * WIDTH
 
 SEARCH_MS = 5_000
 """How much of the end of a segment that became too long is searched for the quietest place."""
@@ -39,6 +59,87 @@ SMOOTHING = 2
 """Frames over which loudness is averaged there. Of 1,000 cuts in noisy speech with 60 to 350 ms between sentences, 28
 miss the gap with two frames, 188 with one (a plosive is as quiet as a gap) and 65 with three (short gaps are missed).
 """
+
+
+class Detector(Protocol):
+    """A voice activity detector for one stream of audio."""
+
+    def __call__(self, frame: bytes, /) -> bool:
+        """Whether the next frame, `FRAME` samples, is voiced; earlier frames may influence the answer."""
+
+
+DetectorFactory = Callable[[], Detector]
+
+
+def first_frame(sample: int) -> int:
+    """Number of the first frame that starts at a sample or after it."""
+    return -(-sample // FRAME)
+
+
+def warm_up_start(sample: int) -> int:
+    """The latest sample to start a classifier at, so that it classifies frames from `sample` on as all others do."""
+    return max(0, (sample // FRAME // SPAN * SPAN - WARM_UP) * FRAME)
+
+
+class FrameClassifier:
+    """Classifies one stretch of mono s16le audio at 16 kHz that has no gap and starts at sample `origin`."""
+
+    def __init__(self, new_detector: DetectorFactory, origin: int) -> None:
+        self._new_detector = new_detector
+        self._detector = new_detector()
+        self._warming: Detector | None = None  # the detector of the next span, while it is warmed up
+        self._next = first_frame(origin)
+        self._pcm = b""  # of frames that are not classified yet
+        self._lead = (self._next * FRAME - origin) * WIDTH  # bytes before the first of them
+        self._cold = True
+
+    @property
+    def cold(self) -> bool:
+        """Whether there was too little audio so far to classify any frame."""
+        return self._cold
+
+    def feed(self, pcm: bytes) -> list[bool]:
+        """Take the next samples; returns for each frame that can now be classified whether it is voiced."""
+        self._pcm += pcm
+        if self._cold and len(self._pcm) < self._lead + COLD_START * _FRAME_BYTES:
+            return []
+        return self.finish()
+
+    def finish(self) -> list[bool]:
+        """Classify what there is, even if it is too little for a cold start."""
+        if self._cold:
+            self._cold = False
+            self._pcm = self._pcm[self._lead :]
+            for frame in _split_frames(self._pcm)[:COLD_START]:
+                self._detector(frame)
+        frames = _split_frames(self._pcm)
+        self._pcm = self._pcm[len(frames) * _FRAME_BYTES :]
+        place = self._next % SPAN
+        self._next += len(frames)
+        if self._warming is None and place + len(frames) <= SPAN - WARM_UP:
+            detector = self._detector
+            return [detector(frame) for frame in frames]
+        return [self._classify(frame, at % SPAN) for at, frame in enumerate(frames, place)]
+
+    def guess(self) -> list[bool]:
+        """Preliminary answers for the frames of a cold start; the final ones are still to come."""
+        other = FrameClassifier(self._new_detector, self._next * FRAME)
+        return other.feed(self._pcm[self._lead :]) or other.finish()
+
+    def _classify(self, frame: bytes, place: int) -> bool:
+        """Classify the frame at a place in its span, and warm the next detector up at the end of the span."""
+        if place == SPAN - WARM_UP:
+            self._warming = self._new_detector()
+        if self._warming is not None:
+            if place == 0:
+                self._detector, self._warming = self._warming, None
+            else:
+                self._warming(frame)
+        return self._detector(frame)
+
+
+def _split_frames(pcm: bytes) -> list[bytes]:
+    return [pcm[end - _FRAME_BYTES : end] for end in range(_FRAME_BYTES, len(pcm) + 1, _FRAME_BYTES)]
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
+import webrtcvad
 from pydantic import Field, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from contract import RATE, JobOptions, VadOptions
-from processors.vad.core import Parameters
+from processors.vad.core import Detector, Parameters
 from processors.vad.endpointing import Hangover
+
+
+def webrtc_detector(aggressiveness: int) -> Detector:
+    """A new WebRTC detector; the higher its aggressiveness, 0 to 3, the fewer frames are voiced. Raises ValueError."""
+    if aggressiveness not in range(4):
+        raise ValueError(f"aggressiveness is {aggressiveness}: 0, 1, 2 and 3 are accepted")
+    return partial(webrtcvad.Vad(aggressiveness).is_speech, sample_rate=RATE)
 
 
 @dataclass(frozen=True, slots=True)

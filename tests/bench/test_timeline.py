@@ -8,8 +8,8 @@ import pytest
 from audio import decode
 from bench.timeline import FIGURES, STAGES, Endpointing, Timeline, percentiles
 from contract import WIDTH, Utterance
-from processors.vad.classifier import FRAME, webrtc_detector
-from processors.vad.core import Parameters, Segmenter
+from processors.vad.core import FRAME, Parameters, Segmenter
+from processors.vad.settings import webrtc_detector
 from tools.system import ROOT
 
 WAY = Timeline(spoken=10.0, decided=10.6, heard=10.601, cut=10.603, written=10.713, told=10.715, inference=0.1)

@@ -9,8 +9,8 @@ from functools import partial
 import numpy as np
 
 from audio import RATE
-from processors.vad.classifier import webrtc_detector
 from processors.vad.core import Parameters, Segment, Segmenter
+from processors.vad.settings import webrtc_detector
 from tests.processors.stt.sounds import SAMPLES, noisy, sound
 
 SPOKEN = ("standup", "meeting", "korean", "quiet", "noisy", "monologue")

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from audio import decode
-from processors.vad.classifier import WARM_UP
+from processors.vad.core import WARM_UP
 
 SAMPLES = Path(__file__).parents[3] / "samples"
 
@@ -21,5 +21,5 @@ def meeting() -> bytes:
 def short_spans() -> Iterator[None]:
     """Generated audio then has many spans."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("processors.vad.classifier.SPAN", WARM_UP + 10)
+        patch.setattr("processors.vad.core.SPAN", WARM_UP + 10)
         yield

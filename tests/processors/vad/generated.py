@@ -12,8 +12,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 
 from contract import WIDTH
-from processors.vad.classifier import FRAME, Detector, DetectorFactory
-from processors.vad.core import Parameters, Segment, Segmenter
+from processors.vad.core import FRAME, Detector, DetectorFactory, Parameters, Segment, Segmenter
 
 
 @dataclass(frozen=True)

@@ -15,17 +15,19 @@ from hypothesis import strategies as st
 
 from audio import decode
 from contract import RATE
-from processors.vad.classifier import (
+from processors.vad.core import (
     COLD_START,
     FRAME,
     SPAN,
     WARM_UP,
     FrameClassifier,
+    Parameters,
+    Segment,
+    Segmenter,
     first_frame,
     warm_up_start,
-    webrtc_detector,
 )
-from processors.vad.core import Parameters, Segment, Segmenter
+from processors.vad.settings import webrtc_detector
 from tests.processors.vad.generated import Stretch, assert_anyone_can_take_over, feed_all
 
 SOUND = b"".join(zlib.crc32(b"%d" % at).to_bytes(4, "little") for at in range(3 * SPAN * FRAME // 2))

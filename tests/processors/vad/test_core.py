@@ -7,8 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from processors.vad.classifier import COLD_START, FRAME, WARM_UP, Detector
-from processors.vad.core import OpenSegment, Parameters, Segment, Segmenter
+from processors.vad.core import COLD_START, FRAME, WARM_UP, Detector, OpenSegment, Parameters, Segment, Segmenter
 from tests.processors.vad.generated import (
     SMALL,
     CutRequests,

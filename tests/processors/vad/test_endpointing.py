@@ -5,8 +5,7 @@ from itertools import pairwise
 import pytest
 
 from contract import Partial
-from processors.vad.classifier import FRAME
-from processors.vad.core import OpenSegment
+from processors.vad.core import FRAME, OpenSegment
 from processors.vad.endpointing import (
     FIRST_HYPOTHESIS,
     MIN_INTERVAL,

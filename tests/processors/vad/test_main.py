@@ -23,10 +23,9 @@ from compose.servers import Server
 from contract import Closed, JobOptions, Message, Opened, Segmented, Utterance, VadOptions
 from contract.audio import decode_audio
 from processors.vad.__main__ import main
-from processors.vad.classifier import FRAME, SPAN, webrtc_detector
-from processors.vad.core import Parameters, Segmenter
+from processors.vad.core import FRAME, SPAN, Parameters, Segmenter
 from processors.vad.live import LiveJob
-from processors.vad.settings import Settings
+from processors.vad.settings import Settings, webrtc_detector
 from tests.support import wait_until
 
 

@@ -11,8 +11,17 @@ from hypothesis import strategies as st
 
 from contract import RATE
 from contract.audio import AudioFrame, decode_audio, encode_audio
-from processors.vad.classifier import FRAME, DetectorFactory, webrtc_detector
-from processors.vad.core import OpenSegment, Output, Parameters, Segment, Segmentation, Segmenter
+from processors.vad.core import (
+    FRAME,
+    DetectorFactory,
+    OpenSegment,
+    Output,
+    Parameters,
+    Segment,
+    Segmentation,
+    Segmenter,
+)
+from processors.vad.settings import webrtc_detector
 from tests.processors.vad.generated import (
     SMALL,
     CutRequests,

@@ -25,8 +25,8 @@ from processors.stt.filters.speech import (
     has_speech,
     speech_score,
 )
-from processors.vad.classifier import webrtc_detector
 from processors.vad.core import Parameters, Segmenter
+from processors.vad.settings import webrtc_detector
 from tests.processors.stt.hardships import HARDSHIPS, SPOKEN, segments_with_speech
 from tests.processors.stt.nonspeech import made, names
 from tests.processors.stt.sounds import SAMPLES, sentences, sound

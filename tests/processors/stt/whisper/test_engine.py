@@ -26,8 +26,8 @@ from processors.stt.whisper.decoder import PreparedAudio
 from processors.stt.whisper.engine import Engine
 from processors.stt.whisper.models import cores, hash_model
 from processors.stt.whisper.tokens import AlignedWord
-from processors.vad.classifier import webrtc_detector
 from processors.vad.core import Parameters, Segment, Segmenter
+from processors.vad.settings import webrtc_detector
 from tests.processors.stt.sounds import MICRO, SAMPLES, Sentence, hard, sentences, sound
 
 DETECT = SpeechOptions()
