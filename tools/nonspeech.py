@@ -11,7 +11,7 @@ from audio import to_float32
 from processors.stt.filters.speech import SPEECH_THRESHOLD, SpeechDetector, speech_score
 from processors.vad.core import Parameters, Segmenter
 from processors.vad.settings import webrtc_detector
-from tests.processors.stt.hardships import HARDSHIPS, SPOKEN, segments_with_speech
+from tests.processors.stt.degraded import DEGRADATIONS, SPOKEN, segments_with_speech
 from tests.processors.stt.nonspeech import made, names
 
 
@@ -33,10 +33,10 @@ def main() -> None:
         if found:
             print(f"without speech  {name:38}  segments {len(found):4}  highest {found[-1]:.2f}")
     spoken: list[float] = []
-    for hardship in HARDSHIPS:
-        found = scores([segment.pcm for name in SPOKEN for segment in segments_with_speech(name, hardship)])
+    for degradation in DEGRADATIONS:
+        found = scores([segment.pcm for name in SPOKEN for segment in segments_with_speech(name, degradation)])
         spoken += found
-        print(f"speech          {hardship:38}  segments {len(found):4}  lowest  {found[0]:.2f}")
+        print(f"speech          {degradation:38}  segments {len(found):4}  lowest  {found[0]:.2f}")
     passed, lost = sum(one >= SPEECH_THRESHOLD for one in without), sum(one < SPEECH_THRESHOLD for one in spoken)
     print(
         f"threshold {SPEECH_THRESHOLD}: {passed} of {len(without)} segments without speech pass, "

@@ -14,7 +14,7 @@ def test_it_counts_both_kinds_of_error(monkeypatch: pytest.MonkeyPatch, capsys: 
     monkeypatch.setattr(sys, "argv", ["nonspeech", "--variants", "2"])
     monkeypatch.setattr(nonspeech, "names", lambda: ["digital silence", "door slam"])
     monkeypatch.setattr(nonspeech, "SPOKEN", ("korean",))
-    monkeypatch.setattr(nonspeech, "HARDSHIPS", ["as it is", "30 dB softer"])
+    monkeypatch.setattr(nonspeech, "DEGRADATIONS", ["as it is", "30 dB softer"])
     nonspeech.main()
     slam, plain, soft, summary = capsys.readouterr().out.splitlines()
     assert slam.split()[:4] == ["without", "speech", "door", "slam"]

@@ -76,7 +76,7 @@ def noisy(pcm: bytes, decibels: float, random: np.random.Generator) -> bytes:
     return bytes(np.clip(samples + noise, -32_768, 32_767).astype(np.int16))
 
 
-def hard() -> list[bytes]:
+def difficult() -> list[bytes]:
     """Ten difficult utterances: in loud noise, without pauses, and the same sentence over and over."""
     said, random = sentences("meeting"), np.random.default_rng(1)
     return [

@@ -27,7 +27,7 @@ from processors.stt.filters.speech import (
 )
 from processors.vad.core import Parameters, Segmenter
 from processors.vad.settings import webrtc_detector
-from tests.processors.stt.hardships import HARDSHIPS, SPOKEN, segments_with_speech
+from tests.processors.stt.degraded import DEGRADATIONS, SPOKEN, segments_with_speech
 from tests.processors.stt.nonspeech import made, names
 from tests.processors.stt.sounds import SAMPLES, sentences, sound
 
@@ -37,9 +37,9 @@ def detector() -> SpeechDetector:
     return SpeechDetector()
 
 
-@pytest.mark.parametrize("hardship", HARDSHIPS)
-def test_no_segment_with_speech_is_rejected(detector: SpeechDetector, hardship: str) -> None:
-    found = {name: segments_with_speech(name, hardship) for name in SPOKEN}
+@pytest.mark.parametrize("degradation", DEGRADATIONS)
+def test_no_segment_with_speech_is_rejected(detector: SpeechDetector, degradation: str) -> None:
+    found = {name: segments_with_speech(name, degradation) for name in SPOKEN}
     assert all(found[name] for name in set(SPOKEN) - {"quiet"})  # which the segmenter does not hear 30 dB softer
     rejected = [
         (name, segment.start)

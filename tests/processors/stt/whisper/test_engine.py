@@ -28,7 +28,7 @@ from processors.stt.whisper.models import cores, hash_model
 from processors.stt.whisper.tokens import AlignedWord
 from processors.vad.core import Parameters, Segment, Segmenter
 from processors.vad.settings import webrtc_detector
-from tests.processors.stt.sounds import MICRO, SAMPLES, Sentence, hard, sentences, sound
+from tests.processors.stt.sounds import MICRO, SAMPLES, Sentence, difficult, sentences, sound
 
 DETECT = SpeechOptions()
 
@@ -189,7 +189,7 @@ def test_results_are_in_the_order_of_the_batch(
 
 
 def test_the_same_audio_gives_the_same_result_every_time_and_on_every_worker(engine: Engine) -> None:
-    utterances = hard()[1::2]
+    utterances = difficult()[1::2]
     heard = [engine.transcribe(pcm, DETECT) for pcm in utterances]
     assert {bool(h.decoding["fallback"]) for h in heard} == {False, True}
     with ThreadPoolExecutor(2) as pool:

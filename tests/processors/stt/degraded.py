@@ -50,7 +50,7 @@ def in_a_hall(pcm: bytes) -> bytes:
     return np.rint(wet).clip(-32_768, 32_767).astype("<i2").tobytes()
 
 
-HARDSHIPS: dict[str, Callable[[bytes], bytes]] = {
+DEGRADATIONS: dict[str, Callable[[bytes], bytes]] = {
     "as it is": bytes,
     "20 dB softer": partial(louder, -20),
     "30 dB softer": partial(louder, -30),
@@ -62,11 +62,11 @@ HARDSHIPS: dict[str, Callable[[bytes], bytes]] = {
 }
 
 
-def segments_with_speech(name: str, hardship: str) -> list[Segment]:
+def segments_with_speech(name: str, degradation: str) -> list[Segment]:
     """Segments of a sample, cut with the default settings, that contain at least a third of a sentence."""
     segmenter = Segmenter(partial(webrtc_detector, 2), Parameters())
     said = json.loads((SAMPLES / f"{name}.json").read_text("utf-8"))["sentences"]
-    cut = segmenter.feed(HARDSHIPS[hardship](sound(name))) + segmenter.finish()
+    cut = segmenter.feed(DEGRADATIONS[degradation](sound(name))) + segmenter.finish()
     return [
         segment
         for segment in cut
