@@ -73,7 +73,7 @@ Servers = Annotated[
         help="Address of a server; may be given several times.",
     ),
 ]
-AsJson = Annotated[bool, typer.Option("--json", help="JSON, one object a line.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, one object per line.")]
 JobId = Annotated[str, typer.Argument(metavar="ID", autocompletion=complete_job)]
 JobIds = Annotated[list[str], typer.Argument(metavar="ID", autocompletion=complete_job)]
 AnyJob = Annotated[str | None, typer.Argument(metavar="ID", autocompletion=complete_job)]
