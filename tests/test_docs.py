@@ -23,7 +23,7 @@ DESCRIPTIONS = [name for name in DOCUMENTS if name.startswith("docs/")]
 
 FENCES = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\]\(([^)\s]+)\)")
-PATH = re.compile(r"`([\w.-]+(?:/[\w.-]+)*/?)(?:::\w+)?`")
+PATH = re.compile(r"`([\w.-]+(?:/[\w.-]+)*/?)(?:::[\w.]+)?`")
 MODULE = re.compile(r"\bpython -m ([\w.]+)")
 SUFFIXES = (".py", ".js", ".css", ".html", ".toml", ".conf")
 
