@@ -27,7 +27,7 @@ test *args: install
 
 # the slow tests: whole benchmarks, a minute of chaos, long meetings through the whole system
 slow *args: install
-    python -m pytest -m slow -n 1 {{ args }}
+    python -m pytest -m slow -n 2 --dist loadfile --timeout 600 {{ args }}
 
 # lint, formatting and types
 check: install

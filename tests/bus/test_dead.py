@@ -39,10 +39,12 @@ class Handler:
 
 
 @asynccontextmanager
-async def worker(url: str, handle: Handler, durable: str = "w", attempts: int = 1) -> AsyncIterator[Bus]:
+async def worker(
+    url: str, handle: Handler, durable: str = "w", attempts: int = 1, ack_wait: float = 30
+) -> AsyncIterator[Bus]:
     async with connect(url) as bus:
         serving = asyncio.create_task(
-            serve(bus, Opened, handle, durable=durable, attempts=attempts, failed=failed, ack_wait=1, at_once=4)
+            serve(bus, Opened, handle, durable=durable, attempts=attempts, failed=failed, ack_wait=ack_wait, at_once=4)
         )
         try:
             yield bus
@@ -191,7 +193,7 @@ async def test_a_retry_moves_on_when_its_worker_dies(bus: Bus, nats_url: str) ->
         return []
 
     await bus.publish(Opened(job="a"))
-    async with worker(nats_url, Handler(RuntimeError("not today"))):
+    async with worker(nats_url, Handler(RuntimeError("not today")), ack_wait=1):
         await wait_until(says(bus, "RuntimeError: not today"), description="the dead letter")
         await wait_until(lambda: settled(bus), description="it is given up")
     await redrive(bus, "a", "EVENTS", 1)
@@ -200,7 +202,7 @@ async def test_a_retry_moves_on_when_its_worker_dies(bus: Bus, nats_url: str) ->
         await started.wait()
         await victim.connection.nc.close()  # nothing that it still sends arrives
         serving.cancel()
-    async with worker(nats_url, Handler()):
+    async with worker(nats_url, Handler(), ack_wait=1):
         await wait_until(lambda: gone(bus), description="the dead letter is removed")
     result = await bus.last(Segmented, OUTPUT)
     assert result is not None

@@ -197,11 +197,11 @@ async def test_a_slow_handler_keeps_its_message(bus: Bus) -> None:
     async def handle(opened: Opened) -> Sequence[Message]:
         nonlocal tries
         tries += 1
-        await asyncio.sleep(1.2)  # beyond ack_wait: only the heartbeat keeps the message here
+        await asyncio.sleep(4)  # beyond ack_wait: only the heartbeat keeps the message here
         return segmented(opened)
 
     await bus.publish(Opened(job="a"))
-    serving = asyncio.create_task(serve(bus, Opened, handle, durable="w", ack_wait=0.4, at_once=2))
+    serving = asyncio.create_task(serve(bus, Opened, handle, durable="w", ack_wait=2, at_once=2))
     await wait_until(lambda: settled(bus, "w") if tries else False, description="it is done")
     assert tries == 1
     await stop(bus, serving)
