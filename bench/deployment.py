@@ -56,7 +56,7 @@ class Part:
 
 @dataclass(frozen=True)
 class Cost:
-    """Of one group. cpu: seconds, user and system; kilobytes: proportional set size where the system tells it."""
+    """Of one group. cpu: seconds, user and system; kilobytes: proportional set size where the system has that."""
 
     cpu: float
     kilobytes: float
@@ -118,7 +118,7 @@ class Deployment:
 
 
 def cpu_seconds(processes: Sequence[psutil.Process]) -> float:
-    """User and system time; to the nanosecond where the system tells it, else in steps of 10 ms."""
+    """User and system time in seconds: to the nanosecond on Linux, else in steps of 10 ms."""
     if sys.platform == "linux":
         return sum(clock_gettime(_cpu_clock(process.pid)) for process in processes)
     times = [process.cpu_times() for process in processes]
@@ -131,7 +131,7 @@ def _cpu_clock(pid: int) -> int:
 
 
 def kilobytes(processes: Sequence[psutil.Process]) -> float:
-    """Memory now: each page shared with others counts in parts, where the system tells that."""
+    """Memory now in kilobytes: shared pages count in proportion, where the system has that."""
     infos = [process.memory_full_info() for process in processes]
     return sum(float(getattr(info, "pss", info.rss)) for info in infos) / 1024
 

@@ -52,7 +52,7 @@ def run_until_told(work: Coroutine[Any, Any, T]) -> T:
 
 
 def report(name: str, bench: Callable[[], dict[str, Any]], *failures: type[Exception]) -> int:
-    """Run a bench and print what it found as one line of JSON; gives the exit status.
+    """Run a benchmark and print its result as one line of JSON; returns the exit status.
 
     That is 1, with one sentence on stderr, where it raises one of `failures`, and 130 where it was told to end.
     """

@@ -72,7 +72,7 @@ def build(shape: Shape, folder: Path, seed: int = 1) -> None:
     spec.decoder.position_encodings.encodings = _positions(tokenizer, embeddings, random)
     spec.decoder.layer_norm.gamma = np.full(shape.width, _LOGIT / (shape.width * _STD), np.float16)
     vocabulary = [tokenizer.id_to_token(number) for number in range(VOCABULARY)]
-    vocabulary[_WORDS - 1] = ""  # CTranslate2 tells a multilingual Whisper by this
+    vocabulary[_WORDS - 1] = ""  # by this CTranslate2 recognises a multilingual Whisper
     spec.register_vocabulary(vocabulary)
     spec.config.alignment_heads = [list(pair) for pair in shape.alignment]
     spec.config.lang_ids = [tokenizer.token_to_id(f"<|{code}|>") for code in _LANGUAGE_CODES]

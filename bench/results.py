@@ -1,4 +1,4 @@
-"""`bench/RESULTS.md` out of what the benches have said: `python -m bench.results > bench/RESULTS.md`.
+"""Makes `bench/RESULTS.md` from the output of the benchmarks: `python -m bench.results > bench/RESULTS.md`.
 
 Where a bench was run as `./justw bench NAME > bench/out/NAME.txt`, its section has what it said and the figures of its
 last line; and its picture, where there is one below `bench/plots`. Before them stand the machine, versions and date.
@@ -37,7 +37,7 @@ PACKAGES = (
 
 @dataclass(frozen=True)
 class Section:
-    """One bench. command: how it is run; about: what its figures are, in a sentence or two."""
+    """One benchmark. command: how it is run; about: what its figures are, in a sentence or two."""
 
     name: str
     title: str
@@ -113,7 +113,7 @@ def machine() -> dict[str, str]:
 
 
 def commit() -> str:
-    """Of the working tree, and whether it has changes; `unknown` where git does not tell."""
+    """Commit of the working tree, and whether it has changes; `unknown` without git."""
     git = shutil.which("git")
     if git is None:
         return "unknown"
@@ -143,7 +143,7 @@ def _processor() -> str:
 
 
 def render(facts: Mapping[str, str], said: Mapping[str, str], plots: Sequence[str]) -> str:
-    """The whole document. said: the stdout of benches by name; plots: names of those with a picture.
+    """The whole document. said: the stdout of benchmarks by name; plots: names of those with a picture.
 
     Raises ValueError where the last line of one is not a JSON object.
     """
@@ -166,7 +166,7 @@ def render(facts: Mapping[str, str], said: Mapping[str, str], plots: Sequence[st
 
 
 def split(name: str, said: str) -> tuple[str, dict[str, str]]:
-    """What a bench said to a person, and the single figures of its last line. Raises ValueError."""
+    """The text that a benchmark printed, and the figures of its last line. Raises ValueError."""
     told, _, last = said.rstrip().rpartition("\n")
     try:
         found: Any = json.loads(last)
@@ -174,7 +174,7 @@ def split(name: str, said: str) -> tuple[str, dict[str, str]]:
         found = None
     if not isinstance(found, dict):
         raise ValueError(f"{name}.txt: the last line is not a JSON object, so that the run has not come to its end")
-    # Where its picture was on that machine is nobody's concern.
+    # The path of the picture on that machine is of no use to readers.
     told = "\n".join(line for line in told.splitlines() if not line.startswith("plot: "))
     return told.strip("\n"), {key: str(value) for key, value in found.items() if isinstance(value, str | float | int)}
 

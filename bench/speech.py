@@ -126,7 +126,7 @@ def tape(sentences: Sequence[Sentence], seconds: float, seed: int) -> tuple[byte
 
 
 def word_error_rate(said: Sequence[str], heard: Sequence[str]) -> float:
-    """Over all the words, case and punctuation aside. Raises ValueError where nothing was said."""
+    """Over all words, without case and punctuation. Raises ValueError if nothing was said."""
     return float(jiwer.wer([_plain(text) for text in said], [_plain(text) for text in heard]))
 
 

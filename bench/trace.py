@@ -26,7 +26,7 @@ END_WITHIN = 60.0
 
 
 class MeetingFailed(Exception):
-    """The server did not serve the meeting to its end; the message says what it did."""
+    """The server failed the meeting; the message says how."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Meeting:
     told: dict[int, float]
     """When each segment's final was there, by index."""
     ends: dict[int, int] = field(default_factory=dict)
-    """Where each of them ends, in samples; told in milliseconds."""
+    """Where each of them ends, in samples, to the millisecond."""
 
     def handed_with(self, samples: int) -> float:
         """When the frame was handed over that made the sound this long; at least 1."""
@@ -158,7 +158,7 @@ async def timelines(
 
 
 async def _stored_at(bus: Bus, stream: str, seq: int) -> float:
-    """When a message was stored, as `time.monotonic` would have said."""
+    """When a message was stored, on the clock of `time.monotonic`."""
     message = await bus.stored(stream, seq)
     assert message is not None  # noqa: S101 - it was read a moment ago
     return message.time.timestamp() - wall_ahead()

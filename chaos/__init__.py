@@ -1,1 +1,1 @@
-"""Meetings while processes are killed, stopped and fooled; then the bus has to show that not a word was lost."""
+"""Meetings while processes are killed and stopped; afterwards the bus must show that not a word was lost."""

@@ -1,4 +1,4 @@
-"""A client that does not give up: it speaks in real time, keeps what is not acked, and comes back after every break."""
+"""A persistent client: it streams in real time, keeps what is not acknowledged, and reconnects after every break."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _HANDSHAKES = (3.0, _PATIENCE)
 
 
 class Client:
-    """One meeting's client. `sent` is the sound; `paced`: in real time, else as fast as the server takes it."""
+    """The client of one meeting. `sent` is the sound; `paced`: in real time, else as fast as the server accepts it."""
 
     def __init__(self, name: str, sent: bytes, edges: Sequence[str], random: Random, *, paced: bool = True) -> None:
         self.name = name
@@ -40,9 +40,9 @@ class Client:
         self.told = Told()
         self.job = ""
         self.sound_over = asyncio.Event()
-        """All sound has been handed over once, so that whoever spoke may leave."""
+        """All sound has been sent once."""
         self.evictions = 0
-        """How often its newest connection was taken over from, by one that it had given up."""
+        """How often an older connection, already given up, took over from the newest one."""
         self._samples = len(sent) // WIDTH
         self._edges = edges
         self._random = random
@@ -50,7 +50,7 @@ class Client:
         self._frame = random.choice(FRAME_MS) * RATE // 1_000
         self._began = 0.0
         self._acked = 0
-        self._reached = 0  # samples handed to any connection so far
+        self._reached = 0  # samples sent on any connection so far
         self._socket: ClientConnection | None = None
         self._leave = asyncio.Event()
         self._left: set[asyncio.Task[None]] = set()
@@ -138,7 +138,7 @@ class Client:
         return socket.close_code or 1006
 
     async def _linger(self, socket: ClientConnection) -> None:
-        """Be the connection that another one has taken over from: read until the server ends it."""
+        """Read from a connection that another one has replaced, until the server closes it."""
         try:
             async for _ in socket:
                 pass
@@ -168,7 +168,7 @@ class Client:
                 await asyncio.gather(speaking, return_exceptions=True)
 
     def _welcomed(self, next_sample: int) -> int:
-        """Where to go on from; the server may not ask for what it had acked, nor skip what was never sent."""
+        """Where to continue; the server may neither ask for what it acknowledged nor skip what was never sent."""
         if next_sample < self._acked:
             self.told.problems.append(f"was asked for {clock(next_sample)} after an ack of {clock(self._acked)}")
         if next_sample > self._reached:
@@ -176,7 +176,7 @@ class Client:
         return next_sample
 
     def _take(self, message: dict[str, Any], seen: set[int]) -> None:
-        """Note what the server says. `seen`: the segments told on this connection, each of which comes once."""
+        """Record a message of the server. `seen`: the segments sent on this connection; each comes once."""
         match message["type"]:
             case "ack":
                 samples = message["samples"]
@@ -201,7 +201,7 @@ class Client:
             self.told.problems.append(f"was told two texts for segment {index}")
 
     async def _speak(self, socket: ClientConnection, start: int) -> None:
-        """Send sound from sample `start` on, then say that this was all."""
+        """Send sound from sample `start` on, then stop."""
         at = start
         try:
             while at < self._samples:

@@ -24,7 +24,7 @@ CALM_AT_ONCE = 4
 
 @dataclass(frozen=True)
 class Plan:
-    """What is asked for. `spare`: processes, or `client`, that no fault strikes; times are in seconds."""
+    """What is to be run. `spare`: processes, or `client`, that no fault hits; times are in seconds."""
 
     seed: int
     seconds: float
@@ -34,7 +34,7 @@ class Plan:
     spare: frozenset[str] = frozenset()
 
     def faults(self) -> list[Fault]:
-        """When what strikes."""
+        """The faults and their times."""
         struck = [name for name in PROCESSES if name not in self.spare]
         return schedule(self.seed, self.seconds, struck, every=self.every, clients="client" not in self.spare)
 
@@ -51,7 +51,7 @@ class Plan:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of it: the faults that struck, and a verdict for each meeting, under faults and undisturbed."""
+    """The result: the faults that happened, and a verdict for each meeting, under faults and undisturbed."""
 
     faults: Sequence[Fault]
     verdicts: Sequence[Verdict]
@@ -63,7 +63,7 @@ class Outcome:
 
 
 async def run(plan: Plan, folder: Path, say: Callable[[str], None]) -> Outcome:
-    """Run the plan with all data below `folder`; raises NotReady or SystemFailed if there is no system to strike."""
+    """Run the plan with all data below `folder`; raises NotReady or SystemFailed if the system does not start."""
     rooms = plan.rooms()
     say("starting the system, with a second edge, segmenter and speech worker")
     async with started(folder) as system, connect(system.base.bus_url, name="chaos") as bus:

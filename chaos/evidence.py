@@ -1,4 +1,4 @@
-"""What is known of one meeting at its end: what its client sent and was told, what the bus and the store hold. Pure."""
+"""What is known of one meeting at its end: what its client sent and received, what bus and store have. Pure."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Segment:
 
 
 class Ack(NamedTuple):
-    """The client was told, at `at` (seconds since 1970), that all below sample `samples` is stored."""
+    """At `at` (seconds since 1970) the client received an ack of all samples below `samples`."""
 
     at: float
     samples: int
@@ -38,7 +38,7 @@ class Piece(NamedTuple):
 
 @dataclass
 class Told:
-    """What a client was told."""
+    """What a client received."""
 
     acks: list[Ack] = field(default_factory=list)
     segments: dict[int, str] = field(default_factory=dict)
@@ -47,7 +47,7 @@ class Told:
     closes: Counter[int] = field(default_factory=Counter)
     """How its connections ended, by close code."""
     problems: list[str] = field(default_factory=list)
-    """What a client must never be told."""
+    """What a client must never receive."""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Which fault strikes what and when, as follows from a seed, and the injector that makes them happen."""
+"""Faults: a schedule that follows from a seed (pure), and the injector that makes them happen."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from chaos.system import ChaosSystem
 
 
 def seeded(*of: object) -> Random:
-    """Draws that follow from what they are drawn for: `seeded(seed, "room", 3)` always gives the same ones."""
+    """A generator that depends only on its arguments: `seeded(seed, "room", 3)` always gives the same numbers."""
     return Random(" ".join(map(str, of)))
 
 
@@ -32,7 +32,7 @@ CLIENT_CARDS = 4
 
 POISONED = ("speech.{job}.1.live", "audio.{job}", "events.{job}.opened", "events.{job}.nonsense",
             "speech.{stray}.1.live", "events.{stray}.opened", "events.{stray}.closed")  # fmt: skip
-"""Where garbage is published. `{job}`: a meeting that is being held; `{stray}`: one that nobody holds."""
+"""Where garbage is published. `{job}`: a meeting in progress; `{stray}`: one that does not exist."""
 
 LEAST_STOP, MOST_STOP = 6.0, 9.0
 """Seconds of a stop: longer than the lease of the segmenter and, as they are run here, of the speech workers (5 s)."""
@@ -93,11 +93,11 @@ GARBAGE = b"\xc1garbage"
 
 _SIGNALS = {"kill": signal.SIGKILL, "term": signal.SIGTERM, "stop": signal.SIGSTOP}
 _PATIENCE = 30.0
-"""Seconds to wait for something that a fault can strike: a process that was killed is just being started again."""
+"""Seconds to wait for the target of a fault: a process that was killed is just being started again."""
 
 
 class FaultInjector:
-    """Strikes a system. `meetings` gives the clients that have begun and have not ended; `done` is what has struck."""
+    """Injects faults. `meetings` returns the clients in progress; `done`: the faults that happened."""
 
     def __init__(
         self, system: ChaosSystem, bus: Bus, meetings: Callable[[], Sequence[Client]], say: Callable[[str], None]
@@ -109,7 +109,7 @@ class FaultInjector:
         self._say = say
 
     async def run(self, faults: Iterable[Fault]) -> None:
-        """Let each fault strike at its time; returns when all have, and what was stopped goes on."""
+        """Inject each fault at its time; returns after the last one, when stopped processes run again."""
         loop = asyncio.get_running_loop()
         began = loop.time()
         async with asyncio.TaskGroup() as group:
@@ -126,7 +126,7 @@ class FaultInjector:
                         break
                     await asyncio.sleep(0.1)
         except TimeoutError:
-            self._say(f"{fault.at:7.2f} s  {fault.kind} {fault.target}: nothing to strike")
+            self._say(f"{fault.at:7.2f} s  {fault.kind} {fault.target}: no target")
             return
         self.done.append(fault)
         self._say(f"{fault.at:7.2f} s  {fault.kind} {fault.target}: {hit}")
@@ -135,7 +135,7 @@ class FaultInjector:
             self._system.signal(fault.target, signal.SIGCONT)
 
     async def _hit(self, fault: Fault) -> str | None:
-        """Do it; returns what exactly was struck, or None if it is not there now."""
+        """Inject it; returns what exactly was hit, or None if the target is not there now."""
         if fault.kind == "poison":
             return await self._poison(fault)
         if fault.kind in _SIGNALS:

@@ -1,4 +1,4 @@
-"""What is said in the meetings: sentences of the samples, in an order and with pauses that follow from a seed."""
+"""The sound of the meetings: sentences of the samples, in an order and with pauses that follow from a seed."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def lengths(random: Random, seconds: float) -> list[float]:
 
 
 def meeting(random: Random, sentences: Sequence[bytes], unbroken: bytes, seconds: float) -> bytes:
-    """The sound of one meeting; sentences are said to their end, so that it may be some seconds longer."""
+    """The sound of one meeting; its last sentence is whole, so it may be some seconds longer."""
     noise = np.random.default_rng(random.getrandbits(32))
     place = random.uniform(0.2, 0.4) * seconds if seconds >= _UNBROKEN_FROM else None
     sound = bytearray()

@@ -1,4 +1,4 @@
-"""The system that faults strike: all that compose runs, and a second edge, segmenter and speech worker beside it."""
+"""The system under faults: all that compose runs, and a second edge, segmenter and speech worker."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tools.system import ROOT, System, running_system
 SETTINGS = {
     "STT_THREADS": "1",
     "STT_ACK_WAIT": "5",  # so that a stop outlasts this lease too
-    "OLLAMA_HOST": "http://127.0.0.1:9",  # nobody: summaries are extractive, and the same with or without a model here
+    "OLLAMA_HOST": "http://127.0.0.1:9",  # nobody listens: summaries are extractive, the same on every machine
     "SUMMARY_CONNECT_DEADLINE": "0.5",
     "EDGE_COALESCE": "2",  # so that meetings come and go both ways
     "VAD_COALESCE": "2",
@@ -37,7 +37,7 @@ COMPOSED = {
 """Processes that compose runs, by the name that they have here."""
 
 BESIDE = {"edge-2": "edge", "vad-2": "processors.vad", "stt-2": "processors.stt"}
-"""Processes that are run here, so that there is somebody who can take over."""
+"""Further processes, which can take over."""
 
 PROCESSES = (*COMPOSED, *BESIDE)
 

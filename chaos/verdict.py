@@ -36,7 +36,7 @@ class Verdict:
     problems: list[str] = field(default_factory=list)
 
     def note(self, count: str, amount: int, sentence: str) -> None:
-        """Add to a count, and say why; an amount of 0 is no news."""
+        """Add to a count, with the reason; an amount of 0 changes nothing."""
         if amount:
             setattr(self, count, getattr(self, count) + amount)
             self.problems.append(sentence)
@@ -160,7 +160,7 @@ _HEADINGS = {
 
 
 def of_faults(done: Iterable[Fault]) -> str:
-    """How often each kind of fault struck each process."""
+    """How often each kind of fault hit each process."""
     struck = Counter((process(fault), fault.kind) for fault in done)
     kinds = sorted({kind for _, kind in struck})
     rows = [
@@ -171,7 +171,7 @@ def of_faults(done: Iterable[Fault]) -> str:
 
 
 def process(fault: Fault) -> str:
-    """The kind of process that a fault struck: `edge-2` is an `edge`, a poisoned subject belongs to its stream."""
+    """The kind of process that a fault hit: `edge-2` is an `edge`, a poisoned subject belongs to its stream."""
     if fault.kind == "poison":
         return fault.target.split(".")[0].upper()
     name, _, number = fault.target.rpartition("-")

@@ -19,7 +19,7 @@ ROOT = Path(__file__).absolute().parents[1]
 """The parts are the neighbours of this folder."""
 
 MOST_WORKERS = 64
-"""More edge processes than that on one machine are a slip of the hand."""
+"""More edge processes than that on one machine are certainly a typing error."""
 
 
 def main() -> int:
@@ -42,7 +42,7 @@ def main() -> int:
 
 
 def say(text: str) -> None:
-    """Tell the person at the terminal; stdout is for the line `ready` alone."""
+    """Print for a person; stdout is only for the line `ready`."""
     print(f"compose: {text}", file=sys.stderr, flush=True)
 
 

@@ -45,7 +45,7 @@ class Server:
 
     async def start(self) -> Child:
         """Start it and return when it answers in its protocol; raises StartError with the end of its log."""
-        if refusal := refused(LOOPBACK, self.port):  # whoever is there might well answer in our server's place
+        if refusal := refused(LOOPBACK, self.port):  # another server there might answer in place of ours
             raise StartError(f"{self.name} cannot listen on {LOOPBACK} port {self.port}: {refusal.strerror}")
         self.child = child = await Child.spawn(self.argv, self.log, keep_open=self.keep_open)
         try:

@@ -75,7 +75,7 @@ class Part:
     child: Child | None = None
 
     async def start(self) -> Child:
-        """Start it and return at once: it waits by itself for what it needs."""
+        """Start it and return at once; it waits for the servers by itself."""
         # -P: the folder that one happens to stand in must not shadow the system's own.
         self.child = await Child.spawn(
             [sys.executable, "-u", "-P", "-m", self.module or self.name], self.log, env=self.env

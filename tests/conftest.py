@@ -22,8 +22,11 @@ structlog.configure(
 )
 
 
-_LONGEST = ("chaos", "edge/web", "system", "bench", "processors/stt")
-"""Folders whose files take longest. They come first: at the end they would leave the other workers without work."""
+_LONGEST = (
+    *("bench/test_programs", "chaos", "edge/web/test_capture", "edge/web/test_jobs", "system"),
+    *("edge/web", "processors/vad", "client/session", "processors"),
+)
+"""Paths of the tests that take longest. They come first, lest one worker has them left at the end."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -44,7 +44,7 @@ Reply = dict[str, Any]
 
 
 class CreateJob(BaseModel):
-    """The body of a create request; what it does not know is ignored."""
+    """The body of a create request; unknown fields are ignored."""
 
     language: str | None = None
 
@@ -230,7 +230,7 @@ def main(argv: list[str] | None = None) -> int:
     except StartError as exc:
         print(f"inprocess: {exc}", file=sys.stderr)
         return 1
-    logging.getLogger("faster_whisper").setLevel(logging.WARNING)  # it tells of each segment
+    logging.getLogger("faster_whisper").setLevel(logging.WARNING)  # it logs each segment
     uvicorn.run(application(folder), host=args.host, port=args.port, log_level="warning")
     return 0
 

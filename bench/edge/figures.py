@@ -99,7 +99,7 @@ def _per_core(microseconds: float) -> float:
 
 
 def middle(trials: Sequence[Trial], contender: Contender, figure: Callable[[Trial], float | None]) -> float:
-    """The median over the rounds; 0 where it has no such figure."""
+    """The median over the rounds; 0 if there is no such figure."""
     found = [value for trial in of(trials, contender) if (value := figure(trial)) is not None]
     return median(found) if found else 0.0
 
@@ -131,7 +131,7 @@ def table(trials: Sequence[Trial]) -> str:
 
 
 def summary(trials: Sequence[Trial]) -> dict[str, Any]:
-    """The figures as one flat object; without a name behind them they are ours.
+    """The figures as one flat object; those without a suffix are ours.
 
     But `vad_*`, which are of the only segmenter there is, that of the system.
     """

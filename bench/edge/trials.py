@@ -63,7 +63,7 @@ async def _trial(contender: Contender, streams: int, seconds: float) -> Trial:
                 noted = await clients.window(max(1.0, seconds / 4))
                 report = await clients.finish()
         acks = read_acks(record, report.meetings, noted.began, noted.ended)
-    # Who falls behind must not look cheap: what counts is what it has dealt with.
+    # A server that falls behind must not look cheap: only the audio that it acknowledged counts.
     dealt_with = window.acked * 1_000 / (window.frame_ms * RATE)
     if not acks or not dealt_with:
         raise DeployError(f"{contender}: of {window.frames} frames none was acked that was timed; {report.excuse()}")

@@ -33,7 +33,7 @@ ROWS = {
 Spread = dict[str, float]
 
 _ROUNDING = RATE // 1_000
-"""Samples. Clients are told milliseconds."""
+"""Samples: clients get times in milliseconds."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from bench.program import within
 
 
 async def run(plan: Plan, seconds: float) -> tuple[Window, Report]:
-    """One window, told on stdout when it begins and when it ends, and what came of all."""
+    """Measure one window, announced on stdout when it begins and ends; returns it with the report on all meetings."""
     async with generating(plan) as clients:
         for reason in set(clients.failed):
             print(f"{clients.failed.count(reason)} clients could not come: {reason}", file=sys.stderr)

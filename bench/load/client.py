@@ -24,11 +24,11 @@ OPEN_WITHIN = 30.0
 
 
 class ClientFailed(Exception):
-    """The server did not serve a client as it should; the message says what it did."""
+    """The server failed a client; the message says how."""
 
 
 class Client(WSListener):
-    """`welcomed`, `ended`: done once the server has said so, or failed with ClientFailed."""
+    """`welcomed`, `ended`: done when the server says so, or failed with ClientFailed."""
 
     def __init__(self, sound: Sound, place: int, frame_ms: int, *, times: bool) -> None:
         loop = asyncio.get_running_loop()
@@ -130,7 +130,7 @@ class Client(WSListener):
         for future in (self.welcomed, self.ended):
             if not future.done():
                 future.set_exception(ClientFailed(reason))
-                future.exception()  # it is told in the meeting, whoever waits
+                future.exception()  # the report has it, even if nobody awaits it
 
 
 async def open_client(url: str, client: Client) -> None:
@@ -177,7 +177,7 @@ class Pacer:
             if (wait := due - monotonic()) > 0:
                 await asyncio.sleep(wait)
             elif tick % 50 == 0:
-                await asyncio.sleep(0)  # behind by much: what the server says must be read all the same
+                await asyncio.sleep(0)  # far behind: the server's messages must be read all the same
             turn = self._turns[tick % len(self._turns)]
             if turn:
                 for send in turn:
@@ -189,7 +189,7 @@ class Pacer:
 
 WELCOME_WITHIN = 30.0
 _PAUSE = 1.0
-"""Seconds before a client that failed comes anew."""
+"""Seconds before a client that failed starts again."""
 
 
 class Speaker:
@@ -215,7 +215,7 @@ class Speaker:
         self._over.set()
 
     async def run(self) -> None:
-        """Meetings until `finish`, or one meeting; what goes wrong is noted with the meeting."""
+        """Hold meetings until `finish`, or one meeting; what goes wrong is recorded with the meeting."""
         anew = bool(self._plan.burst or self._plan.meeting)
         while not self._over.is_set():
             await self._meet()

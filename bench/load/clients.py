@@ -89,7 +89,7 @@ class _Count:
 
 
 class Clients:
-    """Clients that stream. `failed`: what each of those said that could not come."""
+    """Clients that stream. `failed`: why each of the others could not start."""
 
     def __init__(self, plan: Plan, workers: list[_Worker], failed: list[str]) -> None:
         self.plan = plan

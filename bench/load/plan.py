@@ -28,7 +28,7 @@ class Plan:
     options: Mapping[str, Any] = field(default_factory=dict)
     """Of each job, as `POST /api/v1/stream/create` takes them."""
     leave: bool = False
-    """Leave once the last ack covers all, instead of staying until the summary; for where nobody transcribes."""
+    """Leave once everything is acknowledged, instead of waiting for the summary; for servers that do not transcribe."""
     ramp: float | None = None
     """Seconds over which they come; None: OPENED_A_SECOND."""
     settle: float = 1.0
@@ -39,11 +39,11 @@ class Plan:
     silent: bool = False
     """Nobody speaks: there is nothing to transcribe."""
     meeting: tuple[float, float] | None = None
-    """Clients stop after so many seconds, at least and at most, and come anew; None: they stay to the end."""
+    """Clients stop after this many seconds, at least and at most, and start again; None: they stay to the end."""
     burst: float = 0.0
-    """Seconds of sound that are sent at once; then they stop, and come anew. 0: in real time."""
+    """Seconds of sound that are sent at once; then clients stop, and start again. 0: in real time."""
     times: bool = False
-    """Note when each frame was handed to the socket."""
+    """Record when each frame was handed to the socket."""
     end_within: float = 60.0
     """Seconds that a client waits for the end of its job."""
     seed: int = 1

@@ -14,12 +14,12 @@ from bench.recording import JobAcks, RecordedAcks
 from contract import RATE
 
 _STEP = 0.0001
-"""Seconds by which lateness is told apart."""
+"""Resolution of lateness, in seconds."""
 
 
 @dataclass
 class Lateness:
-    """How late frames were handed to the socket: how many, by tenths of a millisecond."""
+    """How late frames were handed to the socket: a histogram in tenths of a millisecond."""
 
     frames: Counter[int] = field(default_factory=Counter)
 
@@ -45,16 +45,16 @@ class Lateness:
 
 @dataclass(frozen=True)
 class Window:
-    """What clients did between two moments. cores: that they used; `late` tells whether they kept the pace."""
+    """What clients did between two moments. cores: CPU that they used; late: whether they kept the pace."""
 
     began: float
     ended: float
     frames: int
     samples: int
     acked: int
-    """Samples of which the acks came meanwhile."""
+    """Samples acknowledged in the window."""
     meetings: int
-    """That ended meanwhile."""
+    """Meetings that ended in the window."""
     cores: float
     late: Lateness
     frame_ms: int
@@ -109,13 +109,13 @@ class Meeting:
     asked: float
     """When the job was asked for."""
     began: float
-    """When the first frame was handed to the socket; 0: none was."""
+    """When the first frame was handed to the socket; 0: no frame was."""
     over: float
-    """When all was told, or the client left, or failed."""
+    """When everything was received, or the client left, or failed."""
     samples: int
     """Handed to the socket."""
     acked: int
-    """All below this index was said to be durable."""
+    """All samples below this index were acknowledged."""
     frame_ms: int
     close: int | None
     """The server's close code."""
@@ -148,7 +148,7 @@ class Report:
 
     @property
     def errors(self) -> Mapping[str, int]:
-        """What went wrong, and how many meetings it befell."""
+        """What went wrong, and in how many meetings."""
         return Counter(meeting.error for meeting in self.meetings if meeting.error is not None)
 
     def excuse(self) -> str:
@@ -178,7 +178,7 @@ def _meeting(found: dict[str, Any]) -> Meeting:
 
 
 def read_acks(path: Path, meetings: Iterable[Meeting], began: float, ended: float) -> list[float]:
-    """`acks` of what a server has written; nothing if it was not told to record. Raises OSError."""
+    """`acks` from the file of a server; nothing if it did not record. Raises OSError."""
     recorded = RecordedAcks.read(path)
     return [] if recorded is None else acks(recorded, meetings, began, ended)
 

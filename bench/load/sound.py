@@ -20,7 +20,7 @@ _GOLDEN = 0.6180339887
 
 
 class Sound:
-    """Frames of mono s16le at 16 kHz without end: the same again behind the last."""
+    """Endless frames of mono s16le at 16 kHz: after the last comes the first again."""
 
     def __init__(self, pcm: bytes, frame_samples: int) -> None:
         size = frame_samples * WIDTH
@@ -41,7 +41,7 @@ class Sound:
 
 
 def load(names: Sequence[str]) -> bytes:
-    """Files of samples/, one behind the other. Raises AudioError."""
+    """Files of samples/, one after the other. Raises AudioError."""
     return b"".join(part for name in names for part in decode(ROOT / "samples" / f"{name}.flac"))
 
 

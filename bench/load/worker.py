@@ -41,7 +41,7 @@ class Worker:
         self._tasks: list[asyncio.Task[None]] = []
 
     async def start(self) -> str:
-        """Let all come, spread over the ramp, and wait until they stream; tells how many failed, and the reasons."""
+        """Start all clients, spread over the ramp, and wait until they stream; returns how many failed and why."""
         self._tasks.append(asyncio.create_task(self._pacer.run()))
         for number, speaker in enumerate(self._speakers):
             self._tasks.append(
@@ -76,7 +76,7 @@ class Worker:
         return json.dumps(counted)
 
     async def finish(self) -> str:
-        """Let all meetings come to their ends; tells of all of them."""
+        """Let all meetings end; returns the report on all of them."""
         for speaker in self._speakers:
             speaker.finish()
         await asyncio.gather(*self._tasks[1:])

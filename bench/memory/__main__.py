@@ -103,7 +103,7 @@ async def _stall(system: Deployment, sockets: Sequence[ClientConnection], second
 
 @asynccontextmanager
 async def _pushing(sockets: Sequence[ClientConnection]) -> AsyncIterator[None]:
-    """Clients send without end while the block runs, and hear what they are told."""
+    """Clients send without end while the block runs, and read what the server sends."""
     tasks = [asyncio.create_task(do(socket)) for socket in sockets for do in (_push, _hear)]
     try:
         yield
@@ -118,7 +118,7 @@ async def _push(socket: ClientConnection) -> None:
     with suppress(ConnectionClosed):
         for frame in itertools.cycle(FRAMES):
             await socket.send(frame)
-            await asyncio.sleep(0)  # `send` alone lets nobody else have a turn while the server reads
+            await asyncio.sleep(0)  # `send` alone never yields while the server reads
 
 
 async def _hear(socket: ClientConnection) -> None:

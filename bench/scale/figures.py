@@ -8,20 +8,20 @@ from statistics import median
 from typing import Any
 
 GROUPS = ("edge", "nats", "vad")
-"""Whose cost is told."""
+"""Processes whose cost is reported."""
 
 REFERENCE = 300
-"""Streams of which single figures are told; where there is no such level, the one next to it."""
+"""The level whose figures are reported singly, or the nearest one."""
 
 _SPREADS = ("cpu", "kilobytes", "ack", "lag")
 
 _RATIO_OF = (50, 500)
 
 _LATE_MS = 1_000.0
-"""A segmenter that is later than this does not keep up: what it cost is not all that it will."""
+"""A segmenter that is later than this does not keep up, so its cost is not yet complete."""
 
 _UNACKED_SECONDS = 1.0
-"""By so much sound of each stream acks may fall behind in a window; they come twice a second."""
+"""Seconds of sound by which acks of each stream may fall behind in a window; they come twice a second."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class Run:
 
 
 def doubts(failed: Sequence[str], unacked: float, lag: Mapping[str, float], excuses: Iterable[str]) -> list[str]:
-    """What has to be told beside a run.
+    """What has to be reported with a run.
 
     failed: what clients said that did not come; unacked: seconds of sound of each stream by which acks fell behind.
     """
@@ -104,7 +104,7 @@ def _median(figures: Sequence[Mapping[str, float]]) -> dict[str, float]:
 
 
 def reference(runs: Sequence[Run]) -> Run:
-    """The level of which single figures are told. Raises ValueError where there is none."""
+    """The level whose figures are reported singly. Raises ValueError if there is none."""
     if not runs:
         raise ValueError("no level was measured")
     return min(runs, key=lambda run: abs(run.streams - REFERENCE))

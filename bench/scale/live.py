@@ -24,7 +24,7 @@ _WARM_UP = 5
 """Clients before the others, so that all code is loaded: what that takes is not the cost of a stream."""
 
 _LEAST_TIMED = 1.0
-"""Seconds behind the window in which acks are timed: that costs CPU, too."""
+"""Seconds after the window in which acks are timed: recording costs CPU, too."""
 
 _THROUGH_WITHIN = 60.0
 
@@ -42,7 +42,7 @@ class LivePlan:
 
 
 async def measure(plan: LivePlan) -> list[list[Run]]:
-    """Runs of all levels by rounds, each on servers of its own; a level that fails is said and left out."""
+    """Runs of all levels by rounds, each on servers of its own; a level that fails is reported and left out."""
     rounds: list[list[Run]] = []
     for number, levels in enumerate(order(plan.levels, plan.rounds), 1):
         rounds.append([])

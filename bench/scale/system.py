@@ -96,7 +96,7 @@ class Probe:
     busy: float
     """Share of all cores of the machine, with whatever else ran on it."""
     complaint: str = ""
-    """What befell clients, so that not all were served."""
+    """What went wrong, if not all clients were served."""
     doubt: str = ""
     """Why the figures are not what they seem."""
 
@@ -137,7 +137,7 @@ def final_latencies(report: Report, window: Window) -> list[float]:
 
 
 class Host:
-    """A contender's server: started when it is needed, and anew after it has failed."""
+    """A contender's server: started when it is needed, and again after a failure."""
 
     def __init__(self, kind: Kind, model: str) -> None:
         self._kind = kind
@@ -205,7 +205,7 @@ async def _probe(kind: Kind, host: Host, streams: int, plan: SystemPlan) -> Prob
     busy, doubt = 0.0, ""
     try:
         async with generating(load) as clients:
-            psutil.cpu_percent()  # the next call tells of the time since this one
+            psutil.cpu_percent()  # the next call covers the time since this one
             window = await clients.window(plan.window)
             busy = psutil.cpu_percent() / 100
             report = await clients.finish()

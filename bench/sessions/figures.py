@@ -114,7 +114,7 @@ def _cost(trials: Sequence[Trial], contender: Contender, group: str) -> float | 
 
 
 def summary(trials: Sequence[Trial]) -> dict[str, Any]:
-    """The figures as one flat object; without a name behind them they are ours."""
+    """The figures as one flat object; those without a suffix are ours."""
     found: dict[str, Any] = {}
     for contender in reversed(CONTENDERS):
         tail = "" if contender == "ours" else f"_{contender}"

@@ -64,14 +64,14 @@ class Contender(Protocol):
 
 
 def load_contender(way: Way) -> Contender:
-    """Raises StartError if there is no such model, or it cannot be used so."""
+    """Raises StartError if there is no such model, or it cannot be used this way."""
     if way.kind == "ours":
         return _Ours(way)
     return _Locked(way)
 
 
 class _Watched(Engine):
-    """An engine that tells how much it decodes at a time."""
+    """An engine that records how much it decodes at a time."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -149,4 +149,4 @@ class _Locked:
         return "".join(segment.text for segment in segments)  # they are made while they are asked for
 
     async def quiet(self) -> None:
-        await asyncio.get_running_loop().run_in_executor(self._owner, lambda: None)  # behind what it has begun
+        await asyncio.get_running_loop().run_in_executor(self._owner, lambda: None)  # after what it has begun

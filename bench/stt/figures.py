@@ -11,7 +11,7 @@ from bench.speech import Sentence, word_error_rate
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What came of one utterance. Without a text it was given up: then `latency` is what it had waited until then."""
+    """The result of one utterance. Without a text it was given up after `latency`."""
 
     sentence: int
     latency: float

@@ -20,7 +20,7 @@ from bench.stt.figures import Trial, most_held
 from bench.stt.worker import Lane
 
 PATIENCE = 2.0
-"""Times the bound that an utterance is waited for behind the end of a run."""
+"""Multiples of the bound that an utterance is waited for after the end of a run."""
 
 
 @dataclass(frozen=True)

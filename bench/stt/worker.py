@@ -1,4 +1,4 @@
-"""A contender in a process of its own, and the utterances that are thrown at it: each when it is due, ready or not."""
+"""A contender in a process of its own. It gets each utterance when it is due, whether it is ready or not."""
 
 from __future__ import annotations
 
