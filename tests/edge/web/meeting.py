@@ -47,5 +47,16 @@ def word_error_rate(said: list[str], transcribed: list[str]) -> float:
     return float(jiwer.wer(plain(said), plain(transcribed)))
 
 
+def in_order(said: list[str], transcribed: list[str]) -> int:
+    """How many of the sentences are in the transcript, each after the one before it; others may be between them."""
+    found = start = 0
+    for sentence in said:
+        for at in range(start, len(transcribed)):
+            if word_error_rate([sentence], [transcribed[at]]) <= 0.25:
+                found, start = found + 1, at + 1
+                break
+    return found
+
+
 def plain(texts: list[str]) -> str:
     return " ".join(re.findall(r"\w+", " ".join(texts).lower()))

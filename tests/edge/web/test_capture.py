@@ -11,7 +11,7 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, Page, expect
 
-from tests.edge.web.meeting import microphone, shown, spoken, word_error_rate
+from tests.edge.web.meeting import in_order, microphone, shown, spoken, word_error_rate
 from tests.edge.web.proxy import Proxy, proxying
 from tests.edge.web.window import TRANSCRIBED_WITHIN, digits, finish, start, window
 from tests.edge.web.wire import Wire
@@ -159,9 +159,9 @@ async def test_recording_continues_after_a_reload(system: System, short_micropho
         await expect(page.get_by_role("heading", name="Twice begun")).to_be_visible()
         await mend(proxy, page)
         await expect(page.locator(".phase")).to_have_text("Recording")  # the microphone's file begins again
-        await transcribed(page, 4)
-        said = [*spoken("standup", 3), spoken("standup")[0]]
-        assert word_error_rate(said, (await shown(page))[:4]) <= MAX_WORD_ERROR_RATE
+        await transcribed(page, 5)
+        # On a busy machine a part of the fourth sentence, too, may be said before the page is reloaded.
+        assert in_order([*spoken("standup", 3), spoken("standup")[0]], await shown(page)) == 4
         job = await finish(page)
         assert await segments(system, job) == await shown(page)
         assert len({each.start for each in wire.accepted}) == 2
@@ -197,7 +197,8 @@ async def test_sound_that_is_too_late_for_its_job_goes_to_another(
             await wait_until(closed, description="the server has closed the job", timeout=TRANSCRIBED_WITHIN / 1_000)
         proxy.mend()
         await transcribed(page, SHORT)
-        assert word_error_rate(spoken("standup", SHORT), await shown(page)) <= MAX_WORD_ERROR_RATE
+        # On a busy machine the connection is cut later, in the middle of a sentence, which is then split between jobs.
+        assert in_order(spoken("standup", SHORT), await shown(page)) >= SHORT - 1
         second = await finish(page)
         href = await page.get_by_role("link", name="Part 1").get_attribute("href")
         assert href is not None
