@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import structlog
+from hypothesis import HealthCheck, settings
 
 from bus import Bus, connect
 from compose import servers
@@ -21,6 +22,9 @@ structlog.configure(
     logger_factory=structlog.stdlib.LoggerFactory(),
 )
 
+# Hypothesis fails an example that takes long, which on a busy machine says nothing about the code.
+settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("patient")
 
 _LONGEST = (
     *("bench/test_programs", "chaos", "edge/web/test_capture", "edge/web/test_jobs", "system"),

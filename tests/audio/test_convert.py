@@ -34,7 +34,7 @@ def convert(encoding: str, rate: int, pieces: list[bytes]) -> bytes:
     rate=st.sampled_from([8_000, 16_000, 22_050, 44_100, 48_000]),
     cuts=st.lists(st.integers(0, len(SPEECH_LIKE)), max_size=30),
 )
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_output_does_not_depend_on_chunking(encoding: str, rate: int, cuts: list[int]) -> None:
     data, width = raw(encoding), WIDTHS[encoding]
     edges = [0, *sorted(cuts), len(SPEECH_LIKE)]

@@ -149,7 +149,7 @@ def run(test: Coroutine[Any, Any, None]) -> None:
         runner.run(test)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.lists(said, max_size=8), st.lists(st.integers(1, 2_000), min_size=1, max_size=12), st.booleans())
 def test_messages_are_the_same_however_they_are_divided(messages: list[Sent], cuts: list[int], late: bool) -> None:
     stream = b"".join(sent for sent, _ in messages)

@@ -10,7 +10,7 @@ from email.message import Message
 from urllib.parse import unquote
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from contract import RATE, ActionItem, JobOptions, State, Summary, Transcript, Word
@@ -195,7 +195,6 @@ TEXTS = st.lists(
 )
 
 
-@settings(deadline=None)
 @given(TEXTS)
 def test_srt_read_again_has_all_words_once_in_order(texts: list[str]) -> None:
     segments: list[Transcript] = [said(at, text, at * 9, at * 9 + 8) for at, text in enumerate(texts)]
@@ -210,7 +209,6 @@ def test_srt_read_again_has_all_words_once_in_order(texts: list[str]) -> None:
     assert shown.replace(" ", "") == "".join(map(one_line, texts)).replace(" ", "")
 
 
-@settings(deadline=None)
 @given(TEXTS)
 def test_vtt_read_again_has_all_words_once_in_order(texts: list[str]) -> None:
     segments: list[Transcript] = [said(at, text, at * 9, at * 9 + 8) for at, text in enumerate(texts)]
@@ -223,7 +221,6 @@ def test_vtt_read_again_has_all_words_once_in_order(texts: list[str]) -> None:
     ).replace(" ", "")
 
 
-@settings(deadline=None)
 @given(TEXTS)
 def test_every_format_takes_any_text(texts: list[str]) -> None:
     summary = Summary(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import pairwise
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from contract import RATE, Transcript, Word
@@ -157,7 +157,6 @@ def meetings(draw: st.DrawFn) -> list[Transcript]:
     return found
 
 
-@settings(deadline=None)
 @given(meetings())
 def test_all_words_once_in_order_within_the_limits(segments: list[Transcript]) -> None:
     found = cues(segments)
@@ -171,7 +170,6 @@ def test_all_words_once_in_order_within_the_limits(segments: list[Transcript]) -
 
 
 @pytest.mark.parametrize("spaces", [True, False])
-@settings(deadline=None)
 @given(st.lists(st.text("abc,.", min_size=1, max_size=12), min_size=1, max_size=80), st.integers(1, 60))
 def test_words_stay_whole_and_cues_do_not_overlap(spaces: bool, words: list[str], seconds: int) -> None:
     text = " ".join(words)

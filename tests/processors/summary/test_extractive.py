@@ -111,7 +111,7 @@ def test_in_a_long_meeting_the_topic_counts_not_the_length() -> None:
     assert set(extractive.rank(mixed, 5, "en")) <= set(topic)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(st.text("ab가나. \n", min_size=1, max_size=12), min_size=1, max_size=12))
 def test_any_text_has_a_summary(texts: list[str]) -> None:
     if any(text.strip() for text in texts):

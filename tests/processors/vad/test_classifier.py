@@ -68,7 +68,7 @@ def test_each_whole_frame_is_classified() -> None:
     assert sum(ANSWERS.values()) == pytest.approx(len(ANSWERS) / 2, rel=0.1)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(positions, positions, positions)
 def test_answers_are_the_same_wherever_a_classifier_starts(sample: int, earlier: int, end: int) -> None:
     origin = max(0, warm_up_start(sample) - earlier)
@@ -89,7 +89,7 @@ def test_no_more_has_to_be_reread_than_a_span_and_its_warm_up() -> None:
     assert warm_up_start(SPAN * FRAME) == warm_up_start((2 * SPAN - 1) * FRAME) == (SPAN - WARM_UP) * FRAME
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(positions, st.lists(st.integers(0, 5_000), max_size=30))
 def test_the_size_of_chunks_changes_nothing(origin: int, chunks: list[int]) -> None:
     places = [min(len(SOUND) // 2, origin + sum(chunks[:count])) for count in range(1, len(chunks) + 1)]
@@ -159,7 +159,7 @@ def test_anyone_can_take_over_after_any_segment(name: str) -> None:
     assert assert_anyone_can_take_over(new_detector, Parameters(), [Stretch(0, sample(name))])
 
 
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(
     st.lists(
         st.tuples(st.integers(0, 80 * RATE), st.integers(1, 3 * RATE), st.sampled_from([0.0, 0.1, 1.0])), max_size=12

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from processors.stt.scheduling.batcher import MAX_SKIPPED, Batcher, Entry, Priority
@@ -110,7 +110,6 @@ kinds = st.lists(st.tuples(st.sampled_from(Priority), st.sampled_from("abc"), st
 steps = st.lists(st.tuples(kinds, st.integers(1, 4), st.booleans()), max_size=30)
 
 
-@settings(deadline=None)
 @given(steps.flatmap(lambda first: steps.map(lambda again: first + 5 * again)), st.integers(1, 5), st.floats(10, 60))
 def test_everything_is_taken_once_and_in_bounded_time_in_valid_batches(
     steps: list[tuple[list[tuple[Priority, str, float]], int, bool]], max_items: int, max_cost: float
