@@ -44,8 +44,8 @@ class Proxy:
                 self._connections |= {writer, there}
             there.write(head)
             await asyncio.gather(pump(reader, there), pump(answers, writer))
-        except (OSError, asyncio.IncompleteReadError):
-            pass
+        except (OSError, asyncio.IncompleteReadError, asyncio.CancelledError):
+            pass  # cancelled by `stop`
         finally:
             for connection in filter(None, (writer, there)):
                 self._connections.discard(connection)
