@@ -23,7 +23,7 @@ up *args: install
 # all tests but the slow ones, against real servers and in a real browser
 test *args: install
     @python -m tools.browser
-    python -m pytest -m "not slow" -n 3 --dist loadfile --no-loadscope-reorder {{ args }}
+    python -m pytest -m "not slow" -n 4 --dist loadfile --no-loadscope-reorder {{ args }}
 
 # the slow tests: whole benchmarks, a minute of chaos, long meetings through the whole system
 slow *args: install
