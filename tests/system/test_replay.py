@@ -38,6 +38,11 @@ async def replay(system: System, job: str, *arguments: str) -> list[dict[str, An
     return [json.loads(line) for line in out.splitlines()]
 
 
+def said(live: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The segments of a capture without what only the socket sends."""
+    return [{name: value for name, value in found.items() if name != "segment_number"} for found in segments(live)]
+
+
 async def record(system: System, job: str) -> dict[str, Any]:
     async with httpx.AsyncClient(base_url=system.url) as http:
         found: dict[str, Any] = (await http.get(f"/api/v1/jobs/{job}")).json()
@@ -49,7 +54,7 @@ async def test_a_meeting_in_two_languages_has_the_same_transcript_again(system: 
     job = live[-1]["job_id"]
     before = await record(system, job)
     messages = await replay(system, job)
-    assert segments(messages) == segments(live)
+    assert segments(messages) == said(live)
     done = messages[-1]
     assert (done["type"], done["generation"], done["segments"]) == ("replayed", 2, len(segments(live)))
     after = await record(system, job)
@@ -87,4 +92,4 @@ async def test_a_meeting_whose_pauses_were_judged(system: System) -> None:
         stored = await bus.history("AUDIO", f"audio.{job}")
     assert any(raw.data[1] & 2 for raw in stored), "no pause was judged: this test shows nothing"
     again = await replay(system, job)
-    assert segments(again) == segments(live)
+    assert segments(again) == said(live)
