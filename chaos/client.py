@@ -24,10 +24,10 @@ FINAL = {1008: "protocol error", 1009: "frame too large", 4004: "no such job"}
 JOB_CLOSED, TAKEN_OVER = 4009, 4010
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 3.0
-_PATIENCE = 20.0
+_ANSWER_TIMEOUT = 20.0
 """Seconds that a pong or an answer over HTTP may take: longer than any stop."""
 
-_HANDSHAKES = (3.0, _PATIENCE)
+_HANDSHAKES = (3.0, _ANSWER_TIMEOUT)
 """Seconds that a handshake may take: some clients have gone elsewhere by the time that a stopped edge goes on."""
 
 
@@ -109,7 +109,7 @@ class Client:
                 compression=None,
                 proxy=None,
                 open_timeout=self._random.choice(_HANDSHAKES),
-                ping_timeout=_PATIENCE,
+                ping_timeout=_ANSWER_TIMEOUT,
                 close_timeout=1,
                 max_size=None,
             )
@@ -235,7 +235,7 @@ class Client:
 
     async def _persist(self, ask: Callable[[httpx.AsyncClient], Awaitable[str | None]]) -> str:
         """Repeat until there is an answer."""
-        async with httpx.AsyncClient(trust_env=False, timeout=_PATIENCE) as http:
+        async with httpx.AsyncClient(trust_env=False, timeout=_ANSWER_TIMEOUT) as http:
             while True:
                 try:
                     if answer := await ask(http):

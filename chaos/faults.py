@@ -92,7 +92,7 @@ GARBAGE = b"\xc1garbage"
 """0xC1 begins nothing in msgpack, and an audio frame is longer."""
 
 _SIGNALS = {"kill": signal.SIGKILL, "term": signal.SIGTERM, "stop": signal.SIGSTOP}
-_PATIENCE = 30.0
+_TARGET_TIMEOUT = 30.0
 """Seconds to wait for the target of a fault: a process that was killed is just being started again."""
 
 
@@ -119,7 +119,7 @@ class FaultInjector:
 
     async def _strike(self, fault: Fault) -> None:
         try:
-            async with asyncio.timeout(_PATIENCE):
+            async with asyncio.timeout(_TARGET_TIMEOUT):
                 while True:
                     hit = await self._hit(fault)
                     if hit is not None:

@@ -115,9 +115,9 @@ def test_a_function_that_the_architecture_names_exists(path: str, name: str) -> 
         scope = found[0].body
 
 
+_BESIDE_THE_PATH = {"edge/capture/delivery.py", "contract/socket.py", "bus/supervisor.py"}
+"""Files that the page names but a frame does not cross: the way back to the client, and the supervisor."""
+
+
 def test_a_frame_crosses_at_most_25_files() -> None:
     assert 20 <= len({path for path, _ in PATH_OF_A_FRAME} - _BESIDE_THE_PATH) <= 25
-
-
-_BESIDE_THE_PATH = {"edge/capture/delivery.py", "contract/socket.py", "bus/supervisor.py"}
-"""What the page names besides: the way back to the client, and what every part stands on."""

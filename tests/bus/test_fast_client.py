@@ -18,7 +18,7 @@ from bus.fast_client import FLUSH, FastClient
 from compose.servers import Server, nats_server
 from tests.support import wait_until
 
-Heard = list[tuple[bytes, bytes, bytes]]
+Received = list[tuple[bytes, bytes, bytes]]
 
 
 @asynccontextmanager
@@ -36,30 +36,30 @@ async def secured(folder: Path, url: str, *args: str) -> AsyncIterator[Bus]:
 
 async def echoes(bus: Bus) -> None:
     """Check that a published message reaches its subscriber."""
-    heard: Heard = []
+    received: Received = []
     async with FastClient(bus.connection) as client:
-        client.subscribe("here.*", lambda *message: heard.append(message))
+        client.subscribe("here.*", lambda *message: received.append(message))
         await client.flushed()
         await bus.connection.nc.publish("here.a", b"sound")
-        await wait_until(lambda: heard, description="the message")
-    assert heard == [(b"here.a", b"", b"sound")]
+        await wait_until(lambda: received, description="the message")
+    assert received == [(b"here.a", b"", b"sound")]
 
 
 @pytest.mark.parametrize("read_delay", [0.0, 0.005])
 async def test_messages_of_every_size_arrive_whole_and_in_order(bus: Bus, read_delay: float) -> None:
     chance = random.Random(5)  # noqa: S311
     payloads = [chance.randbytes(chance.choice([0, 1, 960, 60_000])) for _ in range(300)]
-    heard: Heard = []
+    received: Received = []
     async with FastClient(bus.connection) as client:
         client.read_delay = read_delay
-        client.subscribe("here", lambda *message: heard.append(message))
+        client.subscribe("here", lambda *message: received.append(message))
         await client.flushed()
         for number, payload in enumerate(payloads):
             headers = {"Number": str(number)} if number % 3 == 0 else None
             await bus.connection.nc.publish("here", payload, headers=headers)
-        await wait_until(lambda: len(heard) == len(payloads), description="all of them")
-    assert [payload for _, _, payload in heard] == payloads
-    for number, (subject, lines, _) in enumerate(heard):
+        await wait_until(lambda: len(received) == len(payloads), description="all of them")
+    assert [payload for _, _, payload in received] == payloads
+    for number, (subject, lines, _) in enumerate(received):
         assert subject == b"here"
         assert lines == (b"NATS/1.0\r\nNumber: %d\r\n\r\n" % number if number % 3 == 0 else b"")
 
@@ -85,28 +85,28 @@ async def test_once_flushed_the_server_knows_what_was_subscribed(bus: Bus) -> No
 
 
 async def test_the_answer_without_responders_has_no_payload(bus: Bus) -> None:
-    heard: Heard = []
+    received: Received = []
     async with FastClient(bus.connection) as client:
         inbox = client.new_inbox()
-        client.subscribe(f"{inbox}.*", lambda *message: heard.append(message))
+        client.subscribe(f"{inbox}.*", lambda *message: received.append(message))
         client.send(f"PUB nobody.listens {inbox}.1 1\r\n?\r\n".encode())
-        await wait_until(lambda: heard, description="the answer")
-    ((_, headers, payload),) = heard
+        await wait_until(lambda: received, description="the answer")
+    ((_, headers, payload),) = received
     assert headers.startswith(b"NATS/1.0 503")
     assert payload == b""
 
 
 async def test_an_ended_subscription_gets_no_messages(bus: Bus) -> None:
-    heard: Heard = []
+    received: Received = []
     async with FastClient(bus.connection) as client:
-        sid = client.subscribe("here", lambda *message: heard.append(message))
-        client.subscribe("end", lambda *message: heard.append(message))
+        sid = client.subscribe("here", lambda *message: received.append(message))
+        client.subscribe("end", lambda *message: received.append(message))
         client.unsubscribe(sid)
         await client.flushed()
         await bus.connection.nc.publish("here", b"1")
         await bus.connection.nc.publish("end", b"2")
-        await wait_until(lambda: heard, description="the second message")
-    assert [payload for _, _, payload in heard] == [b"2"]
+        await wait_until(lambda: received, description="the second message")
+    assert [payload for _, _, payload in received] == [b"2"]
 
 
 async def test_many_messages_are_written_together(bus: Bus, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -126,10 +126,10 @@ async def test_many_messages_are_written_together(bus: Bus, monkeypatch: pytest.
 
 
 async def test_it_reconnects_after_a_crash_of_the_server(nats_server: Server) -> None:
-    heard: Heard = []
+    received: Received = []
     back = asyncio.Event()
     async with connect(nats_server.url) as bus, FastClient(bus.connection) as client:
-        client.subscribe("here", lambda *message: heard.append(message))
+        client.subscribe("here", lambda *message: received.append(message))
         client.reconnected.add(back.set)
         for _ in range(2):
             await nats_server.kill()
@@ -139,13 +139,13 @@ async def test_it_reconnects_after_a_crash_of_the_server(nats_server: Server) ->
             await nats_server.start()
             async with asyncio.timeout(60):
                 await back.wait()
-            heard.clear()
+            received.clear()
             await client.flushed()
             client.publish("elsewhere", b"")
             await bus.connection.flushed()
             await bus.connection.nc.publish("here", b"again")
-            await wait_until(lambda: heard, description="the subscription is there again")
-            assert [payload for _, _, payload in heard] == [b"again"]
+            await wait_until(lambda: received, description="the subscription is there again")
+            assert [payload for _, _, payload in received] == [b"again"]
 
 
 async def test_a_server_that_hangs_is_noticed(nats_server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
