@@ -16,7 +16,7 @@ from contract import SpeechOptions
 from processors.stt.core import DecodeResult
 from processors.stt.scheduling.batcher import Priority
 from processors.stt.scheduling.scheduler import Scheduler
-from processors.stt.whisper.decoder import PreparedAudio
+from processors.stt.whisper.decoder import NO_TURNS, PreparedAudio, Turn
 from processors.stt.whisper.engine import Engine
 from processors.stt.whisper.models import cores, find_model
 from processors.stt.worker import BATCH_SIZE, Settings
@@ -79,12 +79,12 @@ class _Watched(Engine):
         self._running = 0
         self._change = Condition()
 
-    def decode(self, batch: Sequence[PreparedAudio]) -> list[DecodeResult]:
+    def decode(self, batch: Sequence[PreparedAudio], turn: Turn = NO_TURNS) -> list[DecodeResult]:
         with self._change:
             self._running += 1
             self.batches.append(len(batch))
         try:
-            return super().decode(batch)
+            return super().decode(batch, turn)
         finally:
             with self._change:
                 self._running -= 1

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -39,6 +40,12 @@ WINDOW_LENGTHS = (500, 600, 800, 1_000, 1_200, 1_500, 2_000, 2_500, FULL_WINDOW)
 
 MARGIN = 200
 """Frames of silence behind every utterance: with less, whisper-micro loses words at the end of long ones."""
+
+Turn = AbstractContextManager[Any]
+"""Entered for each call of the model. The scheduler lets more urgent work go first between two calls."""
+
+NO_TURNS: Turn = nullcontext()
+"""For a caller that has the model to itself."""
 
 _MIN_REST = 0.5
 """Seconds. A shorter undecoded rest cannot hold a word."""
@@ -137,27 +144,31 @@ class _Window:
     spans: list[Span] = field(default_factory=list)
 
 
-def decode(whisper: Whisper, batch: Sequence[PreparedAudio], search: Search) -> list[DecodeResult]:
-    """Decode utterances of one `group`. Raises OutOfMemory, or whatever else the model raises."""
+def decode(
+    whisper: Whisper, batch: Sequence[PreparedAudio], search: Search, turn: Turn = NO_TURNS
+) -> list[DecodeResult]:
+    """Decode utterances of one `group`. Raises OutOfMemory, or whatever else the model or the turn raises."""
     rests = [_Rest(audio, _Progress()) for audio in batch]
     progress = [rest.progress for rest in rests]
     for _ in range(_MAX_ROUNDS):
         left: list[_Rest] = []
         for group in _grouped(rests, lambda rest: (rest.window, rest.length)):
-            left += _decode_windows(whisper, group, search)
+            left += _decode_windows(whisper, group, search, turn)
         if not (rests := left):
             break
     return [_result(audio, made) for audio, made in zip(batch, progress, strict=True)]
 
 
-def _decode_windows(whisper: Whisper, rests: list[_Rest], search: Search) -> list[_Rest]:
+def _decode_windows(whisper: Whisper, rests: list[_Rest], search: Search, turn: Turn) -> list[_Rest]:
     """Decode one window of each utterance; returns what is left of the utterances that are longer."""
-    encoded = whisper.encode([rest.features for rest in rests], rests[0].window)
-    _detect_languages(whisper, encoded, rests)
+    with turn:
+        encoded = whisper.encode([rest.features for rest in rests], rests[0].window)
+    _detect_languages(whisper, encoded, rests, turn)
     prompts = [rest.prompt for rest in rests]
-    found = whisper.generate(encoded, prompts, search, max_tokens(rests[0].length))
+    with turn:
+        found = whisper.generate(encoded, prompts, search, max_tokens(rests[0].length))
     windows = [_Window(rest, one, encoded, row) for row, (rest, one) in enumerate(zip(rests, found, strict=True))]
-    _decode_poor_again(whisper, windows, search)
+    _decode_poor_again(whisper, windows, search, turn)
     left = []
     for window in windows:
         rest, progress = window.rest, window.rest.progress
@@ -168,15 +179,18 @@ def _decode_windows(whisper: Whisper, rests: list[_Rest], search: Search) -> lis
         start = rest.start + round((resume_at or seconds) * FRAMES_PER_SECOND)
         if rest.audio.frames - start >= _MIN_REST * FRAMES_PER_SECOND:
             left.append(_Rest(rest.audio, progress, start))
-    _add_segments(whisper, windows)
+    _add_segments(whisper, windows, turn)
     return left
 
 
-def _detect_languages(whisper: Whisper, encoded: Any, rests: Iterable[_Rest]) -> None:
+def _detect_languages(whisper: Whisper, encoded: Any, rests: Iterable[_Rest], turn: Turn) -> None:
     """Set the language of each utterance that has none yet: the given one, or the likeliest of those allowed."""
     unknown = [(row, rest) for row, rest in enumerate(rests) if not rest.progress.language]
     detect = whisper.multilingual and any(rest.audio.options.language is None for _, rest in unknown)
-    detected = whisper.detect_languages(encoded) if detect else []
+    detected: Sequence[Mapping[str, float]] = []
+    if detect:
+        with turn:
+            detected = whisper.detect_languages(encoded)
     for row, rest in unknown:
         progress, options = rest.progress, rest.audio.options
         if options.language is not None or not whisper.multilingual:
@@ -189,34 +203,37 @@ def _detect_languages(whisper: Whisper, encoded: Any, rests: Iterable[_Rest]) ->
         progress.language, progress.probability = next(iter(progress.languages.items()))
 
 
-def _decode_poor_again(whisper: Whisper, windows: list[_Window], search: Search) -> None:
+def _decode_poor_again(whisper: Whisper, windows: list[_Window], search: Search, turn: Turn) -> None:
     """Decode windows with a poor result once more, at full length and with a wider search; keep the better result."""
     poor = [window for window in windows if not window.rest.audio.interim and is_poor(window.hypothesis)]
     if not poor:
         return
-    encoded = whisper.encode([window.rest.features for window in poor], FULL_WINDOW)
+    with turn:
+        encoded = whisper.encode([window.rest.features for window in poor], FULL_WINDOW)
     wider = Search(max(FALLBACK.beam_size, search.beam_size), FALLBACK.repetition_penalty)
-    seconds = whisper.generate(encoded, [window.rest.prompt for window in poor], wider, max_tokens(FULL_WINDOW))
+    with turn:
+        seconds = whisper.generate(encoded, [window.rest.prompt for window in poor], wider, max_tokens(FULL_WINDOW))
     for row, (window, second) in enumerate(zip(poor, seconds, strict=True)):
         if is_better(second, window.hypothesis):
             window.hypothesis, window.encoded, window.row = second, encoded, row
             window.rest.progress.fallback = wider
 
 
-def _add_segments(whisper: Whisper, windows: Iterable[_Window]) -> None:
+def _add_segments(whisper: Whisper, windows: Iterable[_Window], turn: Turn) -> None:
     """Align the words of all windows that need them, and add each window's segments to its utterance."""
     with_text = [window for window in windows if any(span.tokens for span in window.spans)]
     for group in _grouped(with_text, lambda w: (id(w.encoded), w.rest.progress.language, w.rest.audio.options.task)):
         final = [window for window in group if not window.rest.audio.interim]
         words: dict[int, Any] = {}
         if final:
-            aligned = whisper.align(
-                whisper.select(final[0].encoded, [window.row for window in final]),
-                final[0].rest.progress.language,
-                final[0].rest.audio.options.task,
-                [[token for span in window.spans for token in span.tokens] for window in final],
-                [window.rest.frames for window in final],
-            )
+            with turn:
+                aligned = whisper.align(
+                    whisper.select(final[0].encoded, [window.row for window in final]),
+                    final[0].rest.progress.language,
+                    final[0].rest.audio.options.task,
+                    [[token for span in window.spans for token in span.tokens] for window in final],
+                    [window.rest.frames for window in final],
+                )
             words = {id(window): found for window, found in zip(final, aligned, strict=True)}
         for window in group:
             window.rest.progress.segments += _segments(whisper, window, words.get(id(window), []))

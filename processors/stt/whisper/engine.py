@@ -16,7 +16,7 @@ from processors.stt.core import DecodeResult, Model, UnsupportedOptions
 from processors.stt.filters.hallucination import remove_hallucinations
 from processors.stt.filters.speech import SPEECH_THRESHOLD, SpeechDetector
 from processors.stt.whisper.backend import FRAMES_PER_SECOND, FULL_WINDOW, Search, Whisper
-from processors.stt.whisper.decoder import PreparedAudio, decode
+from processors.stt.whisper.decoder import NO_TURNS, PreparedAudio, Turn, decode
 from processors.stt.whisper.models import (
     DEFAULT_MODEL,
     Device,
@@ -39,8 +39,8 @@ class Engine:
     """A loaded speech model. It is warmed up, so that the first utterance takes no longer than the next.
 
     `model`: as for `find_model`; empty: DEFAULT_MODEL. `languages`: the language codes that it knows. `workers`: how
-    many threads may call `decode` at the same time (0: one for each core if the model is small, else one). `threads`:
-    cores for each inference on a CPU (0: all cores divided by the workers). `shortest_window`: seconds of the shortest
+    many calls of the model run at the same time (0: one for each core if the model is small, else one). `threads`:
+    cores for each of them on a CPU (0: all cores divided by the workers). `shortest_window`: seconds of the shortest
     encoder window that the model supports, up to 30 (0: what the model's folder says, else 30).
     Raises StartError if there is no such model, device or type.
     """
@@ -115,9 +115,10 @@ class Engine:
                 f"allowed_languages {options.allowed_languages}: unknown to {self.model.name}; accepted: {accepted}"
             )
 
-    def decode(self, batch: Sequence[PreparedAudio]) -> list[DecodeResult]:
-        """Transcribe utterances of one `group` together. Blocks; up to `workers` threads may call it at the same time.
+    def decode(self, batch: Sequence[PreparedAudio], turn: Turn = NO_TURNS) -> list[DecodeResult]:
+        """Transcribe utterances of one `group` together. Blocks; may be called from several threads.
 
+        turn: entered for each call of the model; up to `workers` calls run at the same time.
         The same audio and options always give the same result, whatever else is in the batch, also in other workers
         with this model, compute type and kind of processor. Raises OutOfMemory if the batch is too large.
         """
@@ -125,7 +126,7 @@ class Engine:
             self._with_parameters(
                 remove_hallucinations(result, audio.frames / FRAMES_PER_SECOND, audio.speech), audio.options
             )
-            for result, audio in zip(decode(self._whisper, batch, self._search), batch, strict=True)
+            for result, audio in zip(decode(self._whisper, batch, self._search, turn), batch, strict=True)
         ]
 
     def transcribe(self, pcm: bytes, options: SpeechOptions) -> DecodeResult:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import threading
 from collections import Counter, defaultdict
 from collections.abc import Hashable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -244,6 +245,26 @@ def test_the_highest_no_speech_probability_of_all_windows_counts() -> None:
         lambda w, _: decoded(at(0), 1, at(1), at(1), no_speech=0.1) if not w.start else decoded(2, no_speech=0.4)
     )
     assert results(model, sound(1, 9.0))[0].no_speech_probability == 0.4
+
+
+# --- turns
+
+
+def test_each_call_of_the_model_has_a_turn_of_its_own() -> None:
+    turn = threading.Lock()  # entering it twice would never end
+    called: list[str] = []
+
+    class Watched(Scripted):
+        def __getattribute__(self, name: str) -> Any:
+            if name in ("encode", "detect_languages", "generate", "select", "align"):
+                called.append(name)
+                assert turn.locked(), f"{name} without a turn"
+            return super().__getattribute__(name)
+
+    whisper: Any = Watched(poor_when_short)
+    decode(whisper, [sound(1, 2.0), sound(2, 9.0)], GREEDY, turn)
+    assert {"encode", "detect_languages", "generate", "select", "align"} == set(called)
+    assert not turn.locked()
 
 
 # --- languages and prompts
