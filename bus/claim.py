@@ -11,8 +11,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from bus.speech import last_utterance
 from bus.streams import Bus, Conflict, Raw
-from contract import ContractError, Source, Utterance
+from contract import Source
 from contract.audio import AudioFrame, Gap, Reassembler, audio_subject, encode_audio, read_audio
 
 
@@ -32,29 +33,6 @@ class Claim:
     seq: int = 0
 
 
-async def last_utterance(
-    bus: Bus, job: str, source: Source = "live", generation: int = 1
-) -> tuple[Utterance | None, int]:
-    """A job's last utterance, if any, and the sequence that the next one must follow."""
-    subject = Utterance.pattern(job, source=source, generation=str(generation))
-    raw = await bus.last_raw(subject)
-    if raw is None:
-        return None, 0
-    utterance = decode_utterance(raw)
-    if utterance is None:  # another program's garbage came behind it
-        found = (decode_utterance(older) for older in reversed(await bus.history("SPEECH", subject)))
-        utterance = next((older for older in found if older), None)
-    return utterance, raw.seq
-
-
-def decode_utterance(raw: Raw) -> Utterance | None:
-    """The utterance, or None if it cannot be decoded."""
-    try:
-        return Utterance.decode(raw.data)
-    except ContractError:
-        return None
-
-
 async def claim_audio(
     bus: Bus,
     job: str,
@@ -67,7 +45,7 @@ async def claim_audio(
 
     accept: gets that sample before the claim is stored, and may raise to prevent it.
     """
-    done, _ = await last_utterance(bus, job, source, generation)
+    done = (await last_utterance(bus, job, source, generation)).utterance
     reassembler = Reassembler(done.end if done else 0)
     last = 0
     after = done.audio_seq - 1 if done else 0

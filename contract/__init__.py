@@ -7,6 +7,7 @@ Import messages and their parts from here, audio frames from `contract.audio`, t
 from contract.deadletter import Dead, Redrive, Redriven, dead_letter
 from contract.event import ALL, EVENT_KINDS, EVENTS, KINDS, LIVE, kind_of, parse_event, read_event
 from contract.job import (
+    CORRECTED,
     LANGUAGES,
     Closed,
     Completed,
@@ -36,18 +37,20 @@ from contract.message import (
     is_job_id,
     seconds,
 )
-from contract.speech import Utterance
+from contract.speech import LONGEST_PAUSE_KEPT, Utterance, Window
 from contract.summary import ActionItem, Summary
 from contract.transcript import Transcript, Word, language_of, read_transcripts, transcript_text
 
 __all__ = [
     "ALL",
+    "CORRECTED",
     "EVENTS",
     "EVENT_KINDS",
     "JOB_ID",
     "KINDS",
     "LANGUAGES",
     "LIVE",
+    "LONGEST_PAUSE_KEPT",
     "RATE",
     "VERSION",
     "WIDTH",
@@ -81,6 +84,7 @@ __all__ = [
     "Utterance",
     "VadOptions",
     "Value",
+    "Window",
     "Word",
     "dead_letter",
     "is_job_id",

@@ -23,6 +23,9 @@ LanguageCode = Annotated[str, Field(pattern=r"^[a-z]{2,3}$", description="Whispe
 Source = Literal["live", "upload", "replay"]
 """Where a job's audio comes from, in order of priority."""
 
+CORRECTED = 2
+"""Generation of the corrected transcripts of a live job that has the option `correct`."""
+
 State = Literal["created", "streaming", "transcribing", "summarizing", "completed", "failed", "deleted"]
 """Where a job stands. It only moves forward."""
 
@@ -80,6 +83,11 @@ class JobOptions(SpeechOptions):
     encoding: Literal["pcm_s16le", "pcm_f32le", "mulaw", "opus"] = "pcm_s16le"
     source: Source = Field("live", description="Live audio is served before uploads, and those before replays.")
     partials: bool = Field(True, description="Whether there are interim results.")
+    correct: bool | None = Field(
+        None,
+        description="Whether the segments of live audio are transcribed again, together with their neighbours, as "
+        "generation 2; None: as the server is set up. Without effect for other sources.",
+    )
     vad: VadOptions = VadOptions()
     summary: bool = True
     webhook_url: str | None = Field(None, max_length=2_000, pattern=r"^https?://")
@@ -141,3 +149,4 @@ class Completed(Message):
 
     segments: int = Field(ge=0)
     samples: Samples
+    generation: int = Field(1, ge=1, description="The generation whose transcripts the finished job has.")

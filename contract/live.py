@@ -37,6 +37,7 @@ class Snapshot(Message):
     SUBJECT, STREAM = "live.{job}.snapshot", None
 
     index: int = Field(ge=0)
+    previous_seq: int = Field(0, ge=0, description="As in `Utterance`; 0 also while that one is being stored.")
     start: Samples
     end: Samples
     pcm: bytes = Field(description="As in `Utterance`.")

@@ -5,7 +5,19 @@ from __future__ import annotations
 from pydantic import Field
 
 from contract.job import Source, SpeechOptions
-from contract.message import Message, Samples
+from contract.message import RATE, Message, Samples, Value
+
+LONGEST_PAUSE_KEPT = RATE
+"""Samples; a longer pause between two utterances of a window is cut down to this."""
+
+
+class Window(Value):
+    """The merged window of an utterance: consecutive utterances that are transcribed together."""
+
+    first: int = Field(ge=0, description="Index of the first utterance in the window.")
+    samples: Samples = Field(
+        description="Length up to the end of this utterance, with the pauses between, each at most 16,000 samples."
+    )
 
 
 class Utterance(Message):
@@ -19,11 +31,15 @@ class Utterance(Message):
     generation: int = Field(1, ge=1, description="Counts the times that the job's audio was processed.")
     source: Source = "live"
     index: int = Field(ge=0)
+    previous_seq: int = Field(
+        0, ge=0, description="Sequence in stream SPEECH of the utterance before this one; 0: there is none."
+    )
     start: Samples
     end: Samples
     pcm: bytes = Field(b"", description="Mono s16le at 16 kHz, (end - start) samples.")
     last: bool = False
     continues: bool = Field(False, description="Cut because it was long: the speech goes on at `end`.")
+    window: Window | None = Field(None, description="None: this utterance is only transcribed alone.")
     audio_seq: int = Field(1, ge=0, description="Sequence in stream AUDIO to read from for the next utterance.")
     epoch: int = Field(0, ge=0, description="Counts the leases of the job; the one that wrote this.")
     options: SpeechOptions = SpeechOptions()

@@ -38,8 +38,14 @@ class LiveJob:
         self._plan = settings.plan(opened.options)
         self._abandoned_after = settings.abandoned
         self._clock = asyncio.get_running_loop().time
+        options = opened.options
         self._checkpoint = Checkpoint(
-            bus, opened.job, source=opened.options.source, options=opened.options, epoch=epoch
+            bus,
+            opened.job,
+            source=options.source,
+            options=options,
+            epoch=epoch,
+            windows=options.source != "live" or bool(options.correct),
         )
         self._audio = self._checkpoint.resume(self._plan)  # of nothing, until the checkpoint is loaded
         self._announcements = Announcements(growth=self._plan.partials, pauses=self._plan.hangover is not None)
@@ -73,6 +79,7 @@ class LiveJob:
         return Snapshot(
             job=self._job,
             index=self._audio.index,
+            previous_seq=self._checkpoint.previous_seq if self._checkpoint.segments == self._audio.index else 0,
             start=segment.start,
             end=segment.end,
             pcm=segmenter.pcm(segment),

@@ -21,7 +21,13 @@ class ReplayJob:
         self._replay = replay
         self._plan = settings.plan(replay.options, replay=True)
         self._checkpoint = Checkpoint(
-            bus, replay.job, source="replay", generation=replay.generation, options=replay.options, epoch=epoch
+            bus,
+            replay.job,
+            source="replay",
+            generation=replay.generation,
+            options=replay.options,
+            epoch=epoch,
+            windows=True,
         )
 
     async def run(self) -> list[Message]:

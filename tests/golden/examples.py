@@ -25,6 +25,7 @@ from contract import (
     Transcript,
     Utterance,
     VadOptions,
+    Window,
     Word,
 )
 from contract.audio import AudioFrame
@@ -56,6 +57,7 @@ _OPTIONS = JobOptions(
     encoding="pcm_f32le",
     source="upload",
     partials=False,
+    correct=True,
     vad=_VAD,
     summary=False,
     webhook_url="https://example.com/hook?a=1",
@@ -103,7 +105,7 @@ FULL: tuple[Message, ...] = (
         model="gemma3",
         reason="the second answer was usable",
     ),
-    Completed(job="m-1_A", segments=4, samples=480_000),
+    Completed(job="m-1_A", segments=4, samples=480_000, generation=2),
     Replay(job="m-1_A", generation=2, speed=1.5, options=_OPTIONS),
     Replayed(job="m-1_A", generation=2, segments=4, samples=480_000),
     Dead(
@@ -116,9 +118,11 @@ FULL: tuple[Message, ...] = (
         generation=2,
         source="replay",
         index=3,
+        previous_seq=69_999,
         start=70_000,
         end=70_004,
         pcm=_PCM,
+        window=Window(first=2, samples=32_000),
         last=True,
         continues=True,
         audio_seq=9_000,
@@ -129,7 +133,7 @@ FULL: tuple[Message, ...] = (
     Speaking(job="m-1_A", index=4, start=90_000, end=96_000, first=True, partials=False),
     Partial(job="m-1_A", index=4, start=90_000, end=96_000, text="그리고 다음", stable=3, language="ko"),
     Attached(job="m-1_A", claim=9_001),
-    Snapshot(job="m-1_A", index=4, start=90_000, end=90_004, pcm=_PCM, options=_SPEECH),
+    Snapshot(job="m-1_A", index=4, previous_seq=70_001, start=90_000, end=90_004, pcm=_PCM, options=_SPEECH),
 )
 
 FRAMES: dict[str, AudioFrame] = {

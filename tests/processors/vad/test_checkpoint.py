@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 
 from bus import Bus, Fenced
-from contract import JobOptions, SpeechOptions, Utterance
+from bus.speech import utterance_before
+from contract import RATE, JobOptions, SpeechOptions, Utterance, Window
 from processors.vad.checkpoint import Checkpoint
 from processors.vad.core import Segment
 from processors.vad.settings import Settings
@@ -11,9 +14,11 @@ from processors.vad.settings import Settings
 FIRST, SECOND = Segment(480, 960, b"ab" * 480), Segment(1_440, 1_920, b"cd" * 480, continues=True)
 
 
-async def loaded(bus: Bus, epoch: int = 1, generation: int = 1) -> Checkpoint:
+async def loaded(bus: Bus, epoch: int = 1, generation: int = 1, windows: bool = False) -> Checkpoint:
     options = JobOptions(language="en", title="left to the record")
-    checkpoint = Checkpoint(bus, "a", source="live", generation=generation, options=options, epoch=epoch)
+    checkpoint = Checkpoint(
+        bus, "a", source="live", generation=generation, options=options, epoch=epoch, windows=windows
+    )
     await checkpoint.load()
     return checkpoint
 
@@ -42,6 +47,7 @@ async def test_the_next_worker_finds_what_was_stored(bus: Bus) -> None:
         Utterance(
             job="a",
             index=1,
+            previous_seq=1,
             start=1_440,
             end=1_920,
             pcm=SECOND.pcm,
@@ -50,7 +56,7 @@ async def test_the_next_worker_finds_what_was_stored(bus: Bus) -> None:
             epoch=1,
             options=options,
         ),
-        Utterance(job="a", index=2, start=5_000, end=5_000, last=True, epoch=2),
+        Utterance(job="a", index=2, previous_seq=2, start=5_000, end=5_000, last=True, epoch=2),
     ]
 
 
@@ -79,7 +85,9 @@ async def test_garbage_neither_hides_the_checkpoint_nor_fences_its_writer(bus: B
     assert successor.segments == 1
     await bus.store("speech.a.1.live", b"garbage")
     await successor.append(SECOND, 7)
-    assert [one.index for one in await utterances(bus)] == [0, 1]
+    first, second = await utterances(bus)
+    assert (first.index, second.index) == (0, 1)
+    assert await utterance_before(bus, second) == first
 
 
 async def test_utterances_that_have_left_the_stream_do_not_fence_their_writer(bus: Bus) -> None:
@@ -88,3 +96,30 @@ async def test_utterances_that_have_left_the_stream_do_not_fence_their_writer(bu
     await bus.connection.js.purge_stream("SPEECH")
     await checkpoint.append(SECOND, 7)
     assert [one.index for one in await utterances(bus)] == [1]
+
+
+SPEECH = [Segment(at * RATE, at * RATE + 5 * RATE, b"") for at in (2, 10, 15, 24, 40)]
+"""Pauses of 3 s, none, 4 s and 11 s."""
+
+
+async def test_a_successor_goes_on_with_the_window_and_the_chain(bus: Bus) -> None:
+    expected = [(0, 5), (0, 11), (0, 16), (0, 22), (4, 5)]
+    for worker, segment in enumerate(SPEECH):
+        await (await loaded(bus, epoch=worker, windows=True)).append(segment, 1)
+    await (await loaded(bus, windows=True)).finish(50 * RATE)
+    *found, last = await utterances(bus)
+    assert [one.window for one in found] == [Window(first=first, samples=s * RATE) for first, s in expected]
+    assert last.window is None
+    for before, one in pairwise([*found, last]):
+        assert await utterance_before(bus, one) == before
+
+
+async def test_a_window_starts_anew_behind_utterances_that_have_left_the_stream(bus: Bus) -> None:
+    checkpoint = await loaded(bus, windows=True)
+    await checkpoint.append(SPEECH[0], 1)
+    await bus.connection.js.purge_stream("SPEECH")
+    await checkpoint.append(SPEECH[1], 1)
+    await checkpoint.append(SPEECH[2], 1)
+    found = await utterances(bus)
+    assert [one.window for one in found] == [Window(first=1, samples=5 * RATE), Window(first=1, samples=10 * RATE)]
+    assert found[0].previous_seq == 0

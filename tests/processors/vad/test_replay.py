@@ -8,11 +8,13 @@ import signal
 import sys
 from asyncio.subprocess import Process
 from collections.abc import AsyncIterator
+from itertools import pairwise
 
 import pytest
 
 from bus import Bus, connect
 from bus.requests import listening
+from bus.speech import utterance_before
 from contract import Closed, JobOptions, Opened, Progress, Replay, Replayed, Speaking, Utterance, VadOptions
 from processors.vad.__main__ import main
 from processors.vad.replay import ReplayJob
@@ -82,6 +84,28 @@ async def assert_undisturbed_generation(bus: Bus, number: int, pcm: bytes) -> No
     *found, last = await generation(bus, number)
     assert [(one.start, one.end) for one in found] == undisturbed(pcm)
     assert (last.last, last.end) == (True, len(pcm) // 2)
+
+
+async def test_an_upload_a_live_job_and_a_replay_have_the_same_windows(
+    bus: Bus, segmenter: Bus, meeting: bytes
+) -> None:
+    asked = {"a": JobOptions(source="upload"), "b": JobOptions(correct=True), "c": JobOptions(correct=False)}
+    for job, options in asked.items():
+        await bus.create(Opened(job=job, options=options))
+        await send(bus, job, frames(meeting))
+        await wait_until(lambda job=job: bus.last_raw(f"events.{job}.segmented"), description="the job is segmented")
+    await bus.create(Replay(job="c", generation=2))
+    await replayed(bus, job="c")
+    upload, live, plain = [await generation(bus, 1, job) for job in asked]
+    again = await generation(bus, 2, "c")
+    windows = [one.window for one in upload]
+    assert windows == [one.window for one in live] == [one.window for one in again]
+    assert all(one.window is None for one in plain)
+    first = {window.first for window in windows if window}
+    assert 1 < len(first) < len(windows) - 1  # some utterances share a window, and not all of them one
+    for found in (upload, live, plain, again):
+        for before, one in pairwise(found):
+            assert await utterance_before(bus, one) == before
 
 
 async def test_other_options_give_other_segments_and_leave_the_first_generation_alone(

@@ -1,0 +1,25 @@
+"""Which utterances are transcribed together. Pure.
+
+A speech model reads windows of 30 s. Utterances in a row share one as long as they fit, so that each has its context
+and none pays for a window of its own. The window of an utterance follows from the utterance before it alone, so that a
+worker that takes a job over, and a replay, find the same windows.
+"""
+
+from __future__ import annotations
+
+from contract import LONGEST_PAUSE_KEPT, RATE, Window
+
+LONGEST_WINDOW = 28 * RATE
+"""Samples; what is left of the 30 s is for sounds that the model places a little late."""
+
+LONGEST_PAUSE = 4 * RATE
+"""Samples; what is said after a longer pause seldom continues what was said before it."""
+
+
+def next_window(before: Window | None, pause: int, index: int, length: int) -> Window:
+    """The window of utterance `index`, `length` samples long, that follows `pause` samples after window `before`."""
+    if before is not None and pause <= LONGEST_PAUSE:
+        samples = before.samples + min(pause, LONGEST_PAUSE_KEPT) + length
+        if samples <= LONGEST_WINDOW:
+            return Window(first=before.first, samples=samples)
+    return Window(first=index, samples=length)
