@@ -2,11 +2,14 @@
 
 Nothing waits for a batch to fill up: whenever the model is free it takes what is there. Priority decides first, then
 age. A priority that was passed over `MAX_SKIPPED` times in a row heads the next batch, so that nothing starves.
+
+A batch has one priority: on a CPU the encoder takes as long for two windows as for one twice, so that whatever is less
+urgent would delay a final that it joins. And it has similar lengths, because all of it waits for its longest text.
 """
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator
+from collections.abc import Collection, Hashable
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Generic, TypeVar
@@ -16,32 +19,45 @@ T = TypeVar("T")
 MAX_SKIPPED = 8
 """Batches in a row that may pass over a waiting priority: under lasting overload it gets one batch in nine."""
 
+MAX_RATIO = 2.0
+"""An utterance that is more times longer than the oldest one of a batch does not join it."""
+
 
 class Priority(IntEnum):
-    """Lower values go first."""
+    """Lower values go first. Corrections use only a model that has nothing else to do."""
 
     LIVE = 0
     PARTIAL = 1
     UPLOAD = 2
     REPLAY = 3
+    CORRECTION = 4
 
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Entry(Generic[T]):
-    """Something to decode. `group`: only entries of equal groups share a batch. `cost`: seconds of encoder window."""
+    """Something to decode. `group`: only entries of equal groups share a batch. `cost`: seconds of encoder window.
+
+    `seconds`: length of its sound.
+    """
 
     item: T
     priority: Priority
     group: Hashable
     cost: float
+    seconds: float
 
 
 class Batcher(Generic[T]):
-    """The queue in front of the model. max_items, max_cost: limits of a batch; a single entry may exceed max_cost."""
+    """The queue in front of the model.
 
-    def __init__(self, max_items: int, max_cost: float) -> None:
+    max_items, max_cost: limits of a batch; a single entry may exceed max_cost. workers: how many batches may be in
+    progress that are at least as urgent as the next one.
+    """
+
+    def __init__(self, max_items: int, max_cost: float, workers: int = 1) -> None:
         self.max_items = max_items
         self._max_cost = max_cost
+        self._workers = workers
         self._waiting: dict[Priority, dict[int, Entry[T]]] = {priority: {} for priority in Priority}
         self._skipped = dict.fromkeys(Priority, 0)
 
@@ -56,39 +72,44 @@ class Batcher(Generic[T]):
         """Remove an entry if it is still waiting."""
         self._waiting[entry.priority].pop(id(entry), None)
 
-    def take(self, free: int = 1) -> list[T]:
-        """Remove and return the next batch; [] if nothing waits.
+    def free(self, priority: Priority, running: Collection[Priority] = ()) -> int:
+        """How many batches of this priority could start. running: the priorities of those in progress.
 
-        free: workers that could start a batch now, at least 1. They share what waits, so that none stays idle.
+        Less urgent ones do not count: they pause.
         """
-        head = self._head()
+        if priority is Priority.CORRECTION and set(running) - {priority}:
+            return 0
+        return max(0, self._workers - sum(other <= priority for other in running))
+
+    def take(self, running: Collection[Priority] = ()) -> list[T]:
+        """Remove and return the next batch; [] if none may start. Workers that are free share what waits."""
+        head = self._head(running)
         if head is None:
             return []
-        others = [entry for entry in self._in_order() if entry.group == head.group and entry is not head]
-        share = min(self.max_items, -(-(len(others) + 1) // free))
-        batch, cost = [head], head.cost
-        for entry in others:
-            if len(batch) >= share or cost + entry.cost > self._max_cost:
+        alike = [
+            entry
+            for entry in self._waiting[head.priority].values()
+            if entry.group == head.group and entry.seconds <= MAX_RATIO * head.seconds
+        ]
+        share = min(self.max_items, -(-len(alike) // self.free(head.priority, running)))
+        batch: list[Entry[T]] = []
+        cost = 0.0
+        for entry in alike:
+            cost += entry.cost
+            if len(batch) == share or (batch and cost > self._max_cost):
                 break
             batch.append(entry)
-            cost += entry.cost
-        # A priority was served only if its oldest entry is in the batch: younger ones may join every batch of their
-        # group while the oldest one waits.
-        oldest = {priority: next(iter(queue.values()), None) for priority, queue in self._waiting.items()}
         for entry in batch:
             self.discard(entry)
-        for priority, first in oldest.items():
-            self._skipped[priority] = 0 if first is None or first in batch else self._skipped[priority] + 1
+        for priority, queue in self._waiting.items():
+            is_skipped = queue and priority not in (head.priority, Priority.CORRECTION)
+            self._skipped[priority] = self._skipped[priority] + 1 if is_skipped else 0
         return [entry.item for entry in batch]
 
-    def _head(self) -> Entry[T] | None:
-        waiting = [priority for priority in Priority if self._waiting[priority]]
-        if not waiting:
+    def _head(self, running: Collection[Priority]) -> Entry[T] | None:
+        ready = [priority for priority in Priority if self._waiting[priority] and self.free(priority, running)]
+        if not ready:
             return None
-        overdue = [priority for priority in waiting if self._skipped[priority] >= MAX_SKIPPED]
-        priority = max(overdue, key=self._skipped.__getitem__) if overdue else waiting[0]
+        overdue = [priority for priority in ready if self._skipped[priority] >= MAX_SKIPPED]
+        priority = max(overdue, key=self._skipped.__getitem__) if overdue else ready[0]
         return next(iter(self._waiting[priority].values()))
-
-    def _in_order(self) -> Iterator[Entry[T]]:
-        for priority in Priority:
-            yield from self._waiting[priority].values()

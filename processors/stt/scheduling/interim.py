@@ -47,7 +47,7 @@ class InterimTranscriber:
         ):
             while True:
                 await self._can_start.wait()
-                await self._scheduler.wait_idle()
+                await self._scheduler.wait_free(Priority.PARTIAL)
                 self._start_next(tasks)
                 await asyncio.sleep(0)  # the new task asks for its audio before the next one starts
 

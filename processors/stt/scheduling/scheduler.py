@@ -1,10 +1,14 @@
-"""One model for many callers: each asks for one utterance, and the engine decodes what waits in batches."""
+"""One model for many callers: each asks for one utterance, and the engine decodes what waits in batches.
+
+A more urgent batch starts while a less urgent one is in progress, which pauses between two calls of the model.
+"""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine, Hashable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from time import perf_counter
 from typing import Any, Protocol
@@ -14,6 +18,7 @@ import structlog
 from contract import SpeechOptions
 from processors.stt.core import DecodeResult, Model, OutOfMemory
 from processors.stt.scheduling.batcher import Batcher, Entry, Priority
+from processors.stt.scheduling.turns import Abandoned, Turn, Turns
 
 log = structlog.get_logger()
 
@@ -22,7 +27,10 @@ CreateTask = Callable[[Coroutine[Any, Any, None]], asyncio.Task[None]]
 
 
 class Prepared(Protocol):
-    """An utterance as the engine prepared it. Only those of equal `group` share a batch. `cost`: encoder seconds."""
+    """An utterance as the engine prepared it. Only those of equal `group` share a batch.
+
+    `cost`: seconds of its encoder window. `seconds`: length of the sound that is decoded.
+    """
 
     @property
     def group(self) -> Hashable:  # noqa: D102
@@ -30,6 +38,10 @@ class Prepared(Protocol):
 
     @property
     def cost(self) -> float:  # noqa: D102
+        ...
+
+    @property
+    def seconds(self) -> float:  # noqa: D102
         ...
 
 
@@ -48,21 +60,25 @@ class SpeechEngine(Protocol):
 
     @property
     def workers(self) -> int:
-        """How many threads may call `decode` at the same time."""
+        """How many calls of the model run at the same time."""
         ...
 
     def prepare(self, pcm: bytes, options: SpeechOptions, *, interim: bool = False) -> Any | DecodeResult:
         """A `Prepared`, or the result if there is nothing to decode. Raises UnsupportedOptions."""
         ...
 
-    def decode(self, batch: Sequence[Any]) -> list[DecodeResult]:
-        """One result for each utterance. Raises OutOfMemory if the batch is too large."""
+    def decode(self, batch: Sequence[Any], turn: AbstractContextManager[None]) -> list[DecodeResult]:
+        """One result for each utterance. Raises OutOfMemory if the batch is too large.
+
+        turn: entered for each call of the model, but not while it is entered already. What it raises is raised.
+        """
         ...
 
 
 @dataclass(frozen=True, eq=False)
 class _Request:
     audio: Prepared
+    priority: Priority
     result: asyncio.Future[DecodeResult]
 
 
@@ -77,14 +93,16 @@ class Scheduler:
         self.batch_size = batch_size
         self._engine = engine
         self._create_task = create_task
-        self._batcher: Batcher[_Request] = Batcher(batch_size, batch_seconds)
-        self._free = engine.workers
-        self._idle = asyncio.Event()
-        self._idle.set()
+        self._batcher: Batcher[_Request] = Batcher(batch_size, batch_seconds, engine.workers)
+        self._turns = Turns(engine.workers)
+        self._running: list[Priority] = []
         self._batches: set[asyncio.Task[None]] = set()
+        self._changed = asyncio.Event()
+        self._closed = False
         # Preparation needs no model and has its own threads, so that the model never waits for it.
         self._preparing = ThreadPoolExecutor(max(1, engine.workers), thread_name_prefix="prepare")
-        self._inference = ThreadPoolExecutor(engine.workers, thread_name_prefix="inference")
+        # One for each batch that may be in progress, so that none waits for the thread of one that pauses.
+        self._inference = ThreadPoolExecutor(engine.workers * len(Priority), thread_name_prefix="inference")
 
     async def transcribe(
         self, pcm: bytes, options: SpeechOptions, priority: Priority, *, interim: bool = False
@@ -94,24 +112,28 @@ class Scheduler:
         audio = await loop.run_in_executor(self._preparing, lambda: self._engine.prepare(pcm, options, interim=interim))
         if isinstance(audio, DecodeResult):
             return audio
-        request = _Request(audio, loop.create_future())
-        entry = Entry(request, priority, audio.group, audio.cost)
+        request = _Request(audio, priority, loop.create_future())
+        entry = Entry(request, priority, audio.group, audio.cost, audio.seconds)
         self._batcher.add(entry)
         self._dispatch()
         try:
             return await request.result
+        except asyncio.CancelledError:
+            self._turns.wake()  # perhaps nobody waits for its batch any more
+            raise
         finally:
             self._batcher.discard(entry)
 
-    async def wait_idle(self) -> None:
-        """Return once a worker is free and nothing waits for it."""
-        await self._idle.wait()
+    async def wait_free(self, priority: Priority) -> None:
+        """Return once an utterance of this priority would be decoded at once."""
+        while not self._batcher.free(priority, self._running):
+            await self._changed.wait()
 
     def close(self) -> None:
-        """Cancel all requests. An inference cannot be interrupted: its thread goes on, and its results are dropped."""
+        """Cancel all requests. A call of the model cannot be interrupted: its thread ends when that returns."""
+        self._closed = True
         self._preparing.shutdown(wait=False, cancel_futures=True)
         self._inference.shutdown(wait=False, cancel_futures=True)
-        self._free = 0
         for task in self._batches:
             task.cancel()
         while batch := self._batcher.take():
@@ -119,19 +141,23 @@ class Scheduler:
                 request.result.cancel()
 
     def _dispatch(self) -> None:
-        while self._free and (batch := self._batcher.take(self._free)):
-            self._free -= 1
-            task = self._create_task(self._run_batch(batch))
-            self._batches.add(task)
-            task.add_done_callback(self._batches.discard)
-        if self._free:
-            self._idle.set()
-        else:
-            self._idle.clear()
+        while not self._closed and (batch := self._batcher.take(self._running)):
+            self._start(batch, batch[0].priority)
+        self._changed.set()
+        self._changed.clear()
 
-    async def _run_batch(self, batch: list[_Request]) -> None:
+    def _start(self, batch: list[_Request], priority: Priority) -> None:
+        self._running.append(priority)
+        turn = self._turns.begin(priority, lambda: all(request.result.done() for request in batch))
+        task = self._create_task(self._run_batch(batch, turn))
+        self._batches.add(task)
+        task.add_done_callback(self._batches.discard)
+        # Not in the task: a less urgent batch must not go on before the next one has started.
+        task.add_done_callback(lambda _: self._turns.end(turn))
+
+    async def _run_batch(self, batch: list[_Request], turn: Turn) -> None:
         try:
-            await self._decode(batch)
+            await self._decode(batch, turn)
         except asyncio.CancelledError:
             for request in batch:
                 request.result.cancel()
@@ -140,10 +166,10 @@ class Scheduler:
             for request in batch:
                 _fail(request, exc)
             raise
-        self._free += 1
+        self._running.remove(turn.priority)
         self._dispatch()
 
-    async def _decode(self, batch: list[_Request]) -> None:
+    async def _decode(self, batch: list[_Request], turn: Turn) -> None:
         """Decode a batch and resolve its requests.
 
         If it fails, each utterance is decoded alone, so that the failure of one does not affect the others.
@@ -151,8 +177,10 @@ class Scheduler:
         began = perf_counter()
         try:
             results = await asyncio.get_running_loop().run_in_executor(
-                self._inference, self._engine.decode, [request.audio for request in batch]
+                self._inference, self._engine.decode, [request.audio for request in batch], turn
             )
+        except Abandoned:
+            return
         except OutOfMemory as exc:
             if len(batch) == 1:
                 _fail(batch[0], exc)
@@ -160,15 +188,15 @@ class Scheduler:
             half = len(batch) // 2
             self._batcher.max_items = min(self._batcher.max_items, half)
             log.warning("out of memory: batches stay smaller from now on", batch=half)
-            await self._decode(batch[:half])
-            await self._decode(batch[half:])
+            await self._decode(batch[:half], turn)
+            await self._decode(batch[half:], turn)
         except Exception as exc:  # the libraries' errors have no common class
             log.warning("decoding failed", batch=len(batch), error=repr(exc), exc_info=True)
             if len(batch) == 1:
                 _fail(batch[0], exc)
                 return
             for request in batch:
-                await self._decode([request])
+                await self._decode([request], turn)
         else:
             elapsed = perf_counter() - began
             for request, result in zip(batch, results, strict=True):

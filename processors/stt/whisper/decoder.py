@@ -82,6 +82,11 @@ class PreparedAudio:
         return int(self.features.shape[1])
 
     @property
+    def seconds(self) -> float:
+        """Its length."""
+        return self.frames / FRAMES_PER_SECOND
+
+    @property
     def cost(self) -> float:
         """Seconds of its encoder window."""
         return max(window_length(self.frames), self.shortest) / FRAMES_PER_SECOND

@@ -6,6 +6,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Hashable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -31,6 +32,7 @@ class Audio:
     options: SpeechOptions = field(default_factory=SpeechOptions)
     interim: bool = False
     group: Hashable = None
+    seconds: float = 1.0
     on_queue: Callable[[], None] = field(default=lambda: None)
 
     @property
@@ -45,7 +47,7 @@ class Audio:
 
 
 class Length:
-    """Its text is the number of samples; each batch takes `seconds`.
+    """Its text is the number of samples; each batch is one call, which takes `seconds`.
 
     Fails on POISON and on the first `failures` batches; supports every language but Latin. `asked`: utterances that it
     was given. `queued`: those of them that had to be decoded. `batches`: samples of the utterances in each batch.
@@ -76,7 +78,12 @@ class Length:
     def count_queued(self) -> None:
         self.queued += 1
 
-    def decode(self, batch: Sequence[Audio]) -> list[DecodeResult]:
+    def decode(self, batch: Sequence[Audio], turn: AbstractContextManager[None]) -> list[DecodeResult]:
+        with turn:
+            return self.call(batch)
+
+    def call(self, batch: Sequence[Audio]) -> list[DecodeResult]:
+        """The call of the model."""
         self.batches.append([audio.samples for audio in batch])
         time.sleep(self._seconds)  # the duration of an inference
         if any(audio.pcm == POISON for audio in batch) or len(self.batches) <= self._failures:
@@ -97,7 +104,7 @@ class Gated(Length):
         self._open = threading.Event()
         self._lock = threading.Lock()
 
-    def decode(self, batch: Sequence[Audio]) -> list[DecodeResult]:
+    def call(self, batch: Sequence[Audio]) -> list[DecodeResult]:
         with self._lock:
             self.begun += 1
             self.running += 1
@@ -105,13 +112,13 @@ class Gated(Length):
         try:
             if not self._open.is_set():
                 self._gate.acquire(timeout=60)
-            return self.decode_now(batch)
+            return self.call_now(batch)
         finally:
             with self._lock:
                 self.running -= 1
 
-    def decode_now(self, batch: Sequence[Audio]) -> list[DecodeResult]:
-        return super().decode(batch)
+    def call_now(self, batch: Sequence[Audio]) -> list[DecodeResult]:
+        return super().call(batch)
 
     def allow(self, batches: int = 1) -> None:
         self._gate.release(batches)
@@ -128,11 +135,11 @@ class LittleMemory(Gated):
         super().__init__()
         self._limit = limit
 
-    def decode_now(self, batch: Sequence[Audio]) -> list[DecodeResult]:
+    def call_now(self, batch: Sequence[Audio]) -> list[DecodeResult]:
         if len(batch) > self._limit or any(audio.samples > 16_000 for audio in batch):
             self.batches.append([audio.samples for audio in batch])
             raise OutOfMemory("CUDA failed with error out of memory")
-        return super().decode_now(batch)
+        return super().call_now(batch)
 
 
 class TwoAtOnce(Length):
@@ -142,9 +149,9 @@ class TwoAtOnce(Length):
         super().__init__(workers=2)
         self._barrier = threading.Barrier(2, timeout=60)
 
-    def decode(self, batch: Sequence[Audio]) -> list[DecodeResult]:
+    def call(self, batch: Sequence[Audio]) -> list[DecodeResult]:
         self._barrier.wait()
-        return super().decode(batch)
+        return super().call(batch)
 
 
 class Stuck(Length):
@@ -157,9 +164,9 @@ class Stuck(Length):
         self._begun = begun
         self._least = least
 
-    def decode(self, batch: Sequence[Audio]) -> list[DecodeResult]:
+    def call(self, batch: Sequence[Audio]) -> list[DecodeResult]:
         if len(batch) < self._least:
-            return super().decode(batch)
+            return super().call(batch)
         self._begun.touch()
         threading.Event().wait()
         raise AssertionError("nothing sets that event")
@@ -168,8 +175,8 @@ class Stuck(Length):
 class Lossy(Length):
     """Breaks its contract: returns one result too few."""
 
-    def decode(self, batch: Sequence[Audio]) -> list[DecodeResult]:
-        return super().decode(batch)[1:]
+    def call(self, batch: Sequence[Audio]) -> list[DecodeResult]:
+        return super().call(batch)[1:]
 
 
 def load_none(name: str) -> SpeechEngine:

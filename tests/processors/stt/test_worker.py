@@ -305,8 +305,8 @@ async def none_dead(bus: Bus) -> bool:
 class Tolerant(Length):
     """Decodes POISON too."""
 
-    def decode(self, batch: Sequence[Audio]) -> list[DecodeResult]:
-        return super().decode([replace(audio, pcm=bytes(len(audio.pcm))) for audio in batch])
+    def call(self, batch: Sequence[Audio]) -> list[DecodeResult]:
+        return super().call([replace(audio, pcm=bytes(len(audio.pcm))) for audio in batch])
 
 
 @pytest.fixture
@@ -367,8 +367,8 @@ class Detecting(Length):
         self.languages: list[str | None] = []
         self.finds_text = True
 
-    def decode(self, batch: Sequence[Audio]) -> list[DecodeResult]:
-        super().decode(batch)
+    def call(self, batch: Sequence[Audio]) -> list[DecodeResult]:
+        super().call(batch)
         return [self._decode_one(audio.options.language) for audio in batch]
 
     def _decode_one(self, given: str | None) -> DecodeResult:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from itertools import chain
 
 import pytest
@@ -13,7 +15,7 @@ import pytest
 from bus.supervisor import Supervisor
 from contract import SpeechOptions
 from processors.stt.core import DecodeResult, OutOfMemory, UnsupportedOptions
-from processors.stt.scheduling.batcher import Priority
+from processors.stt.scheduling.batcher import MAX_SKIPPED, Priority
 from processors.stt.scheduling.scheduler import Scheduler, SpeechEngine
 from tests.processors.stt.engines import POISON, Audio, Gated, Length, LittleMemory, Lossy, result
 from tests.support import wait_until
@@ -106,7 +108,7 @@ async def test_batches_respect_priority_group_and_cost(start: Start) -> None:
     others += await ask_behind(scheduler, engine, 12_000, 25_000, priority=Priority.LIVE)
     engine.allow_all()
     await texts([first, *others])
-    assert engine.batches == [[1], [12_000, 10_000], [25_000], [11_000], [21_000]]
+    assert engine.batches == [[1], [12_000], [25_000], [10_000, 11_000], [21_000]]
 
 
 async def test_workers_decode_at_the_same_time_and_share_the_queue(start: Start) -> None:
@@ -150,9 +152,9 @@ async def test_options_and_interim_reach_the_engine(start: Start) -> None:
     given: list[tuple[bytes, SpeechOptions, bool]] = []
 
     class Watched(Length):
-        def decode(self, batch: Sequence[Audio]) -> list[DecodeResult]:
+        def call(self, batch: Sequence[Audio]) -> list[DecodeResult]:
             given.extend((audio.pcm, audio.options, audio.interim) for audio in batch)
-            return super().decode(batch)
+            return super().call(batch)
 
     scheduler = start(Watched())
     options = SpeechOptions(language="ko", hotwords="회의")
@@ -239,12 +241,12 @@ async def test_a_request_cancelled_during_decoding_does_not_affect_the_others(st
     assert (await ask(scheduler, 5)).text == "5 samples"
 
 
-async def test_idle_is_when_a_worker_is_free_and_nothing_waits(start: Start) -> None:
+async def test_a_priority_is_free_once_nothing_as_urgent_waits_or_is_decoded(start: Start) -> None:
     engine = Gated()
     scheduler = start(engine, batch_size=1)
-    await scheduler.wait_idle()
+    await scheduler.wait_free(Priority.PARTIAL)
     first = await busy(scheduler, engine)
-    idle = asyncio.create_task(scheduler.wait_idle())
+    idle = asyncio.create_task(scheduler.wait_free(Priority.PARTIAL))
     (other,) = await ask_behind(scheduler, engine, 10)
     engine.allow()
     await wait_until(lambda: engine.begun == 2, description="the second is decoded")
@@ -252,21 +254,172 @@ async def test_idle_is_when_a_worker_is_free_and_nothing_waits(start: Start) -> 
     assert not idle.done()
     engine.allow()
     await other
-    await wait_until(idle.done, description="idle")
+    await wait_until(idle.done, description="free")
+    upload = ask(scheduler, 20, Priority.UPLOAD)
+    await wait_until(lambda: engine.begun == 3, description="an upload is decoded")
+    await scheduler.wait_free(Priority.PARTIAL)  # the upload would pause
+    engine.allow_all()
+    await upload
 
 
-async def test_one_of_two_workers_is_enough_to_be_idle(start: Start) -> None:
+async def test_one_of_two_workers_is_enough_to_be_free(start: Start) -> None:
     engine = Gated(workers=2)
     scheduler = start(engine)
     first = await busy(scheduler, engine, 1)
-    await scheduler.wait_idle()
+    await scheduler.wait_free(Priority.LIVE)
     second = await busy(scheduler, engine, 2)
-    idle = asyncio.create_task(scheduler.wait_idle())
+    free = asyncio.create_task(scheduler.wait_free(Priority.LIVE))
     await wait_until(lambda: engine.running == 2, description="both are at work")
-    assert not idle.done()
+    assert not free.done()
     engine.allow_all()
     await texts([first, second])
-    await idle
+    await free
+
+
+class Stepped(Length):
+    """Makes `steps` calls for each batch; `allow(n)` lets n calls return. `calls_made`: samples and step of each."""
+
+    def __init__(self, *, steps: int = 3, workers: int = 1) -> None:
+        super().__init__(workers=workers)
+        self.calls_made: list[tuple[int, int]] = []
+        self.running = 0
+        self.max_running = 0
+        self._steps = steps
+        self._gate = threading.Semaphore(0)
+        self._lock = threading.Lock()
+
+    def decode(self, batch: Sequence[Audio], turn: AbstractContextManager[None]) -> list[DecodeResult]:
+        for step in range(self._steps):
+            with turn:
+                with self._lock:
+                    self.calls_made.append((batch[0].samples, step))
+                    self.running += 1
+                    self.max_running = max(self.max_running, self.running)
+                self._gate.acquire(timeout=60)
+                with self._lock:
+                    self.running -= 1
+            time.sleep(0.002)  # what a decoder does between two calls
+        return self.call(batch)
+
+    def allow(self, calls: int) -> None:
+        self._gate.release(calls)
+
+    async def called(self, samples: int, step: int) -> None:
+        """Wait until this is the last call made."""
+        await wait_until(lambda: self.calls_made[-1:] == [(samples, step)], description=f"call {samples}, {step}")
+
+
+async def ask_waiting(scheduler: Scheduler, samples: int, priority: Priority) -> asyncio.Task[DecodeResult]:
+    """Request an utterance whose batch starts at once, but has to wait for its turn."""
+    before = scheduler._turns.waiting
+    task = ask(scheduler, samples, priority)
+    await wait_until(lambda: scheduler._turns.waiting > before, description="it waits for a turn")
+    return task
+
+
+@pytest.mark.parametrize("priority", [Priority.PARTIAL, Priority.UPLOAD, Priority.REPLAY, Priority.CORRECTION])
+async def test_a_final_waits_for_one_call_of_a_less_urgent_batch(start: Start, priority: Priority) -> None:
+    engine = Stepped()
+    scheduler = start(engine)
+    other = ask(scheduler, 10, priority)
+    await engine.called(10, 0)
+    final = await ask_waiting(scheduler, 20, Priority.LIVE)
+    engine.allow(4)
+    assert (await final).text == "20 samples"
+    await engine.called(10, 1)
+    assert not other.done()
+    engine.allow(2)
+    assert (await other).text == "10 samples"
+    assert engine.calls_made == [(10, 0), (20, 0), (20, 1), (20, 2), (10, 1), (10, 2)]
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+async def test_the_most_urgent_batch_goes_on_and_the_model_has_no_more_calls_than_workers(
+    start: Start, workers: int
+) -> None:
+    engine = Stepped(workers=workers, steps=2)
+    scheduler = start(engine, batch_size=1)
+    tasks = [ask(scheduler, 10 + worker, Priority.CORRECTION) for worker in range(workers)]
+    await wait_until(lambda: engine.running == workers, description="each worker is busy")
+    for samples, priority in enumerate((Priority.REPLAY, Priority.UPLOAD, Priority.PARTIAL, Priority.LIVE), 2):
+        tasks += [await ask_waiting(scheduler, 10 * samples + worker, priority) for worker in range(workers)]
+    engine.allow(2 * len(tasks))
+    await asyncio.gather(*tasks)
+    assert engine.max_running == workers
+    if workers == 1:  # with two, one of a pair may be faster than the other
+        assert [samples for samples, step in engine.calls_made if step == 0] == [10, 50, 40, 30, 20]
+        assert [samples for samples, step in engine.calls_made if step == 1] == [50, 40, 30, 20, 10]
+
+
+@pytest.mark.parametrize(("priority", "goes_on"), [(Priority.UPLOAD, True), (Priority.CORRECTION, False)])
+async def test_under_lasting_overload_a_paused_batch_gets_one_call_in_nine(
+    start: Start, priority: Priority, goes_on: bool
+) -> None:
+    engine = Stepped(steps=3)
+    scheduler = start(engine, batch_size=1)
+    paused = ask(scheduler, 10, priority)
+    await engine.called(10, 0)
+    finals = [ask(scheduler, 20 + number) for number in range(12)]
+    await wait_until(lambda: scheduler._turns.waiting, description="the first final waits for a turn")
+    await wait_until(lambda: len(scheduler._batcher) == 11, description="the others wait")
+    engine.allow(3 * 13)
+    await texts(finals)
+    await paused
+    calls_between = engine.calls_made.index((10, 1)) - 1
+    assert calls_between >= MAX_SKIPPED
+    assert (calls_between < 3 * 12) == goes_on
+
+
+async def test_a_paused_batch_that_nobody_waits_for_is_abandoned(start: Start) -> None:
+    engine = Stepped()
+    scheduler = start(engine)
+    partials = [ask(scheduler, 10, Priority.PARTIAL)]
+    await engine.called(10, 0)
+    final = await ask_waiting(scheduler, 20, Priority.LIVE)
+    engine.allow(1)
+    await engine.called(20, 0)
+    await wait_until(lambda: scheduler._turns.waiting, description="the partial pauses")
+    partials[0].cancel()
+    await wait_until(lambda: not scheduler._turns.waiting, description="its thread has ended")
+    engine.allow(3)
+    assert (await final).text == "20 samples"
+    engine.allow(3)
+    assert (await ask(scheduler, 30, Priority.PARTIAL)).text == "30 samples"
+    assert [samples for samples, _ in engine.calls_made] == [10, 20, 20, 20, 30, 30, 30]
+
+
+async def test_closing_ends_a_paused_batch(start: Start) -> None:
+    engine = Stepped()
+    scheduler = start(engine)
+    upload = ask(scheduler, 10, Priority.UPLOAD)
+    await engine.called(10, 0)
+    final = await ask_waiting(scheduler, 20, Priority.LIVE)
+    engine.allow(1)
+    await engine.called(20, 0)
+    await wait_until(lambda: scheduler._turns.waiting, description="the upload pauses")
+    scheduler.close()
+    await asyncio.gather(upload, final, return_exceptions=True)
+    assert upload.cancelled()
+    assert final.cancelled()
+    await wait_until(lambda: not scheduler._turns.waiting, description="its thread has ended")
+    engine.allow(1)
+    await wait_until(lambda: not engine.running, description="the call of the final has returned")
+    assert engine.calls_made == [(10, 0), (20, 0)]
+
+
+async def test_a_batch_goes_on_while_somebody_waits_for_it(start: Start) -> None:
+    engine = Stepped()
+    scheduler = start(engine)
+    final = ask(scheduler, 20)
+    await engine.called(20, 0)
+    kept, dropped = ask(scheduler, 10, Priority.PARTIAL), ask(scheduler, 11, Priority.PARTIAL)
+    await wait_until(lambda: len(scheduler._batcher) == 2, description="both wait")
+    engine.allow(4)
+    await final
+    await wait_until(lambda: len(engine.calls_made) == 5, description="both are decoded")
+    dropped.cancel()
+    engine.allow(2)
+    assert (await kept).text == "10 samples"
 
 
 async def test_closing_cancels_every_request_and_does_not_wait_for_the_inference(start: Start) -> None:
