@@ -29,6 +29,10 @@ test *args: install
 slow *args: install
     python -m pytest -m slow -n 2 --dist loadfile --timeout 600 {{ args }}
 
+# fetch the stock models and the recordings of real people that tests and benches use
+assets *args: install
+    python -m tools.assets {{ args }}
+
 # lint, formatting and types
 check: install
     ruff check .

@@ -13,6 +13,7 @@ from hypothesis import HealthCheck, settings
 from bus import Bus, connect
 from compose import servers
 from tests.shared_servers import SharedServer, empty_nats, empty_redis
+from tools import assets
 
 # Through the standard library, so that pytest shows it with the test it belongs to; the default would write to the
 # stdout of whichever test is running.
@@ -110,6 +111,18 @@ def redis_url(request: pytest.FixtureRequest) -> str:
         own: servers.Server = request.getfixturevalue("redis_server")
         return own.url
     return str(request.getfixturevalue("shared_redis_url"))
+
+
+@pytest.fixture(scope="session")
+def whisper_base() -> Path:
+    """The folder of stock Whisper base. A test that uses it is marked `real`, and fails where it cannot be had."""
+    return assets.model("base")
+
+
+@pytest.fixture(scope="session")
+def people() -> dict[str, assets.Recording]:
+    """Recordings of real people by name. A test that uses them is marked `real`, and fails where they cannot be had."""
+    return {recording.name: recording for recording in assets.people()}
 
 
 @pytest.fixture

@@ -23,9 +23,16 @@ import structlog
 from bus import Bus, StartError, run
 from bus.requests import announce
 from bus.run import load as load_settings
-from processors.stt.whisper.backend import download, gpus, known_models
+from processors.stt.whisper.backend import gpus, known_models
 from processors.stt.whisper.engine import Engine
-from processors.stt.whisper.models import DEFAULT_MODEL, choose_compute_type, choose_device, find_model, is_hub_id
+from processors.stt.whisper.models import (
+    DEFAULT_MODEL,
+    cached_model,
+    choose_compute_type,
+    choose_device,
+    find_model,
+    is_hub_id,
+)
 from processors.stt.worker import Settings, serve_utterances
 
 log = structlog.get_logger()
@@ -108,11 +115,8 @@ def _folder(model: str) -> str | None:
     folder = Path(model).expanduser()
     if model not in known_models() and ((folder / "model.bin").is_file() or not is_hub_id(model)):
         return str(find_model(model).absolute())
-    try:
-        folder = download(model, cached=True)
-    except (OSError, ValueError):
-        return None
-    return str(folder) if (folder / "model.bin").is_file() else None
+    cached = cached_model(model)
+    return None if cached is None else str(cached)
 
 
 def print_probe() -> int:

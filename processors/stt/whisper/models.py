@@ -56,6 +56,24 @@ def find_model(name: str) -> Path:
     return _download(name, "neither a folder here nor in the cache")
 
 
+def cache_folder() -> Path:
+    """Where models are looked for before anything is downloaded: $STENOBUS_CACHE, or `stenobus` in the user's cache."""
+    users = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache")
+    return Path(os.environ.get("STENOBUS_CACHE") or users / "stenobus").expanduser()
+
+
+def cached_model(name: str) -> Path | None:
+    """The folder of a model that is in our cache folder or in that of the Hugging Face hub, else None."""
+    folder = cache_folder() / "models" / name
+    if name in known_models() and (folder / "model.bin").is_file():
+        return folder
+    try:
+        folder = download(name, cached=True)
+    except (OSError, ValueError):  # not cached, or not a valid name
+        return None
+    return folder if (folder / "model.bin").is_file() else None  # an interrupted download leaves a folder without it
+
+
 def offered_models(names: Iterable[str]) -> dict[str, str]:
     """The models that a job may ask for: from the name used in jobs and transcripts to the name for `find_model`.
 
@@ -94,12 +112,8 @@ def is_hub_id(name: str) -> bool:
 
 
 def _download(name: str, wrong: str) -> Path:
-    try:
-        folder = download(name, cached=True)
-        if (folder / "model.bin").is_file():  # an interrupted download leaves a folder without it
-            return folder
-    except (OSError, ValueError):  # not cached, or not a valid name: the download below says which
-        pass
+    if (cached := cached_model(name)) is not None:
+        return cached
     log.info("downloading the speech model", model=name)
     try:
         folder = download(name)
