@@ -1,4 +1,4 @@
-"""The sentences of samples/, and people who say them: real sound at the pace of ordinary talk."""
+"""Sentences, and streams in which they are said at the pace of ordinary talk. Those of samples/ are read here."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from statistics import mean
 
 import jiwer
 import numpy as np
+from numpy.typing import NDArray
 
 from audio import decode
 from contract import RATE, WIDTH
@@ -25,6 +26,22 @@ LEAST_PAUSE = 1.1
 
 EVERY = 3.5
 """Seconds from the start of a sentence to that of the next of its stream, on average."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How a stream talks; `every` and `least_pause` as EVERY and LEAST_PAUSE.
+
+    in_order: it goes through the sentences from any one on, so that most follow what was said before; else each is
+    drawn.
+    """
+
+    every: float = EVERY
+    least_pause: float = LEAST_PAUSE
+    in_order: bool = False
+
+
+SAMPLES = Pace()
 
 _FLOOR_DB = -78.0
 """Below the talk, as in samples/."""
@@ -58,6 +75,15 @@ class Arrival:
     sentence: int
 
 
+@dataclass(frozen=True, slots=True)
+class Said:
+    """Where on a tape the speech of a sentence lies, in samples."""
+
+    start: int
+    end: int
+    sentence: int
+
+
 def load_sentences(folder: Path) -> list[Sentence]:
     """Those of a folder as samples/ that no other is close to; raises ValueError if there is none."""
     found = []
@@ -75,23 +101,26 @@ def load_sentences(folder: Path) -> list[Sentence]:
     return found
 
 
-def talk(sentences: Sequence[Sentence], random: Random) -> Iterator[tuple[float, int]]:
+def talk(sentences: Sequence[Sentence], random: Random, pace: Pace = SAMPLES) -> Iterator[tuple[float, int]]:
     """One stream without end: when a sentence's speech starts, and which it is. It began some time before 0."""
-    pause = EVERY - mean(sentence.spoken for sentence in sentences)
-    if pause < LEAST_PAUSE:
-        raise ValueError(f"the sentences are too long for one every {EVERY} s")
-    at = -random.uniform(5, 6) * EVERY
+    pause = pace.every - mean(sentence.spoken for sentence in sentences)
+    if pause < pace.least_pause:
+        raise ValueError(f"the sentences are too long for one every {pace.every:.1f} s")
+    at = -random.uniform(5, 6) * pace.every
+    which = random.randrange(len(sentences))
     while True:
-        which = random.randrange(len(sentences))
         yield at, which
-        at += sentences[which].spoken + random.uniform(LEAST_PAUSE, 2 * pause - LEAST_PAUSE)
+        at += sentences[which].spoken + random.uniform(pace.least_pause, 2 * pause - pace.least_pause)
+        which = (which + 1) % len(sentences) if pace.in_order else random.randrange(len(sentences))
 
 
-def arrivals(sentences: Sequence[Sentence], streams: int, seconds: float, seed: int) -> list[Arrival]:
+def arrivals(
+    sentences: Sequence[Sentence], streams: int, seconds: float, seed: int, pace: Pace = SAMPLES
+) -> list[Arrival]:
     """When the utterances of so many streams are there, in order: each at its end, all within `seconds`."""
     found = []
     for stream in range(streams):
-        for start, which in talk(sentences, Random(f"{seed} {stream}")):  # noqa: S311 - not for secrets
+        for start, which in talk(sentences, Random(f"{seed} {stream}"), pace):  # noqa: S311 - not for secrets
             at = start + sentences[which].spoken
             if at >= seconds:
                 break
@@ -100,29 +129,34 @@ def arrivals(sentences: Sequence[Sentence], streams: int, seconds: float, seed: 
     return sorted(found, key=lambda arrival: (arrival.at, arrival.stream))
 
 
-def duty_cycle(sentences: Sequence[Sentence]) -> float:
+def duty_cycle(sentences: Sequence[Sentence], pace: Pace = SAMPLES) -> float:
     """The share of its time in which a stream has speech."""
-    return mean(sentence.spoken for sentence in sentences) / EVERY
+    return mean(sentence.spoken for sentence in sentences) / pace.every
 
 
-def tape(sentences: Sequence[Sentence], seconds: float, seed: int) -> tuple[bytes, int]:
-    """The sound of one stream for about so long, as its microphone has it, and how many sentences are in it.
+def tape(sentences: Sequence[Sentence], seconds: float, seed: int, pace: Pace = SAMPLES) -> tuple[bytes, list[Said]]:
+    """The sound of one stream for about so long, as its microphone has it, and what is said in it, in order.
 
-    Mono s16le at 16 kHz; each sentence is in it whole, with LEAST_PAUSE behind the last.
+    Mono s16le at 16 kHz; each sentence is in it whole, with the least pause behind the last.
     """
     said = []
-    for start, which in talk(sentences, Random(seed)):  # noqa: S311 - not for secrets
-        if start + sentences[which].spoken + LEAST_PAUSE > seconds:
+    for start, which in talk(sentences, Random(seed), pace):  # noqa: S311 - not for secrets
+        if start + sentences[which].spoken + pace.least_pause > seconds:
             break
         if start >= PADDING:
-            said.append((start - PADDING, sentences[which]))
-    amplitude = 10 ** (_FLOOR_DB / 20) * 32_768
-    noise = np.random.default_rng(seed).normal(0, amplitude, round(seconds * RATE))
-    sound = np.rint(noise).astype(np.int16)
-    for start, sentence in said:
-        first, speech = round(start * RATE), np.frombuffer(sentence.pcm, np.int16)
+            first = round(start * RATE)
+            said.append(Said(first, first + round(sentences[which].spoken * RATE), which))
+    sound = room_noise(round(seconds * RATE), seed)
+    for one in said:
+        first, speech = one.start - round(PADDING * RATE), np.frombuffer(sentences[one.sentence].pcm, np.int16)
         sound[first : first + len(speech)] = speech
-    return sound.tobytes(), len(said)
+    return sound.tobytes(), said
+
+
+def room_noise(samples: int, seed: int) -> NDArray[np.int16]:
+    """What a microphone hears while nobody speaks."""
+    amplitude = 10 ** (_FLOOR_DB / 20) * 32_768
+    return np.rint(np.random.default_rng(seed).normal(0, amplitude, samples)).astype(np.int16)
 
 
 def word_error_rate(said: Sequence[str], heard: Sequence[str]) -> float:

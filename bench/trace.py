@@ -41,16 +41,25 @@ class Meeting:
     """When each segment's final was there, by index."""
     ends: dict[int, int] = field(default_factory=dict)
     """Where each of them ends, in samples, to the millisecond."""
+    partials: Sequence[tuple[float, int]] = ()
+    """When each interim text was there, and where its segment starts, in samples."""
 
     def handed_with(self, samples: int) -> float:
         """When the frame was handed over that made the sound this long; at least 1."""
         return self.handed[(samples - 1) * 1_000 // (FRAME_MS * RATE)]
 
 
-async def hold(url: str, pcm: bytes, endpointing: Endpointing, *, partials: bool = True) -> Meeting:
-    """Send 16 kHz mono s16le as a new job, as a microphone would. Raises MeetingFailed."""
-    options = {"title": "latency", "summary": False, "vad": asdict(endpointing), "partials": partials}
-    patience = len(pcm) / WIDTH / RATE + END_WITHIN
+async def hold(
+    url: str, pcm: bytes, endpointing: Endpointing | None, *, partials: bool = True, end_within: float = END_WITHIN
+) -> Meeting:
+    """Send 16 kHz mono s16le as a new job, as a microphone would. Raises MeetingFailed.
+
+    endpointing: None: as the server does by default. end_within: seconds from the last of the sound to the job's end.
+    """
+    options = {"title": "latency", "summary": False, "partials": partials}
+    if endpointing is not None:
+        options["vad"] = asdict(endpointing)
+    patience = len(pcm) / WIDTH / RATE + end_within
     try:
         async with httpx.AsyncClient(trust_env=False) as http:  # the server is on this machine: no proxy
             answer = await http.post(f"{url}/api/v1/stream/create", json=options)
@@ -59,14 +68,14 @@ async def hold(url: str, pcm: bytes, endpointing: Endpointing, *, partials: bool
         job = answer.json()
         async with asyncio.timeout(patience), connect(job["ws_url"], compression=None, proxy=None) as socket:
             _take(await socket.recv())
-            handed, finals = await asyncio.gather(_send(socket, pcm), _finals(socket))
+            handed, (finals, interim) = await asyncio.gather(_send(socket, pcm), _texts(socket))
     except TimeoutError as exc:
-        raise MeetingFailed(f"the meeting had not ended {END_WITHIN:g} s after its sound") from exc
+        raise MeetingFailed(f"the meeting had not ended {end_within:g} s after its sound") from exc
     except (httpx.HTTPError, WebSocketException, OSError) as exc:
         raise MeetingFailed(f"the connection to {url} failed: {exc or type(exc).__name__}") from exc
     told = {index: at for index, (at, _) in finals.items()}
     ends = {index: end for index, (_, end) in finals.items()}
-    return Meeting(job["job_id"], len(pcm) // WIDTH, handed, told, ends)
+    return Meeting(job["job_id"], len(pcm) // WIDTH, handed, told, ends, interim)
 
 
 async def _send(socket: ClientConnection, pcm: bytes) -> list[float]:
@@ -82,15 +91,17 @@ async def _send(socket: ClientConnection, pcm: bytes) -> list[float]:
     return handed
 
 
-async def _finals(socket: ClientConnection) -> dict[int, tuple[float, int]]:
-    """When each final came, and where its segment ends, by index."""
-    found = {}
+async def _texts(socket: ClientConnection) -> tuple[dict[int, tuple[float, int]], list[tuple[float, int]]]:
+    """When each final came, and where its segment ends, by index; when each interim text came, and where it starts."""
+    finals, interim = {}, []
     async for text in socket:
         now = monotonic()
         message = _take(text)
         if message["type"] == "transcript_segment":
-            found[int(message["index"])] = now, round(message["end"] * RATE)
-    return found
+            finals[int(message["index"])] = now, round(message["end"] * RATE)
+        elif message["type"] == "partial":
+            interim.append((now, round(message["start"] * RATE)))
+    return finals, interim
 
 
 def _take(text: str | bytes) -> dict[str, Any]:
@@ -105,6 +116,15 @@ async def utterances(bus: Bus, job: str) -> dict[int, Utterance]:
     """What the segmenter made of a job: its utterances by their sequence in the stream SPEECH."""
     stored = [(raw.seq, Utterance.decode(raw.data)) for raw in await bus.history("SPEECH", Utterance.pattern(job))]
     return {seq: utterance for seq, utterance in stored if not utterance.last}
+
+
+async def transcripts(bus: Bus, job: str) -> dict[int, tuple[int, Transcript]]:
+    """The live transcripts of a job with their sequence in the stream EVENTS, by index."""
+    found = {}
+    for raw in await bus.history("EVENTS", Transcript.pattern(job, generation="1")):
+        transcript = Transcript.decode(raw.data)
+        found[transcript.index] = raw.seq, transcript
+    return found
 
 
 async def segmented(bus: Bus, jobs: Collection[str], within: float) -> dict[str, int]:
@@ -133,31 +153,28 @@ async def timelines(
     is missing.
     """
     audio = [(decode_audio(raw.data).end, raw.seq) for raw in await bus.history("AUDIO", audio_subject(meeting.job))]
-    written = {}
-    for raw in await bus.history("EVENTS", Transcript.pattern(meeting.job)):
-        transcript = Transcript.decode(raw.data)
-        written[transcript.index] = raw.seq, transcript.elapsed
+    written = await transcripts(bus, meeting.job)
     found = []
     for seq, utterance in spoken.items():
         if utterance.index not in meeting.told:
             raise MeetingFailed(f"the client was never told segment {utterance.index} of job {meeting.job}")
         decision = endpointing.decision(utterance)
-        transcript_seq, inference = written[utterance.index]
+        transcript_seq, transcript = written[utterance.index]
         found.append(
             Timeline(
                 spoken=meeting.handed_with(endpointing.speech_end(utterance)),
                 decided=meeting.handed_with(decision),
-                heard=await _stored_at(bus, "AUDIO", next(seq for end, seq in audio if end >= decision)),
-                cut=await _stored_at(bus, "SPEECH", seq),
-                written=await _stored_at(bus, "EVENTS", transcript_seq),
+                heard=await stored_at(bus, "AUDIO", next(seq for end, seq in audio if end >= decision)),
+                cut=await stored_at(bus, "SPEECH", seq),
+                written=await stored_at(bus, "EVENTS", transcript_seq),
                 told=meeting.told[utterance.index],
-                inference=inference,
+                inference=transcript.elapsed,
             )
         )
     return found
 
 
-async def _stored_at(bus: Bus, stream: str, seq: int) -> float:
+async def stored_at(bus: Bus, stream: str, seq: int) -> float:
     """When a message was stored, on the clock of `time.monotonic`."""
     message = await bus.stored(stream, seq)
     assert message is not None  # noqa: S101 - it was read a moment ago

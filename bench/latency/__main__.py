@@ -9,6 +9,9 @@ each segment, where our engine takes a shorter window if the model understands t
 `--no-partials` and `--whole-windows` ours does as it does: then only the bus is between them. `inference_alone` is what
 our speech engine takes for the same segments in this process, after each run, while both systems have nothing to do. A
 segment that did not wait for the hangover, because the sound ended before or it became too long, is left out.
+
+With a model for real people, as `--model base`, and no `--sample`, real people talk in `--streams` at a time, 14
+utterances a minute each, and `bench.latency.people` measures our system alone: what of the time is whose.
 """
 
 from __future__ import annotations
@@ -27,8 +30,10 @@ from typing import Any
 
 from audio import AudioError, decode
 from bench.deployment import DeployError, OtherPrograms, deployed, inprocess_part
+from bench.latency import people
 from bench.latency.figures import Measured, finals, plot, spreads, summary, table
-from bench.program import log_to_stderr, report, run_until_told, within
+from bench.people import understands_people
+from bench.program import log_to_stderr, numbers, report, run_until_told, within
 from bench.timeline import Endpointing
 from bench.trace import FRAME_MS, Meeting, MeetingFailed, hold, timelines, utterances
 from bus import StartError, connect
@@ -38,6 +43,7 @@ from contract import RATE, WIDTH, Utterance
 from processors.stt.__main__ import load_engine
 from processors.stt.whisper.engine import Engine
 from processors.stt.worker import Settings
+from tools.assets import AssetError
 from tools.system import MODEL, ROOT, SystemFailed, running_system
 
 SAMPLE = ROOT / "samples" / "standup.flac"
@@ -88,6 +94,9 @@ def infer_alone(engine: Engine, spoken: Iterable[Utterance]) -> list[float]:
 
 def bench(args: argparse.Namespace) -> dict[str, Any]:
     """Measure and print; returns what the last line says."""
+    if args.sample is None and understands_people(args.model):
+        return _bench_people(args)
+    args.sample = args.sample or SAMPLE
     pcm = b"".join(decode(args.sample))
     neighbours = OtherPrograms()
     how = {"partials": args.partials, "whole_windows": args.whole_windows}
@@ -112,14 +121,34 @@ def bench(args: argparse.Namespace) -> dict[str, Any]:
     return found | how | {"left_out": measured.left_out, "runs": args.repeat, "other_programs_cores": round(others, 2)}
 
 
+def _bench_people(args: argparse.Namespace) -> dict[str, Any]:
+    neighbours = OtherPrograms()
+    measured = run_until_told(people.measure(args.model, args.streams, args.seconds, partials=args.partials))
+    others = neighbours.cores()
+    interim = "with" if args.partials else "without"
+    print(f"real people, 14 utterances a minute, {args.seconds:g} s; {Path(args.model).name}, {os.cpu_count()} cores, ")
+    print(f"{interim} interim results, default settings\n")
+    print(people.table(measured))
+    print(f"\nmeanwhile other programs kept {others:.1f} cores busy")
+    return {
+        "live": [people.summary(run) for run in measured],
+        "model": Path(args.model).name,
+        "partials": args.partials,
+        "other_programs_cores": round(others, 2),
+    }
+
+
 def parse(argv: list[str] | None) -> argparse.Namespace:
     """Read the command line; ends the program where it is wrong."""
     parser = argparse.ArgumentParser(prog="python -m bench.latency", description=__doc__.partition("\n")[0])
     parser.add_argument("--repeat", type=within(int, 1, 1_000), default=3, metavar="N", help="runs, in a row (3)")
-    parser.add_argument("--sample", type=Path, default=SAMPLE, help="any audio file (samples/standup.flac)")
-    parser.add_argument("--model", default=str(MODEL), help="as STT_MODEL (models/whisper-micro)")
+    parser.add_argument("--sample", type=Path, help="any audio file (samples/standup.flac)")
+    parser.add_argument("--model", default=str(MODEL), help="as STT_MODEL (models/whisper-micro): base, ...")
     parser.add_argument("--no-partials", dest="partials", action="store_false", help="no interim results, as inprocess")
     parser.add_argument("--whole-windows", action="store_true", help="of 30 s, as inprocess has them")
+    parser.add_argument("--streams", type=numbers, default=(1,), metavar="N,N", help="of real people at a time (1)")
+    seconds = within(float, 10, 3_600)
+    parser.add_argument("--seconds", type=seconds, default=120.0, metavar="S", help="that each of them talks (120)")
     parser.add_argument("--plot", type=Path, default=PLOT, metavar="PNG", help="(bench/out/latency.png)")
     return parser.parse_args(argv)
 
@@ -131,6 +160,7 @@ def main(argv: list[str] | None = None) -> int:
     return report(
         "latency",
         lambda: bench(args),
+        AssetError,
         AudioError,
         MeetingFailed,
         OSError,

@@ -1,4 +1,4 @@
-"""Ways to transcribe utterances as they come: ours, and what faster-whisper offers by itself."""
+"""Ways to transcribe utterances as they come: ours, what faster-whisper offers by itself, and a sliding window."""
 
 from __future__ import annotations
 
@@ -9,10 +9,13 @@ from dataclasses import dataclass
 from threading import Condition
 from typing import Any, Literal, Protocol
 
+import numpy as np
 from faster_whisper import BatchedInferencePipeline, WhisperModel
+from numpy.typing import NDArray
 
 from audio import to_float32
-from contract import SpeechOptions
+from bench.stt.sliding import SlidingWindow, Word
+from contract import RATE, WIDTH, SpeechOptions
 from processors.stt.core import DecodeResult
 from processors.stt.scheduling.batcher import Priority
 from processors.stt.scheduling.scheduler import Scheduler
@@ -21,16 +24,20 @@ from processors.stt.whisper.engine import Engine
 from processors.stt.whisper.models import cores, find_model
 from processors.stt.worker import BATCH_SIZE, Settings
 
-Kind = Literal["ours", "one_at_a_time", "batched_pipeline"]
+Kind = Literal["ours", "one_at_a_time", "batched_pipeline", "sliding_window"]
 
 TITLES: dict[Kind, str] = {
     "ours": "Stenobus",
     "one_at_a_time": "WhisperModel, one at a time",
     "batched_pipeline": "BatchedInferencePipeline",
+    "sliding_window": "WhisperModel, sliding window",
 }
 
 PIPELINE_BATCH = 8
 """Windows that BatchedInferencePipeline decodes together. They are of one sound: of an utterance there is one."""
+
+SLIDES_EVERY = 1.0
+"""Seconds of speech after which a sliding window is decoded again."""
 
 
 @dataclass(frozen=True)
@@ -54,8 +61,8 @@ class Contender(Protocol):
 
     batches: list[int]
 
-    async def transcribe(self, pcm: bytes) -> str:
-        """The text of one utterance, mono s16le at 16 kHz."""
+    async def transcribe(self, pcm: bytes, due: float) -> str:
+        """The text of one utterance, mono s16le at 16 kHz, which is there at `due` on the loop's clock."""
         ...
 
     async def quiet(self) -> None:
@@ -67,7 +74,11 @@ def load_contender(way: Way) -> Contender:
     """Raises StartError if there is no such model, or it cannot be used this way."""
     if way.kind == "ours":
         return _Ours(way)
-    return _Locked(way)
+    return _Sliding(way) if way.kind == "sliding_window" else _Locked(way)
+
+
+async def _until(moment: float) -> None:
+    await asyncio.sleep(moment - asyncio.get_running_loop().time())
 
 
 class _Watched(Engine):
@@ -114,7 +125,8 @@ class _Ours:
         batch_size = way.batch_size or BATCH_SIZE[way.device]
         self._scheduler = Scheduler(self._engine, batch_size, batch_seconds, asyncio.create_task)
 
-    async def transcribe(self, pcm: bytes) -> str:
+    async def transcribe(self, pcm: bytes, due: float) -> str:
+        await _until(due)
         return (await self._scheduler.transcribe(pcm, SpeechOptions(), Priority.LIVE)).text
 
     async def quiet(self) -> None:
@@ -140,13 +152,43 @@ class _Locked:
         self._owner = ThreadPoolExecutor(1, thread_name_prefix="inference")
         self.batches: list[int] = []
 
-    async def transcribe(self, pcm: bytes) -> str:
-        return await asyncio.get_running_loop().run_in_executor(self._owner, self._transcribe, pcm)
+    async def transcribe(self, pcm: bytes, due: float) -> str:
+        await _until(due)
+        return "".join(word for word, _ in await self._decode(pcm))
 
-    def _transcribe(self, pcm: bytes) -> str:
+    async def _decode(self, pcm: bytes) -> list[Word]:
+        return await asyncio.get_running_loop().run_in_executor(self._owner, self._words, to_float32(pcm))
+
+    def _words(self, samples: NDArray[np.float32]) -> list[Word]:
         self.batches.append(1)
-        segments, _ = self._model.transcribe(to_float32(pcm), **self._options)
-        return "".join(segment.text for segment in segments)  # they are made while they are asked for
+        segments, _ = self._model.transcribe(samples, **self._options)  # they are made while they are asked for
+        return [(word.word, word.end) for segment in segments for word in segment.words or ()]
 
     async def quiet(self) -> None:
         await asyncio.get_running_loop().run_in_executor(self._owner, lambda: None)  # after what it has begun
+
+
+class _Sliding(_Locked):
+    """The sound behind the last confirmed word is decoded each second, as popular live servers do.
+
+    That is the loop of WhisperLive and whisper_streaming at its best: it knows where speech begins and ends, so that it
+    decodes no pause; the last decoding begins as soon as the utterance has ended, and all its words are final; a
+    stream whose decoding is late leaves out the next instead of waiting for two.
+    """
+
+    async def transcribe(self, pcm: bytes, due: float) -> str:
+        clock = asyncio.get_running_loop().time
+        window = SlidingWindow()
+        began = due - len(pcm) / WIDTH / RATE
+        at = max(began, clock()) + SLIDES_EVERY
+        while at < due:
+            await _until(at)
+            heard = clock() - began
+            window.update(await self._behind(window.start, pcm[: round(heard * RATE) * WIDTH]))
+            at = max(at + SLIDES_EVERY, clock())
+        await _until(due)
+        return window.text + "".join(word for word, _ in await self._behind(window.start, pcm))
+
+    async def _behind(self, start: float, pcm: bytes) -> list[Word]:
+        words = await self._decode(pcm[round(start * RATE) * WIDTH :])
+        return [(word, start + end) for word, end in words]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -14,13 +14,16 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullFormatter
 
-from bench.speech import Sentence, arrivals
+from bench.speech import SAMPLES, Arrival, Pace, Sentence, arrivals
 from bench.stt.contenders import TITLES, Kind, Way
 from bench.stt.figures import Trial, most_held
 from bench.stt.worker import Lane
 
 PATIENCE = 2.0
 """Multiples of the bound that an utterance is waited for after the end of a run."""
+
+PATIENCE_OF_BACKLOG = 600.0
+"""Seconds that all utterances at once may take."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +42,11 @@ class Plan:
     """Utterances that are timed alone."""
     seed: int
     """Of who says what when."""
+    pace: Pace = SAMPLES
+    errors: bool = True
+    """Whether words are counted: not where the model understands nothing."""
+    noisy: Sequence[Sentence] = ()
+    """Further sentences whose words are counted; nobody says them in a stream."""
 
 
 @dataclass
@@ -48,21 +56,29 @@ class Compared:
     trials: dict[Kind, dict[int, Trial]] = field(default_factory=dict)
     alone: dict[Kind, list[float]] = field(default_factory=dict)
     held: dict[Kind, int] = field(default_factory=dict)
+    errors: dict[str, float] = field(default_factory=dict)
+    """Word error rates over each sentence once; `whole_windows`: ours with encoder windows of 30 s."""
 
 
 def compare(ways: Mapping[Kind, Way], sentences: Sequence[Sentence], plan: Plan) -> Compared:
     """Load all, then let one after the other have the same utterances, never two at the same time."""
     compared = Compared()
+    everything = [*sentences, *plan.noisy]
     with ExitStack() as stack:
         lanes: dict[Kind, Lane] = {}
         for kind, way in ways.items():
             _tell(f"loading {TITLES[kind]}")
-            lanes[kind] = stack.enter_context(Lane(way, sentences))
+            lanes[kind] = stack.enter_context(Lane(way, everything))
         compared.alone = {kind: [] for kind in lanes}
         _tell(f"{plan.singles} utterances, each alone")
         for turn in range(plan.singles):
             for kind, lane in lanes.items():
                 compared.alone[kind].append(lane.alone(turn % len(sentences)))
+        if plan.errors:
+            compared.errors["ours"] = _errors(lanes["ours"], everything)
+            compared.errors["one_at_a_time"] = _errors(lanes["one_at_a_time"], everything)
+            with Lane(replace(ways["ours"], shortest_window=30), everything) as lane:
+                compared.errors["whole_windows"] = _errors(lane, everything)
         compared.trials = {kind: {} for kind in lanes}
         for streams in plan.streams:
             for kind, lane in lanes.items():
@@ -72,18 +88,24 @@ def compare(ways: Mapping[Kind, Way], sentences: Sequence[Sentence], plan: Plan)
     return compared
 
 
+def _errors(lane: Lane, everything: Sequence[Sentence]) -> float:
+    _tell(f"words of {len(everything)} utterances")
+    backlog = [Arrival(0.0, stream=0, sentence=index) for index in range(len(everything))]
+    return lane.live(backlog, 0.0, PATIENCE_OF_BACKLOG).word_error_rate(everything)
+
+
 def _search(lane: Lane, sentences: Sequence[Sentence], plan: Plan, trials: dict[int, Trial]) -> int:
     def held(streams: int) -> bool:
-        trials[streams] = _run(lane, sentences, streams, plan)
+        trials[streams] = _run(lane, sentences, streams, plan, plan.bound)
         return is_held(trials[streams], plan.bound)
 
     known = {streams: is_held(trial, plan.bound) for streams, trial in trials.items()}
     return most_held(held, known, plan.most)
 
 
-def _run(lane: Lane, sentences: Sequence[Sentence], streams: int, plan: Plan) -> Trial:
-    said = arrivals(sentences, streams, plan.seconds, plan.seed)
-    trial = lane.live(said, plan.seconds, PATIENCE * plan.bound)
+def _run(lane: Lane, sentences: Sequence[Sentence], streams: int, plan: Plan, bound: float | None = None) -> Trial:
+    said = arrivals(sentences, streams, plan.seconds, plan.seed, plan.pace)
+    trial = lane.live(said, plan.seconds, PATIENCE * plan.bound, bound)
     _tell(f"{TITLES[lane.way.kind]}, {streams} streams: p95 {trial.latency(95)} ms")
     return trial
 
@@ -115,16 +137,21 @@ def _row(trial: Trial, sentences: Sequence[Sentence], accuracy: bool) -> str:
 
 
 def summary(compared: Compared) -> dict[str, Any]:
-    """The figures that others compare; a ratio is null where the baseline holds no stream."""
+    """The figures that others compare. streams_ratio: ours over the best of the others; null where none holds a stream.
+
+    wer: per cent; wer_points: how much more errors ours makes than it would with encoder windows of 30 s.
+    """
     alone = {kind: median(seconds) for kind, seconds in compared.alone.items()}
-    streams, baseline = compared.held["ours"], compared.held["one_at_a_time"]
+    streams, best = compared.held["ours"], max(held for kind, held in compared.held.items() if kind != "ours")
+    errors = {kind: round(100 * rate, 2) for kind, rate in compared.errors.items()}
     return {
         "streams": streams,
-        "baseline_streams": baseline,
-        "streams_ratio": round(streams / baseline, 2) if baseline else None,
+        "best_other_streams": best,
+        "streams_ratio": round(streams / best, 2) if best else None,
+        "held": compared.held,
         "single_latency_ratio": round(alone["ours"] / alone["one_at_a_time"], 3),
-        "batched_pipeline_streams": compared.held["batched_pipeline"],
         "single_p50_ms": {kind: round(1_000 * seconds, 1) for kind, seconds in alone.items()},
+        **({"wer": errors, "wer_points": round(errors["ours"] - errors["whole_windows"], 2)} if errors else {}),
     }
 
 
@@ -136,6 +163,7 @@ _LOOKS: dict[Kind, tuple[str, str]] = {
     "ours": ("tab:blue", "o"),
     "one_at_a_time": ("tab:orange", "s"),
     "batched_pipeline": ("tab:green", "D"),
+    "sliding_window": ("tab:red", "v"),
 }
 """Colour and marker."""
 

@@ -7,7 +7,7 @@ import logging
 import multiprocessing
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnProcess
@@ -27,6 +27,8 @@ _WARM_UP = 4
 """Utterances that are decoded before anything is measured."""
 
 _END_WITHIN = 5.0
+
+_LOOKS_EVERY = 0.2
 
 
 class Lane:
@@ -67,15 +69,16 @@ class Lane:
                 process.terminate()
                 process.join()
 
-    def live(self, arrivals: Sequence[Arrival], seconds: float, patience: float) -> Trial:
+    def live(self, arrivals: Sequence[Arrival], seconds: float, patience: float, bound: float | None = None) -> Trial:
         """Utterances as they arrive in so many seconds; those without a text `patience` seconds later are given up.
 
-        Latency is from when an utterance was due. Streams are dealt to the processes in turn.
+        bound: give up all that is left once the 95th percentile of the latency is certain to be above it. Latency is
+        from when an utterance was due. Streams are dealt to the processes in turn.
         """
         number = len(self._pipes)
         for turn, pipe in enumerate(self._pipes):
             mine = [arrival for arrival in arrivals if arrival.stream % number == turn]
-            pipe.send(("live", (mine, seconds, patience)))
+            pipe.send(("live", (mine, seconds, patience, bound)))
         return merge([_answer(pipe) for pipe in self._pipes])
 
     def alone(self, sentence: int) -> float:
@@ -128,23 +131,27 @@ class _Player:
 
     async def alone(self, sentence: int) -> float:
         began = perf_counter()
-        await self._contender.transcribe(self._sentences[sentence].pcm)
+        await self._contender.transcribe(self._sentences[sentence].pcm, asyncio.get_running_loop().time())
         return perf_counter() - began
 
-    async def live(self, arrivals: Sequence[Arrival], seconds: float, patience: float) -> Trial:
+    async def live(
+        self, arrivals: Sequence[Arrival], seconds: float, patience: float, bound: float | None = None
+    ) -> Trial:
         loop = asyncio.get_running_loop()
         self._contender.batches.clear()
         start, cpu = loop.time() + _LEAD, process_time()
 
         async def say(arrival: Arrival) -> Answer:
-            due = start + arrival.at
-            await asyncio.sleep(due - loop.time())
-            text = await self._contender.transcribe(self._sentences[arrival.sentence].pcm)
+            due, sentence = start + arrival.at, self._sentences[arrival.sentence]
+            await asyncio.sleep(due - sentence.seconds - loop.time())
+            text = await self._contender.transcribe(sentence.pcm, due)
             return Answer(arrival.sentence, loop.time() - due, text)
 
         tasks = {asyncio.create_task(say(arrival)): arrival for arrival in arrivals}
-        if tasks:
-            await asyncio.wait(tasks, timeout=_LEAD + max(arrival.at for arrival in arrivals) + patience)
+        until = start + max((arrival.at for arrival in arrivals), default=0.0) + patience
+        pending = set(tasks)
+        while pending and loop.time() < until and not _is_lost(tasks, loop.time() - start, bound):
+            _, pending = await asyncio.wait(pending, timeout=min(_LOOKS_EVERY, until - loop.time()))
         ended = loop.time()
         late = {task for task in tasks if not task.done()}
         for task in late:
@@ -153,6 +160,15 @@ class _Player:
         answers = [
             Answer(arrival.sentence, ended - start - arrival.at, None) if task in late else task.result()
             for task, arrival in tasks.items()
+            if task not in late or ended - start >= arrival.at
         ]
         await self._contender.quiet()
         return Trial(answers, max(seconds, ended - start), process_time() - cpu, list(self._contender.batches))
+
+
+def _is_lost(tasks: Mapping[asyncio.Task[Answer], Arrival], now: float, bound: float | None) -> bool:
+    """Whether more than a twentieth took longer than the bound already; now: seconds since the run began."""
+    if bound is None:
+        return False
+    late = sum((task.result().latency if task.done() else now - arrival.at) > bound for task, arrival in tasks.items())
+    return late > len(tasks) // 20

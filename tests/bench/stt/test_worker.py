@@ -11,7 +11,7 @@ from tools.system import MODEL, ROOT
 
 pytestmark = pytest.mark.slow
 
-KINDS: tuple[Kind, ...] = ("ours", "one_at_a_time", "batched_pipeline")
+KINDS: tuple[Kind, ...] = ("ours", "one_at_a_time", "batched_pipeline", "sliding_window")
 SENTENCES = load_sentences(ROOT / "samples")[:6]
 
 
