@@ -3,10 +3,11 @@
 Text is removed only on two kinds of evidence at once, because people do repeat themselves and do say thanks.
 
 The known phrases are subtitles that stood under silence and music in Whisper's training data. For each, users report
-that Whisper wrote it on silence or noise: openai/whisper discussions 679 and 2015, SYSTRAN/faster-whisper 949,
-speaches-ai/speaches 133, Vexa-ai/vexa 617, zachlatta/freeflow 111, amicalhq/amical 71, EdF2021/ithaka 96,
-ufal/whisper_streaming 179 (GitHub). Why a list helps, and that the same few phrases recur: Baranski et al.,
-"Investigation of Whisper ASR Hallucinations Induced by Non-Speech Audio", arXiv:2501.11378.
+that Whisper wrote it on silence or noise: openai/whisper discussions 679, 928 and 2015, SYSTRAN/faster-whisper 949,
+speaches-ai/speaches 133, Vexa-ai/vexa 155 and 617, zachlatta/freeflow 111, amicalhq/amical 71, EdF2021/ithaka 96,
+ufal/whisper_streaming 179 (GitHub), and the filters of programs that use Whisper, such as JSchmie/ScrAIbe's
+`hallucinations.py`. Why a list helps, and that the same few phrases recur: Baranski et al., "Investigation of Whisper
+ASR Hallucinations Induced by Non-Speech Audio", arXiv:2501.11378.
 """
 # ruff: noqa: RUF001 - the phrases are in many scripts
 
@@ -37,10 +38,15 @@ CREDITS = (
     "Untertitelung des ZDF *",
     "Untertitel von Stephanie Geiges",
     "Copyright WDR *",
+    "Untertitelung aufgrund der Amara.org-Community",
     "Ondertitels ingediend door de Amara.org gemeenschap",
     "Ondertiteld door de Amara.org gemeenschap",
+    "Ondertiteling door de Amara.org gemeenschap",
+    "TV Gelderland *",
     "Sous-titres réalisés par la communauté d'Amara.org",
     "Sous-titres réalisés para la communauté d'Amara.org",
+    "Sous-titres par la communauté d'Amara.org",
+    "Sous-titres par Amara.org",
     "Sous-titrage Société Radio-Canada",
     "Sous-titrage ST' 501",
     "Sottotitoli creati dalla comunità Amara.org",
@@ -49,14 +55,21 @@ CREDITS = (
     "Subtítulos realizados por la comunidad de Amara.org",
     "Subtítulos por la comunidad de Amara.org",
     "Subtitulado por la comunidad de Amara.org",
+    "Subtítulos creados por la comunidad de Amara.org",
+    "Más información www.alimmenta.com",
     "Legendas pela comunidade Amara.org",
     "Legendas pela comunidade das Amara.org",
+    "Legendas pela comunidade de Amara.org",
+    "Legendas pela comunidade do Amara.org",
     "Napisy stworzone przez społeczność Amara.org",
+    "Napisy wykonane przez społeczność Amara.org",
     "Субтитры сделал DimaTorzok",
     "Субтитры создавал DimaTorzok",
     "Субтитры и перевод сделал DimaTorzok",
     "Редактор субтитров А.Синецкая Корректор А.Егорова",
     "Altyazı M.K.",
+    "Bu dizinin betimlemesi TRT tarafından Sesli Betimleme Derneği'ne yaptırılmıştır",
+    "ترجمة نانسي قنقر",
     "MBC 뉴스 *입니다",
     "KBS 뉴스 *입니다",
     "SBS 뉴스 *입니다",
@@ -68,6 +81,7 @@ CREDITS = (
     "字幕志愿者 *",
     "字幕 by *",
     "由 Amara.org 社群提供的字幕",
+    "字幕由 Amara.org 社区提供",
     "中文字幕由 Amara.org 社区提供",
     "优优独播剧场——YoYo Television Series Exclusive",
 )
@@ -111,23 +125,72 @@ OUTROS = (
     "谢谢观看",
     "感谢观看",
     "谢谢大家",
+    "谢谢",
     "Vielen Dank",
+    "Danke",
     "Vielen Dank fürs Zuschauen",
+    "Danke fürs Zuschauen",
     "Bis zum nächsten Mal",
+    "Bedankt",
+    "Bedankt voor het kijken",
+    "Tot de volgende keer",
     "Merci",
+    "Merci beaucoup",
+    "Merci à tous",
+    "Merci d'avoir regardé",
+    "Merci d'avoir regardé la vidéo",
     "Merci d'avoir regardé cette vidéo",
     "Gracias",
+    "Muchas gracias",
+    "Gracias por ver",
+    "Gracias por ver este video",
+    "Muchas gracias por ver el video",
     "Gracias por ver el video",
     "¡Suscríbete al canal!",
+    "¡Suscríbete!",
+    "No olvides suscribirte",
+    "Hasta la próxima",
     "Obrigado",
+    "Obrigada",
+    "Muito obrigado",
+    "Muito obrigada",
     "Obrigado por assistir",
+    "Obrigada por assistir",
+    "Obrigado por assistirem",
+    "Muito obrigado por assistir",
+    "Inscreva-se no canal",
+    "Até a próxima",
     "Grazie",
     "Grazie a tutti",
+    "Grazie mille",
+    "Grazie per l'attenzione",
+    "Grazie per la visione",
+    "Grazie per aver guardato",
+    "Grazie per aver guardato il video",
+    "Grazie per aver guardato questo video",
+    "Grazie per aver visto il video",
+    "Grazie a tutti per aver guardato il video",
+    "Grazie a tutti per la visione",
+    "Iscriviti al canale",
+    "Terima kasih",
+    "Terima kasih kerana menonton",
+    "Terima kasih kerana menonton video ini",
+    "Terima kasih telah menonton",
+    "Terima kasih sudah menonton",
+    "Jangan lupa like dan subscribe",
+    "Dziękuję za oglądanie",
+    "Dziękuję za obejrzenie",
     "Продолжение следует",
     "Спасибо за просмотр",
     "Спасибо за внимание",
     "Abone olmayı unutmayın",
     "İzlediğiniz için teşekkür ederim",
+    "İzlediğiniz için teşekkürler",
+    "Bu videoyu izlediğiniz için teşekkürler",
+    "شكرا للمشاهدة",
+    "شكرا على المشاهدة",
+    "ขอบคุณ",
+    "Hãy subscribe cho kênh Ghiền Mì Gõ Để không bỏ lỡ những video hấp dẫn",
 )
 """Endings of videos. People do say some of these."""
 
@@ -194,7 +257,7 @@ def _mean_log_probability(segments: Sequence[DecodedSegment]) -> float:
 
 
 def known_phrase(text: str) -> Kind | None:
-    """Whether a text consists of known phrases only; case, spaces and punctuation do not matter.
+    """Whether a text consists of known phrases only; case, accents, spaces and punctuation do not matter.
 
     "credit": all of them are credits. "outro": at least one is a phrase that a person could have said.
     """
@@ -212,14 +275,15 @@ def _kind(letters: str) -> Kind | None:
 
 
 def _letters(text: str) -> str:
-    folded = unicodedata.normalize("NFKC", text).casefold()
-    return "".join(char for char in folded if unicodedata.category(char)[0] in "LMN")
+    bare = _ACCENTS.sub("", unicodedata.normalize("NFKD", text).casefold())
+    return "".join(char for char in unicodedata.normalize("NFKC", bare) if unicodedata.category(char)[0] in "LMN")
 
 
 def _expression(phrase: str) -> str:
     return r"\w{0,12}".join(re.escape(_letters(part)) for part in phrase.split("*"))
 
 
+_ACCENTS = re.compile("[\u0300-\u036f]")
 _BETWEEN_SENTENCES = re.compile(r"(?<=[.!?…])\s+|(?<=[。！？])|\n")
 _CREDITS = re.compile("|".join(map(_expression, CREDITS)))
 _OUTROS = frozenset(map(_letters, OUTROS))
