@@ -19,6 +19,7 @@ from bench.soak.__main__ import main as soak
 from bench.speech import load_sentences
 from bench.stt.__main__ import main as stt
 from bench.stt.contenders import TITLES
+from bench.words.__main__ import main as words
 from contract import RATE, WIDTH
 from tools.system import ROOT
 
@@ -102,6 +103,13 @@ def test_stt(run: Run) -> None:
     assert found["held"] == dict.fromkeys(TITLES, 2), "as many as were tried"
     assert (found["streams_ratio"], found["wer_points"]) == (1.0, 0.0)
     assert all(found["single_p50_ms"][kind] > 0 for kind in TITLES)
+
+
+@pytest.mark.real
+def test_words(run: Run) -> None:
+    found = run(words, "--only", "beckett,common_voice_ja_24511055", "--sounds", "2", picture=False)
+    assert found.items() >= {"wer_live": 0, "wer_fast": 0, "wer_offline": 0, "gap_points": 0, "gap_people": 0}.items()
+    assert found["words_on_nonspeech"] == 0
 
 
 @pytest.mark.parametrize("main", [memory, scale, sessions, stt])
