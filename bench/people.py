@@ -61,7 +61,7 @@ of frames of 10 ms: between them lies what is at least 6 dB above the room's noi
 
 def understands_people(model: str) -> bool:
     """Whether it is not whisper-micro; fetches what `tools.assets` has. Raises AssetError, StartError."""
-    if model in assets.names()[:-1]:
+    if model in assets.MODELS:
         assets.model(model)
     return find_model(model).resolve() != MODEL
 

@@ -16,6 +16,7 @@ in the cache folder (`STENOBUS_CACHE`), and nothing of them is committed.
 
 from __future__ import annotations
 
+import argparse
 import hashlib
 import os
 import shutil
@@ -96,12 +97,15 @@ def _read_table() -> dict[str, list[Archive]]:
 TARGETS = _read_table()
 """From a folder in the cache folder to the archives that it is made of."""
 
+MODELS = [target.removeprefix("models/") for target in TARGETS if target.startswith("models/")]
+PEOPLE = [target for target in TARGETS if target.startswith("people/")]
+NAMES = [*MODELS, "people"]
+"""What `python -m tools.assets` fetches by name."""
+
 
 def model(name: str) -> Path:
-    """The folder of a model, "base" or "tiny.en", fetched if it is not there. Raises AssetError."""
-    if (target := f"models/{name}") not in TARGETS:
-        raise AssetError(f"there is no model {name!r} to fetch; accepted: {', '.join(names()[:-1])}")
-    return _fetched(target)
+    """The folder of a model, one of MODELS, fetched if it is not there. Raises AssetError."""
+    return _fetched(f"models/{name}")
 
 
 def people() -> list[Recording]:
@@ -116,22 +120,13 @@ def formats() -> list[Recording]:
 
 def breaths() -> list[Path]:
     """Stretches of real recordings without a word: loud breaths, a quiet room, a silent line. Raises AssetError."""
-    sources = {path.stem: path for target in _people() for path in _fetched(target).iterdir()}
+    sources = {path.stem: path for target in PEOPLE for path in _fetched(target).iterdir()}
     folder = cache_folder() / "people" / "breaths"
     return [_cut(sources[name], begin, end, folder) for name, begin, end in _BREATHS]
 
 
-def names() -> list[str]:
-    """What can be fetched by name: the models, then "people"."""
-    return [*(target.removeprefix("models/") for target in TARGETS if target.startswith("models/")), "people"]
-
-
-def _people() -> list[str]:
-    return [target for target in TARGETS if target.startswith("people/")]
-
-
 def _recordings() -> Iterator[tuple[Recording, bool]]:
-    for target in _people():
+    for target in PEOPLE:
         folder = _fetched(target)
         for archive in TARGETS[target]:
             for file in archive.files:
@@ -154,17 +149,16 @@ def _cut(source: Path, begin: float, end: float, folder: Path) -> Path:
 def _fetched(target: str, *, verify: bool = False) -> Path:
     """The folder of a target, fetched unless all its files are there, with the right content if `verify`."""
     folder = cache_folder() / target
-    archives = TARGETS[target]
-    if is_complete(folder, archives, verify=verify):
+    if is_complete(target, verify=verify):
         return folder
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(folder.with_name(f".{folder.name}.lock")):
-            if is_complete(folder, archives, verify=verify):  # another process has fetched it
+            if is_complete(target, verify=verify):  # another process has fetched it
                 return folder
             with TemporaryDirectory(dir=folder.parent, prefix=".") as temporary:
                 new = Path(temporary) / folder.name
-                _make(new, archives)
+                _make(new, TARGETS[target])
                 shutil.rmtree(folder, ignore_errors=True)
                 new.rename(folder)
     except OSError as exc:
@@ -174,9 +168,10 @@ def _fetched(target: str, *, verify: bool = False) -> Path:
     return folder
 
 
-def is_complete(folder: Path, archives: Sequence[Archive], *, verify: bool) -> bool:
-    """Whether a folder has all files of its archives; `verify`: with the right content, too."""
-    wanted = [file for archive in archives for file in (*archive.files, *filter(None, [archive.joined]))]
+def is_complete(target: str, *, verify: bool) -> bool:
+    """Whether all files of a target are in the cache folder; `verify`: with the right content, too."""
+    folder = cache_folder() / target
+    wanted = [file for archive in TARGETS[target] for file in (*archive.files, *filter(None, [archive.joined]))]
     return all(
         (folder / file["name"]).is_file() and (not verify or _hash(folder / file["name"]) == file["sha256"])
         for file in wanted
@@ -256,13 +251,14 @@ def _is_part(name: str) -> bool:
 
 def main(arguments: Sequence[str]) -> int:
     """Fetch what is named, or all; what lies there already is verified. Returns the exit status."""
-    if unknown := [name for name in arguments if name not in names()]:
-        print(f"assets: there is no {unknown[0]!r}; accepted: {', '.join(names())}", file=sys.stderr)
-        return 2
+    parser = argparse.ArgumentParser(prog="python -m tools.assets", description="Fetch models and recordings.")
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"any of {', '.join(NAMES)}; default: all")
+    wanted = parser.parse_args(arguments).names or NAMES
+    if unknown := set(wanted).difference(NAMES):
+        parser.error(f"there is no {min(unknown)!r}; accepted: {', '.join(NAMES)}")
     try:
         for target in TARGETS:
-            name = target.removeprefix("models/") if target.startswith("models/") else "people"
-            if not arguments or name in arguments:
+            if target.removeprefix("models/") in wanted or (target in PEOPLE and "people" in wanted):
                 print(f"assets: {_fetched(target, verify=True)}", flush=True)
     except AssetError as exc:
         print(f"assets: {exc}", file=sys.stderr)

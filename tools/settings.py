@@ -32,6 +32,9 @@ INTRODUCTION = """# Settings
 All settings are environment variables. A part reads those of its own table, the bus's and, where it uses the store, the
 store's. A bad value stops the start with one sentence that names the variable, its value and what is accepted.
 
+`STENOBUS_CACHE` is the folder in whose `models/` a speech model is looked up by its name before it is downloaded, by
+default `stenobus` in `XDG_CACHE_HOME`, else in `~/.cache`.
+
 `stenobus up` and `./justw up` set `NATS_URL`, `STORE_URL`, `EDGE_HOST` and `EDGE_PORT` for their parts.
 
 This page is generated: `python -m tools.settings > docs/settings.md`.

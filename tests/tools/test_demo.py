@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import psutil
@@ -72,3 +73,13 @@ def test_a_missing_sample_is_reported_at_once(
     (tmp_path / "SAMPLE").unlink()
     assert demo.main() == 1
     assert capsys.readouterr().err == "demo: SAMPLE is missing\n"
+
+
+@pytest.mark.real
+@pytest.mark.slow
+@pytest.mark.usefixtures("whisper_base", "people")
+def test_a_stock_model_understands_a_reader(capfd: pytest.CaptureFixture[str]) -> None:
+    assert demo.main(["--model", "base"]) == 0
+    found = re.search(r"demo: (\d+) of 119 words are right, (\d+) too many", capfd.readouterr().out)
+    assert found is not None
+    assert int(found[1]) - int(found[2]) > 110

@@ -85,6 +85,7 @@ def probe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captur
     """Runs the probe with only these settings and an empty model cache in `tmp_path`."""
     for name in [name for name in os.environ if name.startswith("STT_")]:
         monkeypatch.delenv(name)
+    monkeypatch.setenv("STENOBUS_CACHE", str(tmp_path / "ours"))
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
 
@@ -114,6 +115,13 @@ def test_the_probe_names_the_default_model_and_downloads_nothing(probe: Probe, t
     code, found = probe(STT_DEVICE="cpu")
     assert (code, found["model"], found["compute_type"], found["folder"]) == (0, "small", "int8", None)
     assert not list(tmp_path.rglob("*.bin"))
+
+
+def test_the_probe_finds_a_model_in_our_cache(probe: Probe, tmp_path: Path) -> None:
+    folder = tmp_path / "ours/models/base"
+    folder.mkdir(parents=True)
+    (folder / "model.bin").touch()
+    assert probe(STT_DEVICE="cpu", STT_MODEL="base")[1]["folder"] == str(folder)
 
 
 @pytest.mark.parametrize("name", ["small", "some/model"])

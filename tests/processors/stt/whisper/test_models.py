@@ -13,7 +13,14 @@ from huggingface_hub import constants
 from bus import StartError
 from processors.stt.core import Model
 from processors.stt.whisper.engine import Engine
-from processors.stt.whisper.models import choose_compute_type, choose_device, find_model, hash_model, offered_models
+from processors.stt.whisper.models import (
+    cache_folder,
+    choose_compute_type,
+    choose_device,
+    find_model,
+    hash_model,
+    offered_models,
+)
 from tests.processors.stt.sounds import MICRO, ROOT
 
 
@@ -61,7 +68,8 @@ def test_a_missing_model_is_named_with_what_is_accepted(name: str, wrong: str) -
 
 @pytest.fixture
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty cache of downloaded models, and no network."""
+    """An empty cache of downloaded models, an empty cache of ours in `ours`, and no network."""
+    monkeypatch.setenv("STENOBUS_CACHE", str(tmp_path / "ours"))
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     return tmp_path
@@ -85,6 +93,28 @@ def test_a_model_in_the_cache_needs_no_network_and_keeps_its_name(cache: Path, n
     for path in MICRO.iterdir():
         (snapshot / path.name).symlink_to(path)
     assert Engine(name, device="cpu").model == Model(name, hash_model(MICRO))
+
+
+def test_our_cache_comes_before_that_of_the_hub(cache: Path) -> None:
+    (put(cache, "Systran/faster-whisper-base") / "model.bin").touch()
+    (cache / "ours/models").mkdir(parents=True)
+    (cache / "ours/models/base").symlink_to(MICRO)
+    assert find_model("base") == cache / "ours/models/base"
+    assert Engine("base", device="cpu").model == Model("base", hash_model(MICRO))
+
+
+@pytest.mark.parametrize(
+    ("variables", "folder"),
+    [
+        ({}, "~/.cache/stenobus"),
+        ({"XDG_CACHE_HOME": "/caches"}, "/caches/stenobus"),
+        ({"XDG_CACHE_HOME": "/caches", "STENOBUS_CACHE": "~/own"}, "~/own"),
+    ],
+)
+def test_where_our_cache_is(variables: dict[str, str], folder: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("XDG_CACHE_HOME", "STENOBUS_CACHE"):
+        monkeypatch.setenv(name, variables.get(name, ""))
+    assert cache_folder() == Path(folder).expanduser()
 
 
 def test_a_folder_here_comes_before_a_repository_of_that_name(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
