@@ -50,13 +50,16 @@ class Entry(Generic[T]):
 class Batcher(Generic[T]):
     """The queue in front of the model.
 
-    max_items, max_cost: limits of a batch; a single entry may exceed max_cost. workers: how many batches may be in
-    progress that are at least as urgent as the next one.
+    max_items, max_cost: limits of a batch; a single entry may exceed max_cost. max_background: in place of max_cost for
+    interim results and corrections, because something more urgent waits for a call of theirs. workers: how many batches
+    may be in progress that are at least as urgent as the next one.
     """
 
-    def __init__(self, max_items: int, max_cost: float, workers: int = 1) -> None:
+    def __init__(self, max_items: int, max_cost: float, workers: int = 1, max_background: float | None = None) -> None:
         self.max_items = max_items
-        self._max_cost = max_cost
+        self._max_cost = dict.fromkeys(Priority, max_cost)
+        if max_background is not None:
+            self._max_cost[Priority.PARTIAL] = self._max_cost[Priority.CORRECTION] = min(max_cost, max_background)
         self._workers = workers
         self._waiting: dict[Priority, dict[int, Entry[T]]] = {priority: {} for priority in Priority}
         self._skipped = dict.fromkeys(Priority, 0)
@@ -96,7 +99,7 @@ class Batcher(Generic[T]):
         cost = 0.0
         for entry in alike:
             cost += entry.cost
-            if len(batch) == share or (batch and cost > self._max_cost):
+            if len(batch) == share or (batch and cost > self._max_cost[head.priority]):
                 break
             batch.append(entry)
         for entry in batch:

@@ -22,6 +22,12 @@ from processors.stt.scheduling.turns import Abandoned, Turn, Turns
 
 log = structlog.get_logger()
 
+MAX_BACKGROUND = {"cpu": 60.0}
+"""Seconds of encoder windows in a batch of interim results or corrections, where the encoder takes long for each.
+
+With whisper-base on two cores a window of 30 s takes about half a second, so that a final waits for about one second.
+"""
+
 CreateTask = Callable[[Coroutine[Any, Any, None]], asyncio.Task[None]]
 """As `Supervisor.start`."""
 
@@ -93,7 +99,9 @@ class Scheduler:
         self.batch_size = batch_size
         self._engine = engine
         self._create_task = create_task
-        self._batcher: Batcher[_Request] = Batcher(batch_size, batch_seconds, engine.workers)
+        self._batcher: Batcher[_Request] = Batcher(
+            batch_size, batch_seconds, engine.workers, MAX_BACKGROUND.get(engine.device)
+        )
         self._turns = Turns(engine.workers)
         self._running: list[Priority] = []
         self._batches: set[asyncio.Task[None]] = set()

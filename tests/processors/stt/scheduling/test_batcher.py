@@ -62,6 +62,22 @@ def test_a_batch_has_at_most_max_cost_unless_it_is_a_single_entry() -> None:
     assert taken(made) == [[0, 1], [2], [3], [4]]
 
 
+def test_interim_results_and_corrections_are_decoded_in_smaller_batches() -> None:
+    made: Batcher[object] = Batcher(8, 100.0, max_background=60.0)
+    for priority in Priority:
+        for _ in range(3):
+            made.add(waiting(priority, priority, cost=30.0))
+    assert taken(made) == [
+        [LIVE] * 3,
+        [PARTIAL] * 2,
+        [PARTIAL],
+        [UPLOAD] * 3,
+        [REPLAY] * 3,
+        [CORRECTION] * 2,
+        [CORRECTION],
+    ]
+
+
 def test_free_workers_share_a_group() -> None:
     made = batcher(*map(waiting, range(7)), waiting("other", group="b"), workers=3)
     assert made.take() == [0, 1, 2]
@@ -101,8 +117,8 @@ def test_a_much_longer_utterance_does_not_join_a_batch() -> None:
 def _mean_wait_of_short_ones(lengths: Sequence[float], every: float) -> float:
     """Utterances arrive at a steady rate and are decoded by one worker: mean seconds until the text of those of 2 s.
 
-    The encoder takes a third of a second for each window, as whisper-base does on two cores; the texts take 0.04 s for
-    each second of the longest utterance.
+    The encoder takes half a second for each window, about as whisper-base on two cores; the texts take 0.06 s for each
+    second of the longest utterance.
     """
     made: Batcher[tuple[float, float]] = Batcher(8, 480.0)
     arrivals = [(number * every, seconds) for number, seconds in enumerate(lengths)]
@@ -114,16 +130,16 @@ def _mean_wait_of_short_ones(lengths: Sequence[float], every: float) -> float:
             arrived, seconds = arrivals.pop(0)
             made.add(Entry((arrived, seconds), LIVE, "30 s", 30.0, seconds))
         batch = made.take()
-        now += 0.33 * len(batch) + 0.04 * max(seconds for _, seconds in batch)
+        now += 0.5 * len(batch) + 0.06 * max(seconds for _, seconds in batch)
         waits += [now - arrived for arrived, seconds in batch if seconds == 2.0]
     return mean(waits)
 
 
 def test_short_utterances_wait_less_than_if_long_ones_joined_their_batches(monkeypatch: pytest.MonkeyPatch) -> None:
     lengths = [28.0 if number % 6 == 3 else 2.0 for number in range(600)]
-    apart = _mean_wait_of_short_ones(lengths, every=0.5)
+    apart = _mean_wait_of_short_ones(lengths, every=0.75)
     monkeypatch.setattr("processors.stt.scheduling.batcher.MAX_RATIO", math.inf)
-    joined = _mean_wait_of_short_ones(lengths, every=0.5)
+    joined = _mean_wait_of_short_ones(lengths, every=0.75)
     assert apart < 0.7 * joined
 
 
