@@ -99,7 +99,7 @@ def _live(args: Args, way: Way, what: str) -> dict[str, Any]:
         args.seed,
         pace,
         errors=not args.model_shape,
-        noisy=noisy(sentences) if args.people else (),
+        noisy=noisy(sentences) if args.people and not args.quick else (),
     )
     compared = live.compare({kind: replace(way, kind=kind) for kind in TITLES}, sentences, plan)
     found = live.summary(compared)

@@ -83,6 +83,17 @@ def test_latency(run: Run, options: list[str], tmp_path: Path) -> None:
         assert found[f"{server}decision_to_final_p50_ms"] > 0
 
 
+@pytest.mark.real
+def test_latency_of_real_people(run: Run) -> None:
+    found = run(latency, "--model", "base", "--streams", "1,2", "--seconds", "14", picture=False)
+    assert [level["streams"] for level in found["live"]] == [1, 2]
+    for level in found["live"]:
+        assert (level["finals"] >= 2, level["missed"]) == (True, 0)
+        assert level["final_p50_ms"] > 500, "the hangover is in it"
+        assert sum(level["share"].values()) == pytest.approx(1, abs=0.01)
+        assert level["wer"] < 25
+
+
 def test_memory(run: Run) -> None:
     found = run(memory, "--connections", "20", "--settle", "0.3", "--full", "1")
     assert all(1 < found[f"idle_kb{contender}"] < 500 for contender in ("", "_naive", "_inprocess"))
@@ -110,6 +121,13 @@ def test_words(run: Run) -> None:
     found = run(words, "--only", "beckett,common_voice_ja_24511055", "--sounds", "2", picture=False)
     assert found.items() >= {"wer_live": 0, "wer_fast": 0, "wer_offline": 0, "gap_points": 0, "gap_people": 0}.items()
     assert found["words_on_nonspeech"] == 0
+
+
+@pytest.mark.real
+def test_stt_with_real_people(run: Run) -> None:
+    found = run(stt, "--quick", "--model", "base", "--device", "cpu", "--bound", "60")
+    assert found["held"] == dict.fromkeys(TITLES, 2)
+    assert all(rate < 15 for rate in found["wer"].values())
 
 
 @pytest.mark.parametrize("main", [memory, scale, sessions, stt])
