@@ -37,7 +37,7 @@ from contract.message import (
     is_job_id,
     seconds,
 )
-from contract.speech import LONGEST_PAUSE_KEPT, Utterance, Window
+from contract.speech import LONGEST_LEAD, Utterance, Window
 from contract.summary import ActionItem, Summary
 from contract.transcript import Transcript, Word, language_of, read_transcripts, transcript_text
 
@@ -50,7 +50,7 @@ __all__ = [
     "KINDS",
     "LANGUAGES",
     "LIVE",
-    "LONGEST_PAUSE_KEPT",
+    "LONGEST_LEAD",
     "RATE",
     "VERSION",
     "WIDTH",

@@ -41,6 +41,7 @@ class Snapshot(Message):
     start: Samples
     end: Samples
     pcm: bytes = Field(description="As in `Utterance`.")
+    lead: bytes = Field(b"", description="As in `Utterance`.")
     options: SpeechOptions = SpeechOptions()
 
 

@@ -7,8 +7,8 @@ from pydantic import Field
 from contract.job import Source, SpeechOptions
 from contract.message import RATE, Message, Samples, Value
 
-LONGEST_PAUSE_KEPT = RATE
-"""Samples; a longer pause between two utterances of a window is cut down to this."""
+LONGEST_LEAD = 2 * RATE
+"""Samples of a pause that are kept with the utterance behind it."""
 
 
 class Window(Value):
@@ -16,7 +16,7 @@ class Window(Value):
 
     first: int = Field(ge=0, description="Index of the first utterance in the window.")
     samples: Samples = Field(
-        description="Length up to the end of this utterance, with the pauses between, each at most 16,000 samples."
+        description="Length up to the end of this utterance, with the leads of all utterances but the first."
     )
 
 
@@ -37,6 +37,9 @@ class Utterance(Message):
     start: Samples
     end: Samples
     pcm: bytes = Field(b"", description="Mono s16le at 16 kHz, (end - start) samples.")
+    lead: bytes = Field(
+        b"", description="The sound before `start`, up to 32,000 samples, but not that of the utterance before."
+    )
     last: bool = False
     continues: bool = Field(False, description="Cut because it was long: the speech goes on at `end`.")
     window: Window | None = Field(None, description="None: this utterance is only transcribed alone.")

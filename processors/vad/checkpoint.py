@@ -11,7 +11,7 @@ from functools import partial
 
 from bus import Bus, Conflict, Fenced
 from bus.speech import decode_utterance, last_utterance
-from contract import Source, SpeechOptions, Utterance, Window
+from contract import WIDTH, Source, SpeechOptions, Utterance, Window
 from processors.vad.core import Segment, Segmentation
 from processors.vad.settings import Plan, webrtc_detector
 from processors.vad.windows import next_window
@@ -91,6 +91,7 @@ class Checkpoint:
                 start=segment.start,
                 end=segment.end,
                 pcm=segment.pcm,
+                lead=segment.lead,
                 continues=segment.continues,
                 audio_seq=audio_seq,
                 epoch=self._epoch,
@@ -121,7 +122,7 @@ class Checkpoint:
             window = None
             if self._windows and not utterance.last:
                 pause, length = utterance.start - self.end, utterance.end - utterance.start
-                window = next_window(self._window, pause, self.segments, length)
+                window = next_window(self._window, pause, len(utterance.lead) // WIDTH, self.segments, length)
             chained = utterance.model_copy(update={"previous_seq": self.previous_seq, "window": window})
             try:
                 self.previous_seq = self._subject_seq = await self._bus.append(chained, self._subject_seq)

@@ -29,7 +29,7 @@ from typing import NamedTuple, Protocol
 import numpy as np
 import structlog
 
-from contract import RATE, WIDTH, ContractError, Dead, dead_letter
+from contract import LONGEST_LEAD, RATE, WIDTH, ContractError, Dead, dead_letter
 from contract.audio import Gap, Reassembler, audio_subject, decode_audio
 
 log = structlog.get_logger()
@@ -150,6 +150,8 @@ class Segment:
     end: int
     pcm: bytes
     continues: bool = False
+    lead: bytes = b""
+    """The sound before `start`, at most LONGEST_LEAD samples, back to the segment before it or to a gap."""
 
 
 class OpenSegment(NamedTuple):
@@ -256,6 +258,10 @@ class Segmenter:
     def pcm(self, segment: OpenSegment) -> bytes:
         """The samples of the open segment, a copy."""
         return self._pcm(segment.start, segment.end)
+
+    def lead(self, start: int) -> bytes:
+        """The sound before a segment that starts here; see `Segment`."""
+        return self._pcm(max(self._origin, start - LONGEST_LEAD), start)
 
     def feed(self, pcm: bytes) -> list[Segment]:
         """Take the next samples, any number; returns the segments that ended. Raises ValueError for half a sample."""
@@ -388,7 +394,7 @@ class Segmenter:
         if self._voiced_start >= end:  # only the silence between a cut and the next speech
             self._start = end
             return []
-        segment = Segment(self._start, end, self._pcm(self._start, end), continues)
+        segment = Segment(self._start, end, self._pcm(self._start, end), continues, self.lead(self._start))
         self._reset(end, continues)
         return [segment]
 
@@ -408,9 +414,9 @@ class Segmenter:
         return pcm[(start - self._origin) * WIDTH : (end - self._origin) * WIDTH]
 
     def _trim(self) -> None:
-        """Drop what no later segment can contain."""
+        """Drop what neither a later segment nor its lead can contain."""
         floor = self.floor
-        while self._chunks and (after := self._origin + len(self._chunks[0]) // WIDTH) <= floor:
+        while self._chunks and (after := self._origin + len(self._chunks[0]) // WIDTH) <= floor - LONGEST_LEAD:
             self._chunks.popleft()
             self._origin = after
         spare = floor // FRAME - self._onset - self._first

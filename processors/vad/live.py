@@ -83,6 +83,7 @@ class LiveJob:
             start=segment.start,
             end=segment.end,
             pcm=segmenter.pcm(segment),
+            lead=segmenter.lead(segment.start),
             options=self._checkpoint.options,
         ).encode()
 

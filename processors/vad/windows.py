@@ -7,7 +7,7 @@ worker that takes a job over, and a replay, find the same windows.
 
 from __future__ import annotations
 
-from contract import LONGEST_PAUSE_KEPT, RATE, Window
+from contract import RATE, Window
 
 LONGEST_WINDOW = 28 * RATE
 """Samples; what is left of the 30 s is for sounds that the model places a little late."""
@@ -16,10 +16,13 @@ LONGEST_PAUSE = 4 * RATE
 """Samples; what is said after a longer pause seldom continues what was said before it."""
 
 
-def next_window(before: Window | None, pause: int, index: int, length: int) -> Window:
-    """The window of utterance `index`, `length` samples long, that follows `pause` samples after window `before`."""
+def next_window(before: Window | None, pause: int, lead: int, index: int, length: int) -> Window:
+    """The window of utterance `index`, `length` samples long, that follows `pause` samples after window `before`.
+
+    lead: how many samples of the pause are kept.
+    """
     if before is not None and pause <= LONGEST_PAUSE:
-        samples = before.samples + min(pause, LONGEST_PAUSE_KEPT) + length
+        samples = before.samples + lead + length
         if samples <= LONGEST_WINDOW:
             return Window(first=before.first, samples=samples)
     return Window(first=index, samples=length)

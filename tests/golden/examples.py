@@ -122,6 +122,7 @@ FULL: tuple[Message, ...] = (
         start=70_000,
         end=70_004,
         pcm=_PCM,
+        lead=b"\x03\x00" * 2,
         window=Window(first=2, samples=32_000),
         last=True,
         continues=True,

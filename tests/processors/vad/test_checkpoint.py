@@ -6,7 +6,7 @@ import pytest
 
 from bus import Bus, Fenced
 from bus.speech import utterance_before
-from contract import RATE, JobOptions, SpeechOptions, Utterance, Window
+from contract import RATE, WIDTH, JobOptions, SpeechOptions, Utterance, Window
 from processors.vad.checkpoint import Checkpoint
 from processors.vad.core import Segment
 from processors.vad.settings import Settings
@@ -98,12 +98,15 @@ async def test_utterances_that_have_left_the_stream_do_not_fence_their_writer(bu
     assert [one.index for one in await utterances(bus)] == [1]
 
 
-SPEECH = [Segment(at * RATE, at * RATE + 5 * RATE, b"") for at in (2, 10, 15, 24, 40)]
+SPEECH = [
+    Segment(at * RATE, at * RATE + 5 * RATE, b"", lead=bytes(lead * RATE * WIDTH))
+    for at, lead in ((2, 2), (10, 2), (15, 0), (24, 2), (40, 2))
+]
 """Pauses of 3 s, none, 4 s and 11 s."""
 
 
 async def test_a_successor_goes_on_with_the_window_and_the_chain(bus: Bus) -> None:
-    expected = [(0, 5), (0, 11), (0, 16), (0, 22), (4, 5)]
+    expected = [(0, 5), (0, 12), (0, 17), (0, 24), (4, 5)]
     for worker, segment in enumerate(SPEECH):
         await (await loaded(bus, epoch=worker, windows=True)).append(segment, 1)
     await (await loaded(bus, windows=True)).finish(50 * RATE)

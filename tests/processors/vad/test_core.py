@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from contract import LONGEST_LEAD
 from processors.vad.core import COLD_START, FRAME, WARM_UP, Detector, OpenSegment, Parameters, Segment, Segmenter
 from tests.processors.vad.generated import (
     SMALL,
@@ -85,6 +86,9 @@ def test_segments_are_ordered_and_carry_exactly_their_audio(
         assert 0 < one.end - one.start <= parameters.max_ms * 16
         (stretch,) = (stretch for stretch in stretches if stretch.start <= one.start and one.end <= stretch.end)
         assert one.pcm == stretch.pcm_of(one.start, one.end)
+        before = max((earlier.end for earlier in found if earlier.end <= one.start), default=0)
+        lead = max(before, stretch.start, one.start - LONGEST_LEAD)
+        assert one.lead == stretch.pcm_of(lead, one.start)
 
 
 @thorough
