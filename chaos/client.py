@@ -225,7 +225,7 @@ class Client:
 
     async def _look(self, http: httpx.AsyncClient) -> str | None:
         """Fetch the result of a job that was closed; None while there is none."""
-        answer = await http.get(f"{self._random.choice(self._edges)}/api/v1/jobs/{self.job}")
+        answer = await http.get(f"{self._random.choice(self._edges)}/api/v1/jobs/{self.job}?generation=1")
         if not answer.is_success or answer.json()["state"] != "completed":
             return None
         for segment in answer.json()["segments"]:

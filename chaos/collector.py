@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from bus import Bus, Raw
 from chaos.client import Client
 from chaos.evidence import Evidence, Piece, Segment, assemble, witnesses
-from contract import Closed, ContractError, Message, Transcript, Utterance, read_event
+from contract import CORRECTED, Closed, ContractError, Message, Transcript, Utterance, read_event
 from contract.audio import AudioFrame, audio_subject, decode_audio
 from store.jobs import JobStore
 
@@ -19,6 +19,7 @@ async def collect(bus: Bus, store: JobStore, client: Client) -> Evidence:
     pcm, pieces = assemble(_frames(await bus.history("AUDIO", audio_subject(job))))
     speech = [*_utterances(await bus.history("SPEECH", Utterance.pattern(job, generation="1")))]
     events = [*_events(await bus.history("EVENTS", f"events.{job}.>"))]
+    transcripts = [event for event in events if isinstance(event, Transcript)]
     closed = [event for event in events if isinstance(event, Closed)]
     record = await store.get(job)
     return Evidence(
@@ -31,16 +32,19 @@ async def collect(bus: Bus, store: JobStore, client: Client) -> Evidence:
         stored_at=await _times(bus, witnesses(client.told.acks, pieces).values()),
         speech=[Segment(item.index, item.start, item.end) for item in speech if not item.last],
         counts=[(item.index, item.end) for item in speech if item.last],
-        transcripts=_segments(event for event in events if isinstance(event, Transcript)),
+        transcripts=_segments(transcripts, 1),
+        corrected=_segments(transcripts, CORRECTED),
         kinds=Counter(event.subject.split(".")[2] for event in events),
         closed=closed[-1].samples if closed else None,
-        record=_segments(record.segments if record else []),
+        record=_segments(record.segments, record.generation) if record else [],
+        generation=record.generation if record else 1,
         state=record.state if record else "not in the store",
     )
 
 
-def _segments(transcripts: Iterable[Transcript]) -> list[Segment]:
-    return [Segment(item.index, item.start, item.end, item.text) for item in transcripts if item.generation == 1]
+def _segments(transcripts: Iterable[Transcript], generation: int) -> list[Segment]:
+    found = (item for item in transcripts if item.generation == generation)
+    return [Segment(item.index, item.start, item.end, item.text) for item in found]
 
 
 def _frames(raws: Iterable[Raw]) -> Iterable[tuple[int, AudioFrame]]:

@@ -68,12 +68,16 @@ class Evidence:
     counts: Sequence[tuple[int, int]]
     """Index and end of each mark `last` on the stream SPEECH."""
     transcripts: Sequence[Segment]
+    corrected: Sequence[Segment]
+    """The second transcripts, as far as there was time for them."""
     kinds: Mapping[str, int]
     """How many events there are of each kind that comes once: opened, closed, segmented, summary, completed."""
     closed: int | None
     """Samples that the event `closed` names."""
     record: Sequence[Segment]
     """The segments in the store."""
+    generation: int
+    """Whether these are the first transcripts (1) or the corrected ones (2)."""
     state: str
     """Of the job in the store."""
 

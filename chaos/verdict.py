@@ -117,8 +117,11 @@ def _judge_end(verdict: Verdict, evidence: Evidence) -> None:
     for kind in ONCE:
         if (times := evidence.kinds.get(kind, 0)) != 1:
             verdict.note("other", 1, f"{times} events `{kind}`")
+    doubled = len(evidence.corrected) - len({segment.index for segment in evidence.corrected})
+    verdict.note("segments_doubled", doubled, f"{doubled} corrected transcripts are there twice")
+    finished = evidence.transcripts if evidence.generation == 1 else evidence.corrected
     written = {segment.index: segment.text for segment in evidence.transcripts}
-    if evidence.state == "completed" and list(evidence.record) != sorted(evidence.transcripts):
+    if evidence.state == "completed" and list(evidence.record) != sorted(finished):
         verdict.note("other", 1, "the store has other segments than the bus")
     told = evidence.told.segments
     wrong = [index for index, text in told.items() if written.get(index) != text]

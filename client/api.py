@@ -61,12 +61,12 @@ def _ws(server: str) -> str:
     return server.replace("http", "ws", 1)
 
 
-async def get_job(server: str, job_id: str, generation: int = 1) -> Json:
+async def get_job(server: str, job_id: str, generation: int | None = None) -> Json:
     """Fetch a job's record with the segments of a generation; raises UnreachableError, or ServerError.
 
     ServerError also for an unknown job.
     """
-    return await call("GET", server, _job_path(job_id) + (f"?generation={generation}" if generation > 1 else ""))
+    return await call("GET", server, _job_path(job_id) + (f"?generation={generation}" if generation else ""))
 
 
 async def replay_job(server: str, job_id: str, body: Mapping[str, Any]) -> int:

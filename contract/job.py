@@ -93,6 +93,11 @@ class JobOptions(SpeechOptions):
     webhook_url: str | None = Field(None, max_length=2_000, pattern=r"^https?://")
     metadata: dict[str, Any] = Field(default_factory=dict)
 
+    @property
+    def is_corrected(self) -> bool:
+        """Whether the job gets a generation `CORRECTED`; where `correct` was never decided it does not."""
+        return self.source == "live" and self.correct is True
+
 
 class Opened(Message):
     """A client has begun to send audio."""

@@ -36,7 +36,9 @@ class Summary(SummaryView, Message):
 
     SUBJECT = "events.{job}.summary"
 
+    generation: int = Field(1, ge=1, description="The generation that it sums up, and that the finished job has.")
+
     @property
     def view(self) -> SummaryView:
-        """The same without the job."""
-        return SummaryView(**self.model_dump(exclude={"job"}))
+        """What clients see of it."""
+        return SummaryView(**self.model_dump(exclude={"job", "generation"}))

@@ -110,7 +110,7 @@ class ProgressView(View):
 
 
 class GenerationView(View):
-    """One pass over a job's audio: 1 is the capture, the others are replays."""
+    """One pass over a job's audio: 1 is the capture, 2 its correction or a replay, the others are replays."""
 
     generation: int = Field(ge=1)
     segments: Count = Field(description="Segments transcribed so far.")
@@ -130,6 +130,7 @@ class JobView(View):
     source: Source
     options: JobOptions
     duration: Duration | None = Field(description="Seconds of audio; null until the job is completed.")
+    generation: int = Field(1, ge=1, description="The generation that the segments are of.")
     segments: list[SegmentView] = Field(description="In order of index.")
     transcript: str = Field(description="One line for each segment that has text.")
     summary: SummaryView | None

@@ -42,6 +42,10 @@ class Settings(BaseSettings):
     )
     answer_within: float = Field(5.0, gt=0, description="Seconds to wait for the bus before a client is refused.")
     retry_after: int = Field(2, ge=1, description="Seconds that a refused client is asked to wait.")
+    correct: bool = Field(
+        True,
+        description="Whether the transcripts of live jobs are corrected by a second pass, unless a job says otherwise.",
+    )
     resume_window: float = Field(30.0, ge=0, description="Seconds that a job waits for a client whose line broke.")
     idle: float = Field(600.0, gt=0, description="Seconds without a message after which a connection ends.")
     coalesce: int = Field(100, ge=1, description="Captures from which on two frames are read at a time, 30 ms late.")

@@ -6,7 +6,7 @@
 
     async def main() -> None:
         async for event in stenobus.subscribe("transcript", "completed", url="nats://127.0.0.1:4222"):
-            if event.kind == "transcript":
+            if event.kind == "transcript" and event.message.generation == 1:
                 print(event.seq, event.message.job, event.message.text)
 
 
@@ -14,6 +14,9 @@
 
 First come the stored events, then new ones as they happen; each exactly once, even if the connection breaks or the
 server restarts. A program that remembers the `seq` of its last event resumes after it with `after=seq`.
+
+Transcripts of generation 1 are the live text. A job that is transcribed again has them of other generations, too;
+`completed` says which one the finished job has.
 """
 
 from contract import (

@@ -48,6 +48,11 @@ class Job(BaseModel):
     summary: Summary | None = None
 
     @property
+    def generation(self) -> int:
+        """The generation that `segments` are of, or will be of for all that is known."""
+        return self.summary.generation if self.summary else 1
+
+    @property
     def transcript(self) -> str:
         """All text, one line for each segment that has any."""
         return transcript_text(self.segments)

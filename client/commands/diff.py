@@ -112,11 +112,11 @@ def read_pair(text: str | None) -> tuple[int, int] | None:
 async def _get(
     servers: Sequence[str], job_id: str, wanted: tuple[int, int] | None
 ) -> tuple[tuple[int, int], tuple[Job, Job]]:
-    async def get(generation: int) -> Job:
+    async def get(generation: int | None = None) -> Job:
         return read(Job, (await try_each(servers, lambda server: get_job(server, job_id, generation)))[1], "job")
 
     if wanted is None:
-        known = (await get(1)).generations
+        known = (await get()).generations
         if known is None:
             raise ServerError("the server does not know the generations at present: its bus is away")
         newest = max((each.generation for each in known), default=1)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import uuid
-from contextlib import suppress
 from typing import Any, get_args
 
 from pydantic import ConfigDict, Field, field_validator
@@ -11,12 +10,12 @@ from starlette.datastructures import URL
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from contract import ContractError, JobOptions, Opened, Segmented, State, Transcript, seconds, transcript_text
+from contract import JobOptions, Opened, State, Transcript, seconds, transcript_text
 from contract.view import CreatedView, GenerationView, JobEntryView, JobListView, JobView, ProgressView, SegmentView
 from edge.rest.events import extra_events
 from edge.rest.export import FORMATS, disposition, file_name, title_of
 from edge.rest.problem import Problem
-from edge.rest.replays import generation_views, read_replayed
+from edge.rest.replays import generation_views, read_count
 from edge.rest.request import (
     GenerationQuery,
     Query,
@@ -25,6 +24,7 @@ from edge.rest.request import (
     bus_deadline,
     check_languages,
     find_job,
+    in_record,
     read_body,
     read_query,
     read_segments,
@@ -75,9 +75,15 @@ async def create_job(request: Request) -> JSONResponse:
     if trouble := services.trouble():
         raise Problem(503, trouble, retry_after=services.settings.retry_after)
     job_id = uuid.uuid4().hex
-    await services.store.create(job_id, JobOptions(**options.model_dump()))
+    await services.store.create(job_id, _job_options(options, services.settings))
     ws_url = f"{_socket_origin(request.url, services.settings)}/api/v1/stream/{job_id}"
     return respond(CreatedView(job_id=job_id, ws_url=ws_url), 201)
+
+
+def _job_options(asked: CreateBody, settings: Settings) -> JobOptions:
+    """The options of the job; what the client leaves to the server is decided once, here."""
+    correct = settings.correct if asked.correct is None else asked.correct
+    return JobOptions(**asked.model_dump() | {"correct": correct and asked.source == "live"})
 
 
 def _socket_origin(url: URL, settings: Settings) -> str:
@@ -102,9 +108,10 @@ async def get_job(request: Request) -> JSONResponse:
     services: Services = request.app.state.services
     query = read_query(GenerationQuery, request)
     job = await find_job(request)
-    segments = await read_segments(services, job, query.generation)
-    progress = await _progress(services, job, segments, query.generation)
-    generations, extra = await _read_from_bus(services, job, segments, query.generation)
+    generation = query.generation or job.generation
+    segments = await read_segments(services, job, generation)
+    progress = await _progress(services, job, segments, generation)
+    generations, extra = await _read_from_bus(services, job, segments, generation)
     return respond(
         JobView(
             job_id=job.job,
@@ -116,6 +123,7 @@ async def get_job(request: Request) -> JSONResponse:
             source=job.options.source,
             options=job.options,
             duration=seconds(job.samples) if job.state == "completed" else None,
+            generation=generation,
             segments=[SegmentView.of(segment) for segment in segments],
             transcript=transcript_text(segments),
             summary=job.summary.view if job.summary else None,
@@ -138,23 +146,17 @@ async def _read_from_bus(
         async with bus_deadline(services):
             extra = await extra_events(services.bus, job.job)
     except Problem:
-        if generation > 1 or job.state != "completed":
+        if not in_record(job, generation):
             raise
         return None, None
     return generations, extra
 
 
 async def _progress(services: Services, job: Job, segments: list[Transcript], generation: int) -> ProgressView:
-    total: int | None = len(segments) if job.state == "completed" and generation == 1 else None
-    if generation > 1:
+    total: int | None = len(segments)
+    if not in_record(job, generation):
         async with bus_deadline(services):
-            replayed = await read_replayed(services.bus, job.job, generation)
-        total = replayed.segments if replayed else None
-    elif total is None and job.state not in ("created", "streaming"):
-        async with bus_deadline(services):
-            with suppress(ContractError):
-                segmented = await services.bus.last(Segmented, Segmented.pattern(job.job))
-                total = segmented.value.segments if segmented else None
+            total = await read_count(services.bus, job, generation)
     failed = sum(segment.error is not None for segment in segments)
     return ProgressView(transcribed=len(segments), failed=failed, segments=total)
 
@@ -201,7 +203,7 @@ async def download_transcript(request: Request) -> Response:
         raise Problem(404, f"no transcript format {extension!r}; there are {accepted}")
     query = read_query(GenerationQuery, request)
     job = await find_job(request)
-    segments = await read_segments(request.app.state.services, job, query.generation)
+    segments = await read_segments(request.app.state.services, job, query.generation or job.generation)
     form = FORMATS[extension]
     headers = {
         "Content-Type": form.media_type,

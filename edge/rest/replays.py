@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,7 +13,19 @@ from starlette.responses import JSONResponse
 
 from bus import Bus
 from bus.recording import extent
-from contract import Closed, ContractError, JobOptions, Replay, Replayed, SpeechOptions, Transcript, Utterance
+from contract import (
+    CORRECTED,
+    Closed,
+    ContractError,
+    JobOptions,
+    Replay,
+    Replayed,
+    Segmented,
+    SpeechOptions,
+    Transcript,
+    Utterance,
+    read_transcripts,
+)
 from contract.view import GenerationView, ReplayView
 from edge.rest.problem import Problem
 from edge.rest.request import (
@@ -20,8 +33,8 @@ from edge.rest.request import (
     bus_deadline,
     check_languages,
     find_job,
+    in_record,
     read_body,
-    read_segments,
     respond,
     validate,
 )
@@ -29,6 +42,9 @@ from edge.services import Services
 from store.job import Job
 
 log = structlog.get_logger()
+
+_TRIED = 8
+"""Transcripts that are read in order to name the model of a generation."""
 
 _CHANGEABLE = ("model", "language", "allowed_languages", "prompt", "hotwords")
 
@@ -58,7 +74,7 @@ async def create_replay(request: Request) -> JSONResponse:
     async with bus_deadline(services):
         await _check_audio(services, job)
         while True:
-            generation = 1 + await _last_generation(services.bus, job.job)
+            generation = 1 + await _last_generation(services.bus, job)
             replay = Replay(job=job.job, generation=generation, speed=body.speed, options=options)
             if await services.bus.create(replay):
                 break  # otherwise another request took this number
@@ -86,34 +102,70 @@ async def _check_audio(services: Services, job: Job) -> None:
         raise Problem(410, f"the audio of job {job.job!r} is no longer stored")
 
 
-async def _last_generation(bus: Bus, job: str) -> int:
-    """The highest generation that anything is stored of; a `Replay` may expire before the transcripts made of it."""
+async def _last_generation(bus: Bus, job: Job) -> int:
+    """The highest generation that anything is stored of; a `Replay` may expire before the transcripts made of it.
+
+    `CORRECTED` is not for replays of a job that is corrected, even if nothing is stored of it yet.
+    """
     names = [
-        *await bus.subjects("EVENTS", Replay.pattern(job)),
-        *await bus.subjects("SPEECH", Utterance.pattern(job, source="replay")),
-        *await bus.subjects("EVENTS", Transcript.pattern(job)),
+        *await bus.subjects("EVENTS", Replay.pattern(job.job)),
+        *await bus.subjects("SPEECH", Utterance.pattern(job.job, source="replay")),
+        *await bus.subjects("EVENTS", Transcript.pattern(job.job)),
     ]
     found = [name.split(".")[3 if name.startswith("events.") else 2] for name in names]
-    return max([1, *(int(token) for token in found if token.isdecimal())])
+    reserved = CORRECTED if job.options.is_corrected else 1
+    return max([reserved, *(int(token) for token in found if token.isdecimal())])
 
 
 async def generation_views(
     services: Services, job: Job, generation: int, segments: Sequence[Transcript]
 ) -> list[GenerationView]:
     """All generations of a job as clients see them. `segments`: those of `generation`, which are known already."""
+    bus, views = services.bus, []
     async with bus_deadline(services):
-        numbers = [1, *await _replay_numbers(services.bus, job.job)]
-    views = []
-    for number in numbers:
-        transcribed = segments if number == generation else await read_segments(services, job, number)
-        done = job.state == "completed"
-        if number > 1:
-            async with bus_deadline(services):
-                replayed = await read_replayed(services.bus, job.job, number)
-            done = replayed is not None and replayed.segments <= len(transcribed)
-        model = next((segment.model for segment in transcribed if segment.model and not segment.error), None)
-        views.append(GenerationView(generation=number, segments=len(transcribed), done=done, model=model))
+        subjects = await _transcript_subjects(bus, job.job)
+        numbers = {job.generation, *await _replay_numbers(bus, job.job)}
+        numbers |= subjects.keys() & ({1, CORRECTED} if job.options.is_corrected else {1})
+        for number in sorted(numbers):
+            if number == generation or in_record(job, number):
+                known = segments if number == generation else job.segments
+                transcribed, model = len(known), _model(known)
+            else:
+                stored = subjects.get(number, [])
+                transcribed, model = len(stored), await _read_model(bus, stored)
+            done = await _is_done(bus, job, number, transcribed)
+            views.append(GenerationView(generation=number, segments=transcribed, done=done, model=model))
     return views
+
+
+async def _transcript_subjects(bus: Bus, job: str) -> dict[int, list[str]]:
+    """The subjects of a job's transcripts by generation; there may be thousands, and each is large."""
+    found = defaultdict(list)
+    for name in await bus.subjects("EVENTS", Transcript.pattern(job)):
+        number = name.split(".")[3]
+        if number.isdecimal():
+            found[int(number)].append(name)
+    return found
+
+
+async def _read_model(bus: Bus, subjects: Sequence[str]) -> str | None:
+    """The speech model of the first transcript that has one; only the first few are read."""
+    for name in subjects[:_TRIED]:
+        raw = await bus.last_raw(name)
+        if raw is not None and (model := _model(read_transcripts([raw.data]))):
+            return model
+    return None
+
+
+def _model(segments: Sequence[Transcript]) -> str | None:
+    return next((segment.model for segment in segments if segment.model and not segment.error), None)
+
+
+async def _is_done(bus: Bus, job: Job, generation: int, transcribed: int) -> bool:
+    if generation == 1 or in_record(job, generation):
+        return job.state == "completed"
+    count = await read_count(bus, job, generation)
+    return count is not None and count <= transcribed
 
 
 async def _replay_numbers(bus: Bus, job: str) -> list[int]:
@@ -127,10 +179,14 @@ async def _replay_numbers(bus: Bus, job: str) -> list[int]:
     return sorted(found)
 
 
-async def read_replayed(bus: Bus, job: str, generation: int) -> Replayed | None:
+async def read_count(bus: Bus, job: Job, generation: int) -> int | None:
     """How many utterances a generation has; None until all its audio is segmented."""
+    captured = generation == 1 or (generation == CORRECTED and job.options.is_corrected)
     try:
-        found = await bus.last(Replayed, Replayed.pattern(job, generation=str(generation)))
+        if captured:
+            segmented = await bus.last(Segmented, Segmented.pattern(job.job))
+            return segmented.value.segments if segmented else None
+        replayed = await bus.last(Replayed, Replayed.pattern(job.job, generation=str(generation)))
+        return replayed.value.segments if replayed else None
     except ContractError:
         return None
-    return None if found is None else found.value

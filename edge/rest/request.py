@@ -34,7 +34,12 @@ class Query(BaseModel):
 class GenerationQuery(Query):
     """Which generation of a job."""
 
-    generation: int = Field(1, ge=1, description="1: the capture; above: a replay.")
+    generation: int | None = Field(
+        None,
+        ge=1,
+        description="1: the capture; 2: its correction, if the job has the option `correct`; above: replays. "
+        "Without it: the one that the finished job has; of a job that is not finished, 1.",
+    )
 
 
 class VadBody(VadOptions):
@@ -138,19 +143,29 @@ async def bus_deadline(services: Services, within: float | None = None) -> Async
         raise Problem(503, reason, retry_after=services.settings.retry_after) from exc
 
 
-async def read_segments(services: Services, job: Job, generation: int = 1) -> list[Transcript]:
-    """The final segments of a job in order of index: of a completed job from its record, else from the bus.
+def in_record(job: Job, generation: int) -> bool:
+    """Whether the record of a job has the transcripts of a generation; it is complete then."""
+    return job.state == "completed" and generation == job.generation
 
-    Raises Problem 404 for an unknown generation.
+
+async def read_segments(services: Services, job: Job, generation: int) -> list[Transcript]:
+    """The final segments of a job in order of index: from its record if they are there, else from the bus.
+
+    Raises Problem 404 for an unknown generation, 410 for a capture that is no longer stored.
     """
-    if generation == 1 and job.state == "completed":
+    if in_record(job, generation):
         return job.segments
     async with bus_deadline(services):
         stored = await services.bus.history("EVENTS", Transcript.pattern(job.job, generation=str(generation)))
     found = read_transcripts(raw.data for raw in stored)
-    if generation > 1 and not found:
-        async with bus_deadline(services):
-            replay = await services.bus.last_raw(Replay.pattern(job.job, generation=str(generation)))
-        if replay is None:
-            raise Problem(404, f"job {job.job!r} has no generation {generation}")
-    return found
+    if found:
+        return found
+    if generation == 1:
+        if job.state == "completed":
+            raise Problem(410, f"generation 1 of job {job.job!r} is no longer stored")
+        return []
+    async with bus_deadline(services):
+        replay = await services.bus.last_raw(Replay.pattern(job.job, generation=str(generation)))
+    if replay is None:
+        raise Problem(404, f"job {job.job!r} has no generation {generation}")
+    return []

@@ -73,7 +73,8 @@ function audio(js, job, show) {
 function line(found) {
   const at = `${found.job} ${found.start.toFixed(2)}-${found.end.toFixed(2)}`;
   if (found.type === "audio") return `${at} audio${found.last ? ", last" : found.cut ? ", cut" : ""}`;
-  return `${at} #${found.index} ${found.error ? `(${found.error})` : found.text}`;
+  const again = found.generation > 1 ? ` generation ${found.generation}` : "";
+  return `${at}${again} #${found.index} ${found.error ? `(${found.error})` : found.text}`;
 }
 
 function settings() {

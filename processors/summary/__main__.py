@@ -3,6 +3,9 @@
 The order makes a crash at any point harmless: the summary is created on the bus, once; then the store is written from
 what the bus has; then `completed` is created; only then is `closed` acked.
 
+A live job whose transcripts are corrected is finished with the corrected ones, generation 2, if they come in time. The
+summary on the bus says which generation it was, so that every later attempt uses the same.
+
 When a failed transcript is replaced later, the finished job is written to the store again. Its summary stays.
 """
 
@@ -10,7 +13,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine, Sequence
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 
 import structlog
 
@@ -19,6 +22,7 @@ from bus.backoff import delays
 from bus.requests import announce
 from bus.run import load
 from contract import (
+    CORRECTED,
     Closed,
     Completed,
     ContractError,
@@ -54,7 +58,7 @@ async def work(bus: Bus, settings: Settings, store_settings: StoreSettings) -> N
     async with connect(store_settings.url, store_settings.retention) as store, open_writer(settings) as writer:
 
         async def on_closed(closed: Closed) -> Sequence[Message]:
-            return await finish(bus, store, writer, closed)
+            return await finish(bus, store, writer, closed, settings.correction_wait)
 
         async def on_redriven(redriven: Redriven) -> Sequence[Message]:
             if redriven.stream == Utterance.STREAM:
@@ -67,16 +71,22 @@ async def work(bus: Bus, settings: Settings, store_settings: StoreSettings) -> N
             consumers.create_task(serve(bus, Redriven, on_redriven, durable="corrections", at_once=JOBS_AT_ONCE))
 
 
-async def finish(bus: Bus, store: JobStore, writer: Writer, closed: Closed) -> Sequence[Message]:
-    """Summarise and store a closed job."""
+async def finish(
+    bus: Bus, store: JobStore, writer: Writer, closed: Closed, correction_wait: float
+) -> Sequence[Message]:
+    """Summarise and store a closed job; `correction_wait`: seconds that it waits for its corrected transcripts."""
     meeting = await read_meeting(bus, closed.job)
     await _show_progress(store, closed.job)
-    summary = await _summarize(bus, writer, closed.job, meeting)
+    summary = await _summarize(bus, writer, closed.job, meeting, correction_wait)
+    generation = summary.generation
+    if not meeting.complete(generation):  # the worker that wrote the summary has seen more
+        meeting = await read_meeting(bus, closed.job, generation)
 
     if await _write(store, closed.job, meeting, closed.samples, summary) == "deleted":
         return []
-    log.info("job finished", job=closed.job, segments=len(meeting.transcripts), engine=summary.engine)
-    return [Completed(job=closed.job, segments=len(meeting.transcripts), samples=closed.samples)]
+    segments = len(meeting.transcripts(generation))
+    log.info("job finished", job=closed.job, segments=segments, generation=generation, engine=summary.engine)
+    return [Completed(job=closed.job, segments=segments, samples=closed.samples, generation=generation)]
 
 
 async def correct(bus: Bus, store: JobStore, job: str) -> None:
@@ -85,12 +95,13 @@ async def correct(bus: Bus, store: JobStore, job: str) -> None:
     summary = await bus.last(Summary, Summary.pattern(job))
     if summary is None:
         return  # erased
-    meeting, written = await read_meeting(bus, job), None
+    generation = summary.value.generation
+    meeting, written = await read_meeting(bus, job, generation), None
     while meeting != written:
         # Another transcript may have been replaced while this one was written, and another worker may have stored an
         # older state over this one: go on until nothing has changed.
         await _write(store, job, meeting, completed.samples, summary.value)
-        meeting, written = await read_meeting(bus, job), meeting
+        meeting, written = await read_meeting(bus, job, generation), meeting
     log.info("job corrected", job=job)
 
 
@@ -101,30 +112,50 @@ async def _completed(bus: Bus, job: str) -> Completed:
     raise AssertionError("a live read does not end")
 
 
-async def read_meeting(bus: Bus, job: str) -> Meeting:
-    """Read the events of a job until each of its utterances has its transcript, however long that takes."""
+async def read_meeting(bus: Bus, job: str, generation: int = 1) -> Meeting:
+    """Read the events of a job until each of its utterances has its transcript, however long that takes.
+
+    generation: the other generation that has to be complete, too.
+    """
 
     def on_error(subject: str, error: ContractError) -> Message | None:
         if subject == Segmented.pattern(job):
             raise error  # without the number of utterances nobody can tell when the job is complete
-        log.warning("event cannot be read", subject=subject, reason=str(error))
-        return Transcript.unreadable(subject, str(error))
+        return _unreadable(subject, error)
 
     meeting = Meeting()
     async with aclosing(bus.read("EVENTS", f"events.{job}.>")) as events:
         async for raw in events:
             meeting.add(read_event(raw.subject, raw.data, on_error))
-            if meeting.complete:
+            if meeting.complete() and meeting.complete(generation):
                 break
     return meeting
 
 
-async def _summarize(bus: Bus, writer: Writer, job: str, meeting: Meeting) -> Summary:
+def _unreadable(subject: str, error: ContractError) -> Message | None:
+    log.warning("event cannot be read", subject=subject, reason=str(error))
+    return Transcript.unreadable(subject, str(error))
+
+
+async def _add_corrections(bus: Bus, job: str, meeting: Meeting, wait: float) -> None:
+    """Add the corrected transcripts of a job, for at most `wait` seconds."""
+    corrected = Transcript.pattern(job, generation=str(CORRECTED))
+    with suppress(TimeoutError):
+        async with asyncio.timeout(wait), aclosing(bus.read("EVENTS", corrected)) as stored:
+            while meeting.correctable:
+                raw = await anext(stored)
+                meeting.add(read_event(raw.subject, raw.data, _unreadable))
+
+
+async def _summarize(bus: Bus, writer: Writer, job: str, meeting: Meeting, correction_wait: float) -> Summary:
     """The one summary of a job: the one on the bus, else a new one, unless another worker publishes its own first."""
     subject = Summary.pattern(job)
     stored = await bus.last(Summary, subject)
     if stored is None:
-        summary = await writer.write(job, meeting.options, meeting.transcripts)
+        await _add_corrections(bus, job, meeting, correction_wait)
+        generation = meeting.best
+        written = await writer.write(job, meeting.options, meeting.transcripts(generation))
+        summary = written.model_copy(update={"generation": generation})
         if await bus.create(summary):
             return summary
         stored = await bus.last(Summary, subject)
@@ -147,7 +178,11 @@ async def _write(store: JobStore, job: str, meeting: Meeting, samples: int, summ
     while True:
         try:
             return await store.finish(
-                job, options=meeting.options, samples=samples, transcripts=meeting.transcripts, summary=summary
+                job,
+                options=meeting.options,
+                samples=samples,
+                transcripts=meeting.transcripts(summary.generation),
+                summary=summary,
             )
         except StoreError as exc:
             log.warning("waiting for the store", reason=str(exc))

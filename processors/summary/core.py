@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import pycountry
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, ValidationError
 
-from contract import ActionItem, JobOptions, Message, Opened, Segmented, Summary, Transcript
+from contract import CORRECTED, ActionItem, JobOptions, Message, Opened, Segmented, Summary, Transcript
 
 ANSWER_SHARE = 4
 """A quarter of the context is kept for the answer."""
@@ -43,29 +43,43 @@ class Meeting:
 
     options: JobOptions = field(default_factory=JobOptions)
     segmented: Segmented | None = None
-    _transcripts: dict[int, Transcript] = field(default_factory=dict)
+    _transcripts: dict[tuple[int, int], Transcript] = field(default_factory=dict)  # by generation and index
 
     def add(self, event: Message | None) -> None:
-        """Note an event. Other kinds, and transcripts of replays, do not count."""
+        """Note an event. Other kinds, and later generations, do not count."""
         match event:
             case Opened():
                 self.options = event.options
             case Segmented():
                 self.segmented = event
-            case Transcript(generation=1):
-                self._transcripts[event.index] = event
+            case Transcript() if event.generation <= CORRECTED:
+                self._transcripts[event.generation, event.index] = event
 
-    @property
-    def transcripts(self) -> list[Transcript]:
-        """In order of index."""
-        return [self._transcripts[index] for index in sorted(self._transcripts)]
+    def transcripts(self, generation: int = 1) -> list[Transcript]:
+        """Those of one generation, in order of index."""
+        return [self._transcripts[key] for key in sorted(self._transcripts) if key[0] == generation]
 
-    @property
-    def complete(self) -> bool:
+    def complete(self, generation: int = 1) -> bool:
         """Whether the number of utterances is known and each has its transcript."""
         if self.segmented is None:
             return False
-        return all(index in self._transcripts for index in range(self.segmented.segments))
+        return all((generation, index) in self._transcripts for index in range(self.segmented.segments))
+
+    @property
+    def correctable(self) -> bool:
+        """Whether corrected transcripts may still come."""
+        return self.options.is_corrected and not self.complete(CORRECTED)
+
+    @property
+    def best(self) -> int:
+        """The generation to finish the job with: the corrected one if it is complete and nothing failed only there."""
+        if not (self.options.is_corrected and self.transcripts(CORRECTED) and self.complete(CORRECTED)):
+            return 1
+        failed = {generation: self._failed(generation) for generation in (1, CORRECTED)}
+        return CORRECTED if failed[CORRECTED] <= failed[1] else 1
+
+    def _failed(self, generation: int) -> set[int]:
+        return {transcript.index for transcript in self.transcripts(generation) if transcript.error}
 
 
 def nothing_said(job: str, transcripts: Sequence[Transcript], title: str | None) -> Summary:

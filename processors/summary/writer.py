@@ -53,6 +53,11 @@ class Settings(BaseSettings):
     )
     deadline: float = Field(120.0, gt=0, description="Seconds that a job waits for the language model, all in all.")
     connect_deadline: float = Field(5.0, gt=0, description="Seconds that it waits while nothing answers.")
+    correction_wait: float = Field(
+        30.0,
+        ge=0,
+        description="Seconds that a live job waits for its corrected transcript; without it the live one is used.",
+    )
     at_once: int = Field(2, ge=1, description="Requests to the language model at the same time.")
     context: int = Field(16_384, ge=core.MIN_CONTEXT, description="Tokens of prompt and answer together.")
 

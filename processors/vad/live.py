@@ -45,7 +45,7 @@ class LiveJob:
             source=options.source,
             options=options,
             epoch=epoch,
-            windows=options.source != "live" or bool(options.correct),
+            windows=options.source != "live" or options.is_corrected,
         )
         self._audio = self._checkpoint.resume(self._plan)  # of nothing, until the checkpoint is loaded
         self._announcements = Announcements(growth=self._plan.partials, pauses=self._plan.hangover is not None)

@@ -32,7 +32,7 @@ def job_completed(options: JobOptions, completed: Completed, events: Iterable[Me
     summary: Summary | None = None
     for event in events:
         match event:
-            case Transcript(generation=1):
+            case Transcript() if event.generation == completed.generation:
                 transcripts[event.index] = event
             case Summary():
                 summary = event

@@ -47,6 +47,7 @@ async def test_a_meeting_is_found_on_the_bus_and_in_the_store_whatever_else_lies
     assert evidence.pcm == SENT
     assert evidence.speech == [Segment(0, 0, 480)]
     assert evidence.transcripts == evidence.record == [Segment(0, 0, 480, "one")]
+    assert (evidence.corrected, evidence.generation) == ([Segment(0, 0, 480, "better")], 1)
     assert set(evidence.stored_at) == {2, 4}
     assert judge(evidence, [Segment(0, 0, 480, "one")]).problems == []
 

@@ -29,9 +29,11 @@ def evidence(**changes: Any) -> Evidence:
         "speech": SPEECH,
         "counts": [(3, 32_000)],
         "transcripts": CALM,
+        "corrected": [],
         "kinds": {"opened": 1, "closed": 1, "segmented": 1, "transcript": 3, "summary": 1, "completed": 1, "dead": 7},
         "closed": 32_000,
         "record": CALM,
+        "generation": 1,
         "state": "completed",
     }
     return Evidence(**well | changes)
@@ -143,6 +145,14 @@ def test_a_meeting_without_an_end_is_unfinished() -> None:
     assert counts(evidence(state="summarizing")) == {"unfinished": 1}
     assert counts(evidence(told=told(finished=""))) == {"unfinished": 1}
     assert counts(evidence(record=CALM[:2])) == {"other": 1}
+
+
+def test_a_corrected_meeting_has_its_corrected_segments() -> None:
+    better = [replace(segment, text=segment.text.upper()) for segment in CALM]
+    assert counts(evidence(corrected=better[:2])) == {}
+    assert counts(evidence(corrected=better, record=better, generation=2)) == {}
+    assert counts(evidence(corrected=better, record=CALM, generation=2)) == {"other": 1}
+    assert counts(evidence(corrected=[*better[:2], better[1]])) == {"segments_doubled": 1}
 
 
 def test_a_verdict_says_how_large_the_meeting_was() -> None:

@@ -50,7 +50,8 @@ StartEdge = Callable[..., AbstractAsyncContextManager[Edge]]
 
 @asynccontextmanager
 async def running_edge(nats_url: str, *, wait: bool = True, **settings: Any) -> AsyncIterator[Edge]:
-    """An edge in this process, stopped in good order at the end."""
+    """An edge in this process, stopped in good order at the end. No part of these tests corrects jobs by itself."""
+    settings = {"correct": False} | settings
     port = free_port("127.0.0.1")
     bus = Bus(Connection(nats_url, name="edge"))
     connecting = asyncio.create_task(bus.connection.connect())

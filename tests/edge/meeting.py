@@ -64,11 +64,12 @@ async def transcribe(bus: Bus, *transcripts: Transcript) -> None:
 async def complete(bus: Bus, redis_url: str, job: str, *transcripts: Transcript) -> None:
     """Summarise a job and store it."""
     samples = transcripts[-1].end
-    summary = SUMMARY.model_copy(update={"job": job})
+    generation = transcripts[0].generation
+    summary = SUMMARY.model_copy(update={"job": job, "generation": generation})
     await bus.create(summary)
     async with connect(redis_url) as store:
         await store.finish(job, options=JobOptions(), samples=samples, transcripts=transcripts, summary=summary)
-    await bus.create(Completed(job=job, segments=len(transcripts), samples=samples))
+    await bus.create(Completed(job=job, segments=len(transcripts), samples=samples, generation=generation))
 
 
 async def hold(bus: Bus, redis_url: str, job: str, texts: tuple[str, ...] = ("Hello there.", "Goodbye.")) -> None:

@@ -104,6 +104,7 @@ FULL: tuple[Message, ...] = (
         engine="ollama",
         model="gemma3",
         reason="the second answer was usable",
+        generation=2,
     ),
     Completed(job="m-1_A", segments=4, samples=480_000, generation=2),
     Replay(job="m-1_A", generation=2, speed=1.5, options=_OPTIONS),

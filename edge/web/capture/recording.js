@@ -5,7 +5,7 @@
  * server closes the job meanwhile, the recording continues as another job, its next part, with the remaining sound.
  */
 
-import { createJob, sentence } from "../api.js";
+import { createJob, getJob, sentence } from "../api.js";
 import { FileBuffer, LiveBuffer } from "../core/buffer.js";
 import { FRAME, RATE } from "../core/pcm.js";
 import { CaptureProtocol } from "../core/protocol.js";
@@ -30,6 +30,9 @@ const ROUNDING = RATE / 2_000;
 
 /** Seconds that a live recording waits to learn how much sound a closed job has. */
 const CLOSED_TIMEOUT = 5;
+
+/** Seconds that the end of a recording waits for the text of the finished job. */
+const FINISHED_TIMEOUT = 5;
 
 /** Seconds of digital silence after which the microphone is considered muted. */
 const MUTED_AFTER = 4;
@@ -225,17 +228,23 @@ export class Recording extends EventTarget {
         this.lag = message.lag;
         break;
       case "final_summary":
-        this.#finish(message.summary);
+        void this.#finish(message.summary);
         break;
     }
     this.#changed();
   }
 
-  #finish(summary) {
+  /** The job is complete. Its text may have been corrected, so it is loaded once more. */
+  async #finish(summary) {
     this.summary = summary;
-    this.transcript.close();
     this.connection.close();
     void this.stored.remove();
+    try {
+      const { segments } = await getJob(this.entry.job, AbortSignal.timeout(FINISHED_TIMEOUT * 1_000));
+      this.transcript.finish(segments);
+    } catch {
+      this.transcript.close(); // the text that was shown so far stays
+    }
     this.#set("done");
   }
 
@@ -268,7 +277,7 @@ export class Recording extends EventTarget {
     if (this.microphone || this.sound.end - stored > ROUNDING) {
       await this.#nextPart(stored);
     } else if (end.state === "completed") {
-      this.#finish(end.summary);
+      await this.#finish(end.summary);
     } else {
       await this.stored.remove();
       await this.#fail("failed", end.reason);

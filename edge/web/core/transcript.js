@@ -38,6 +38,19 @@ export class Transcript {
     return "added";
   }
 
+  /** The finished job has these texts, which may be better than those that were shown while it was live. */
+  finish(segments) {
+    const texts = new Map(segments.map((segment) => [segment.index, segment]));
+    this.lines = this.lines.map((line) => {
+      const known = line.part === this.part && texts.get(line.index);
+      if (!known || (known.text === line.text && !line.error)) return line;
+      const { start, end } = line;
+      return { ...known, part: line.part, start, end };
+    });
+    segments.forEach((segment) => this.final(segment));
+    this.close();
+  }
+
   /** Speech began `start` seconds into the job. */
   speech(start) {
     this.partial({ start, text: "", stable: 0 });

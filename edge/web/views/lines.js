@@ -27,9 +27,15 @@ export class Lines {
   /** Show `lines` of a Transcript; unchanged ones keep their elements. Gives whether there is a new line. */
   update(lines) {
     const shown = lines.filter((line) => line.text.trim() || line.error);
+    const keys = new Set(shown.map(keyOf));
     let added = false;
+    for (const [key, { element }] of this.items) {
+      if (keys.has(key)) continue;
+      element.remove();
+      this.items.delete(key);
+    }
     shown.forEach((line, position) => {
-      const key = `${line.part ?? 0}/${line.index}`;
+      const key = keyOf(line);
       const known = this.items.get(key);
       if (known?.line === line) return;
       const item = this.#item(line);
@@ -43,7 +49,7 @@ export class Lines {
 
   /** Mark the line and the word that are played at `time`. Gives the element of the line if it has changed. */
   mark(line, time) {
-    const item = line ? this.items.get(`${line.part ?? 0}/${line.index}`) : null;
+    const item = line ? this.items.get(keyOf(line)) : null;
     const word = item?.words.findLast((each) => each.start <= time)?.element ?? null;
     if (word !== this.word) {
       this.word?.classList.remove("playing");
@@ -96,6 +102,10 @@ export class Lines {
       clock(start),
     );
   }
+}
+
+function keyOf({ part = 0, index }) {
+  return `${part}/${index}`;
 }
 
 /** The open segments, which have no final text yet. */

@@ -14,6 +14,8 @@ from contract.view import SegmentView, WordView
 from tests.client.commands.processors import processors
 from tests.client.inprocess import invoke
 from tests.edge.conftest import Edge
+from tests.edge.meeting import complete, transcribe
+from tests.edge.meeting import said as said_by
 
 
 def said(text: str, at: float = 0.0) -> list[Spoken]:
@@ -96,6 +98,22 @@ async def test_two_generations_are_compared(bus: Bus, edge: Edge, finished: str)
     assert found["changes"][1] == {"kind": "deleted", "start": 1.5, "end": 2.0, "before": "now.", "after": ""}
     assert len(asked) == 1
     assert (await invoke("diff", finished, "--generations", "1,1"))[1].endswith("0 deleted of 3 words\n")
+
+
+async def test_the_live_text_is_compared_with_its_correction(bus: Bus, edge: Edge, redis_url: str) -> None:
+    job = await edge.create(correct=True)
+    first = [said_by(job, index, text) for index, text in enumerate(("Hello their.", "Goodbye."))]
+    second = [said_by(job, index, text) for index, text in enumerate(("Hello there.", "Goodbye."))]
+    await transcribe(bus, *first)
+    corrected = [transcript.model_copy(update={"generation": 2}) for transcript in second]
+    for transcript in corrected:
+        await bus.create(transcript)
+    await complete(bus, redis_url, job, *corrected)
+    code, out, err = await invoke("diff", job)
+    assert (code, err) == (0, "")
+    assert out.splitlines()[0] == "00:00  their. → there."
+    assert out.splitlines()[-1].startswith("generation 1 to 2: word error rate 33.3 %")
+    assert "Hello there." in (await invoke("job", job))[1]
 
 
 @pytest.mark.parametrize("wrong", ["1", "1,2,3", "a,b", "0,1", "-1,2"])

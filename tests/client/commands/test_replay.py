@@ -146,7 +146,13 @@ async def test_as_a_job_of_its_own(bus: Bus, edge: Edge) -> None:
     heard = await edge.get(f"/api/v1/jobs/{new.job}/audio.wav")
     assert heard.content[44:] == pcm(0, 40_000)
     assert new.options == JobOptions(
-        title="Standup", language="ko", summary=False, prompt="names", source="replay", vad={"hangover_ms": 400}
+        title="Standup",
+        language="ko",
+        summary=False,
+        prompt="names",
+        source="replay",
+        correct=False,
+        vad={"hangover_ms": 400},
     )
     process.kill()
     await process.wait()

@@ -38,6 +38,7 @@ async def test_every_option_of_the_contract_is_accepted(edge: Edge) -> None:
         "hotwords": "Stenobus",
         "source": "upload",
         "partials": False,
+        "correct": False,
         "title": "주간 회의",
         "prompt": "예산",
         "task": "translate",

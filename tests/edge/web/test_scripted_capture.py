@@ -149,6 +149,26 @@ async def test_interim_text_is_shown_and_then_replaced(page: Page, server: Serve
     await expect(page.get_by_text("too late")).to_have_count(0)
 
 
+async def test_the_corrected_text_is_shown_at_the_end(page: Page, server: Server) -> None:
+    await start(page)
+    socket = await server.socket(1)
+    await socket.received()
+    socket.final(0, "The epic of belief.")
+    socket.final(1, "Uh.")
+    await expect(page.locator(".lines p")).to_have_text(["The epic of belief.", "Uh."])
+    said = [
+        {"index": index, "start": 2.0 * index, "end": 2.0 * index + 1.5, "text": text, "language": "en", "words": []}
+        for index, text in enumerate(("The epoch of belief.", "", "The season of light."))
+    ]
+    server.answers[f"GET /api/v1/jobs/{JOB}"] = [(200, record(generation=2, segments=said))]
+    await page.get_by_role("button", name="Finish").click()
+    await wait_until(lambda: socket.commands == ["stop"], description="stop is said")
+    summary = {"title": "Belief", "summary": "It was said.", "engine": "ollama", "model": "gemma3"}
+    socket.say("final_summary", summary=summary, transcript="The epic of belief.\nUh.", total_segments=3)
+    await expect(page.get_by_role("heading", name="Belief", level=1)).to_be_visible()
+    await expect(page.locator(".lines p")).to_have_text(["The epoch of belief.", "The season of light."])
+
+
 async def test_a_failed_segment_is_shown_and_later_replaced(page: Page, server: Server) -> None:
     await start(page)
     socket = await server.socket(1)

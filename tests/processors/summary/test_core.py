@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 
 import pytest
 from hypothesis import given
@@ -31,16 +32,16 @@ def count(segments: int) -> Segmented:
 def test_a_meeting_is_complete_with_its_count() -> None:
     meeting = core.Meeting()
     meeting.add(transcript(0))
-    assert not meeting.complete
+    assert not meeting.complete()
     meeting.add(count(1))
-    assert meeting.complete
+    assert meeting.complete()
 
 
 def test_a_meeting_without_speech_is_complete_with_its_count() -> None:
     meeting = core.Meeting()
     meeting.add(count(0))
-    assert meeting.complete
-    assert meeting.transcripts == []
+    assert meeting.complete()
+    assert meeting.transcripts() == []
 
 
 OPTIONS = JobOptions(title="Weekly")
@@ -57,10 +58,10 @@ def test_order_and_repeats_do_not_matter(events: list[Message]) -> None:
     meeting = core.Meeting()
     for event in events:
         meeting.add(event)
-        assert not meeting.complete
+        assert not meeting.complete()
     meeting.add(transcript(8))
-    assert meeting.complete
-    assert meeting.transcripts == [transcript(index) for index in range(9)]
+    assert meeting.complete()
+    assert meeting.transcripts() == [transcript(index) for index in range(9)]
     assert meeting.options == OPTIONS
 
 
@@ -68,10 +69,44 @@ def test_other_events_and_replays_do_not_count() -> None:
     meeting = core.Meeting()
     for event in (count(1), None, Closed(job="m1", samples=1, reason="stop"), transcript(0, "again", generation=2)):
         meeting.add(event)
-    assert not meeting.complete
+    assert not meeting.complete()
     meeting.add(transcript(0, "first"))
     meeting.add(transcript(0, "again", generation=2))
-    assert [found.text for found in meeting.transcripts] == ["first"]
+    assert [found.text for found in meeting.transcripts()] == ["first"]
+
+
+CORRECTED = JobOptions(correct=True)
+
+
+def corrected(options: JobOptions, first: Sequence[str | None], second: Sequence[str | None]) -> core.Meeting:
+    """A meeting with the texts of both generations; None: that one failed."""
+    meeting = core.Meeting(options, count(len(first)))
+    for generation, texts in enumerate((first, second), 1):
+        for index, text in enumerate(texts):
+            error = "out of memory" if text is None else None
+            meeting.add(transcript(index, text or "", generation=generation, error=error))
+    return meeting
+
+
+@pytest.mark.parametrize(
+    ("options", "first", "second", "best"),
+    [
+        (CORRECTED, ["a", "b"], ["A", "B"], 2),
+        (CORRECTED, ["a", "b"], ["A"], 1),
+        (CORRECTED, ["a", "b"], ["A", None], 1),
+        (CORRECTED, [None, "b"], [None, "B"], 2),
+        (CORRECTED, [None, "b"], ["A", None], 1),
+        (CORRECTED, [], [], 1),
+        (JobOptions(), ["a"], ["A"], 1),  # a replay
+        (JobOptions(correct=True, source="upload"), ["a"], ["A"], 1),
+    ],
+)
+def test_the_corrected_generation_is_used_if_nothing_is_missing_or_failed_in_it(
+    options: JobOptions, first: list[str | None], second: list[str | None], best: int
+) -> None:
+    meeting = corrected(options, first, second)
+    assert (meeting.complete(), meeting.best) == (True, best)
+    assert [found.text for found in meeting.transcripts(2)] == [text or "" for text in second]
 
 
 def test_an_empty_meeting_says_so() -> None:

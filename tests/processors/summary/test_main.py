@@ -288,6 +288,61 @@ async def test_redis_away_and_its_data_lost(
     assert (job.options.title, len(job.segments)) == ("Weekly", 3)
 
 
+BETTER = ["Let us move the release to Friday!", "민아 씨가 고객에게 알립니다!", "The release is on Friday, then!"]
+
+
+def corrections(job: str, texts: list[str] = BETTER) -> list[Message]:
+    return [said(job, index, text).model_copy(update={"generation": 2}) for index, text in enumerate(texts)]
+
+
+async def chosen(bus: Bus, store: JobStore, job: str) -> tuple[int, str]:
+    """The generation with which a job was finished, and its text; all that say which it is agree."""
+    found = await finished(bus, store, job)
+    (done,) = await events(bus, job, Completed)
+    assert found.summary is not None
+    assert {segment.generation for segment in found.segments} == {done.generation}
+    assert done.generation == found.summary.generation == found.generation
+    return done.generation, found.transcript
+
+
+async def test_a_live_job_waits_for_its_correction(
+    bus: Bus, store: JobStore, start: Start, ollama: OllamaServer
+) -> None:
+    await start(correction_wait=600)
+    better = corrections("m1")
+    await publish(bus, [better[1], *meeting("m1", correct=True), better[0]])
+    await publish(bus, meeting("m2", correct=False))
+    assert await chosen(bus, store, "m2") == (1, "\n".join(SENTENCES))
+    assert await events(bus, "m1", Summary) == []
+    await publish(bus, [better[2]])
+    assert await chosen(bus, store, "m1") == (2, "\n".join(BETTER))
+    assert "\n".join(BETTER) in ollama.requests[-1]["messages"][1]["content"]
+
+
+async def test_a_correction_that_is_late_or_has_failed_is_not_used(bus: Bus, store: JobStore, start: Start) -> None:
+    await start(correction_wait=0.2)
+    await publish(bus, [*meeting("m1", correct=True), *corrections("m1")[:2]])
+    assert await chosen(bus, store, "m1") == (1, "\n".join(SENTENCES))
+    failed = said("m2", 2, "", error="out of memory").model_copy(update={"generation": 2})
+    await publish(bus, [*corrections("m2")[:2], failed, *meeting("m2", correct=True)])
+    assert await chosen(bus, store, "m2") == (1, "\n".join(SENTENCES))
+
+
+async def test_after_a_crash_the_generation_of_the_summary_is_used(
+    bus: Bus, store: JobStore, start: Start, ollama: OllamaServer
+) -> None:
+    """A summary is on the bus; meanwhile the other generation was completed, or this worker has not read it yet."""
+    summary = Summary(job="m1", title="T", summary="S", engine="ollama")
+    await publish(bus, [summary, summary.model_copy(update={"job": "m2", "generation": 2})])
+    await publish(bus, [*meeting("m1", correct=True)[:1], *corrections("m1"), *meeting("m1", correct=True)[1:]])
+    await publish(bus, meeting("m2", correct=True))
+    await publish(bus, corrections("m2"))
+    await start(correction_wait=600)
+    assert await chosen(bus, store, "m1") == (1, "\n".join(SENTENCES))
+    assert await chosen(bus, store, "m2") == (2, "\n".join(BETTER))
+    assert ollama.requests == []
+
+
 async def test_two_workers_share_the_jobs(bus: Bus, store: JobStore, start: Start, ollama: OllamaServer) -> None:
     await start()
     await start()
@@ -351,6 +406,25 @@ async def test_a_finished_job_is_corrected_and_keeps_its_summary(bus: Bus, store
     assert after.segments[1].error is None
     same = {"segments", "updated_at"}
     assert after.model_dump(exclude=same) == before.model_dump(exclude=same)
+
+
+async def test_a_failed_transcript_of_the_correction_is_replaced(bus: Bus, store: JobStore, start: Start) -> None:
+    await start(correction_wait=600)
+    failed = [said("m1", 1, "", error="out of memory")]
+    better = corrections("m1")
+    first = [event for event in meeting("m1", correct=True) if event.subject != failed[0].subject]
+    await publish(bus, [*first, *failed, better[0], better[2], failed[0].model_copy(update={"generation": 2})])
+    assert await chosen(bus, store, "m1") == (2, f"{BETTER[0]}\n{BETTER[2]}")
+    await bus.replace(said("m1", 1, SENTENCES[1]))  # of the live text, which is not what the job has
+    await bus.create(Redriven(job="m1", worker="stt-live", stream="SPEECH", seq=2))
+    await bus.replace(better[1])
+    await bus.create(Redriven(job="m1", worker="stt-correction", stream="SPEECH", seq=2))
+
+    async def mended() -> bool:
+        found = await store.get("m1")
+        return found is not None and found.transcript == "\n".join(BETTER)
+
+    await wait_until(mended, description="the corrected text is complete")
 
 
 async def test_concurrent_corrections_all_reach_the_store(

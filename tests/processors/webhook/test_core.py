@@ -72,9 +72,13 @@ def test_a_missing_transcript_keeps_its_place() -> None:
     assert [segment.get("error") for segment in segments] == [None, missing, missing, None]
 
 
-def test_later_generations_are_not_part_of_it() -> None:
-    better = TRANSCRIPTS[0].model_copy(update={"generation": 2, "text": "Better."})
-    assert body([*TRANSCRIPTS, better]) == body(TRANSCRIPTS)
+def test_the_generation_of_the_finished_job_is_posted() -> None:
+    better = [transcript.model_copy(update={"generation": 2, "text": "Better."}) for transcript in TRANSCRIPTS]
+    events = [*TRANSCRIPTS, *better]
+    assert body(events) == body(TRANSCRIPTS)
+    corrected = COMPLETED.model_copy(update={"generation": 2})
+    posted = core.job_completed(JobOptions(), corrected, events)
+    assert [segment.text for segment in posted.segments] == ["Better."] * 4
 
 
 def test_metadata_is_json_in_utf_8() -> None:

@@ -37,6 +37,17 @@ test("a good final replaces a failed one, never the other way round", () => {
   equal(texts(transcript), ["Sentence 0."]);
 });
 
+test("the finished job's texts replace those of its own part", () => {
+  const transcript = new Transcript();
+  for (const index of [0, 1]) transcript.final(segment(index));
+  transcript.nextPart(10);
+  for (const index of [0, 1]) transcript.final(segment(index));
+  const kept = transcript.lines[2];
+  transcript.finish([segment(0), segment(1, "Better."), segment(2, "Late.")]);
+  equal(texts(transcript), ["Sentence 0.", "Sentence 1.", "Sentence 0.", "Better.", "Late."]);
+  equal([transcript.lines[2] === kept, transcript.lines[3].start, transcript.lines[4].start], [true, 12, 14]);
+});
+
 test("the next part counts from 0 again, later in time", () => {
   const transcript = new Transcript();
   transcript.final(segment(0));
