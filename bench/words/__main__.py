@@ -7,8 +7,8 @@ and characters that it gets wrong. Contenders, all with the same model, int8 and
 - `corrected`: the second generation of the same job, where there is one.
 - `fast`: a job with recorded audio.
 - `offline`: faster-whisper's `WhisperModel.transcribe` on the whole file with beam 1 and without its VAD; everything
-  else is its default, which means that poor results are decoded again at higher temperatures. `--all` adds beam 5 and
-  its VAD.
+  else is its default, which means that poor results are decoded again at higher temperatures, where tokens are drawn at
+  random: then it is the best of three attempts. `--all` adds beam 5 and its VAD.
 
 Sounds without speech become live jobs, too; all words that they are given are counted. The last line is one JSON
 object: error rates in percent over all English material together, gaps (live minus offline) in points,
@@ -33,7 +33,7 @@ from typing import Any
 from audio import AudioError
 from bench.deployment import OtherPrograms
 from bench.program import log_to_stderr, report, run_until_told, within
-from bench.words.figures import Result, summary, table
+from bench.words.figures import Result, count, row, summary, table
 from bench.words.material import SOUNDS, Material, Nonspeech, materials, nonspeech
 from bench.words.offline import OFFLINE, Offline
 from bench.words.system import JobFailed, Product
@@ -81,6 +81,9 @@ async def measure(args: Args, chosen: Sequence[Material]) -> dict[str, Any]:
             for material in chosen:
                 result, taken = await transcribe(material, product, offline, contenders, args.rounds)
                 results.append(result)
+                print(row(material.name, [result], contenders), file=sys.stderr, flush=True)
+                if args.texts:
+                    args.texts.write_text(json.dumps([asdict(one) for one in results], ensure_ascii=False, indent=1))
                 if material.name == TIMED:
                     seconds = taken
             sounds, written = await on_nonspeech(product, args.sounds) if args.sounds else (0, {})
@@ -95,8 +98,6 @@ async def measure(args: Args, chosen: Sequence[Material]) -> dict[str, Any]:
         print(f"\nwords on {sounds} sounds without speech: {words}")
         for name, text in written.items():
             print(f"  {name}: {text}")
-    if args.texts:
-        args.texts.write_text(json.dumps([asdict(result) for result in results], ensure_ascii=False, indent=1))
     return found
 
 
@@ -105,6 +106,11 @@ async def transcribe(
 ) -> tuple[Result, dict[str, float]]:
     """What each contender writes, and the median seconds of `fast` and `offline`, which take turns."""
     pcm = await asyncio.to_thread(material.load)
+
+    def errors(text: str) -> int:
+        counted = count(material.text, text, material.language)
+        return counted.words.wrong or counted.characters.wrong
+
     live = await product.live(pcm)
     written = {"live": live.text(), "corrected": live.corrected}
     taken: dict[str, list[float]] = {"fast": [], "offline": []}
@@ -112,19 +118,19 @@ async def transcribe(
         upload = await product.fast(pcm)
         written["fast"] = upload.text()
         taken["fast"].append(upload.seconds)
-        written["offline"], seconds = await asyncio.to_thread(offline.transcribe, pcm, "offline")
-        taken["offline"].append(seconds)
+        attempt = await asyncio.to_thread(offline.best, pcm, "offline", errors)
+        written["offline"] = attempt.text
+        taken["offline"].append(attempt.seconds)
     for name in contenders:
         if name not in written:
-            written[name], _ = await asyncio.to_thread(offline.transcribe, pcm, name)
-    print(material.name, file=sys.stderr, flush=True)
+            written[name] = (await asyncio.to_thread(offline.best, pcm, name, errors)).text
     result = Result(material.name, material.group, material.language, material.text, written)
     return result, {name: median(seconds) for name, seconds in taken.items()}
 
 
-async def on_nonspeech(product: Product, count: int) -> tuple[int, dict[str, str]]:
+async def on_nonspeech(product: Product, made: int) -> tuple[int, dict[str, str]]:
     """How many sounds without speech there were; and those that a live job gave text to, in any generation."""
-    sounds = await asyncio.to_thread(lambda: list(nonspeech(count)))
+    sounds = await asyncio.to_thread(lambda: list(nonspeech(made)))
     free, found = asyncio.Semaphore(AT_ONCE), {}
 
     async def listen(sound: Nonspeech) -> None:

@@ -6,12 +6,14 @@ for English they also settle numbers, titles, contractions and spellings, and dr
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
 import jiwer
+from num2words import num2words
 from whisper_normalizer.basic import BasicTextNormalizer
 from whisper_normalizer.english import EnglishTextNormalizer
 
@@ -56,6 +58,8 @@ def _normalizer(english: bool) -> Any:
 
 def normalized(text: str, language: str) -> str:
     """The text as it is compared."""
+    if language != "en":
+        text = re.sub(r"\d+", lambda found: num2words(int(found[0]), lang=language), text)
     plain = " ".join(_normalizer(language == "en")(text).split())
     return plain.replace(" ", "") if language in WITHOUT_SPACES else plain
 
@@ -106,14 +110,15 @@ def table(results: Sequence[Result], contenders: Mapping[str, str]) -> str:
     lines = [head]
     for group in dict.fromkeys(result.group for result in results):
         members = [result for result in results if result.group == group]
-        lines += [_row(member.name, [member], contenders) for member in members]
+        lines += [row(member.name, [member], contenders) for member in members]
         if len(members) > 1:
-            lines.append(_row(f"= {group}", members, contenders))
+            lines.append(row(f"= {group}", members, contenders))
     english = [result for result in results if result.group != OTHER]
-    return "\n".join([*lines, _row("= all English", english, contenders)]) if english else "\n".join(lines)
+    return "\n".join([*lines, row("= all English", english, contenders)]) if english else "\n".join(lines)
 
 
-def _row(name: str, results: Sequence[Result], contenders: Mapping[str, str]) -> str:
+def row(name: str, results: Sequence[Result], contenders: Mapping[str, str]) -> str:
+    """Rates and gap of some results together."""
     counted = {contender: total(results, contender) for contender in contenders}
     said = counted["offline"].words.said
     cells = "".join(f"{_rates(found):>15}" for found in counted.values())

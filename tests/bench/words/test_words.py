@@ -19,6 +19,10 @@ def test_spelling_numbers_and_fillers_are_no_errors() -> None:
     assert count(said, written, "en") == Counted(Errors(0, 8), Errors(0, 38))
 
 
+def test_numbers_in_other_languages_are_no_errors_either() -> None:
+    assert count("testar två tre fyra", "Testar 2, 3, 4.", "sv").words == Errors(0, 4)
+
+
 def test_substitutions_deletions_and_insertions_are_errors() -> None:
     assert count("the epoch of belief", "the U-pop of the leaf", "en").words == Errors(4, 4)
     assert count("and here is", "", "en").words == Errors(3, 3)
