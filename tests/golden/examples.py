@@ -135,7 +135,7 @@ FULL: tuple[Message, ...] = (
     Speaking(job="m-1_A", index=4, start=90_000, end=96_000, first=True, partials=False),
     Partial(job="m-1_A", index=4, start=90_000, end=96_000, text="그리고 다음", stable=3, language="ko"),
     Attached(job="m-1_A", claim=9_001),
-    Snapshot(job="m-1_A", index=4, previous_seq=70_001, start=90_000, end=90_004, pcm=_PCM, options=_SPEECH),
+    Snapshot(job="m-1_A", index=4, previous_seq=70_001, start=90_000, end=90_004, pcm=_PCM, lead=_PCM, options=_SPEECH),
 )
 
 FRAMES: dict[str, AudioFrame] = {
