@@ -74,7 +74,7 @@ async def measure(args: Args, chosen: Sequence[Material]) -> dict[str, Any]:
             STT_MODEL=str(folder),
             STT_DEVICE="cpu",
             STT_COMPUTE_TYPE="int8",
-            SUMMARY_CORRECTION_WAIT="3600",  # the second generation is to be complete however long it takes
+            SUMMARY_CORRECTION_WAIT="600",  # the second generation is to be complete, however long that takes here
         )
         async with starting as system, connect(system.bus_url) as bus:
             product = Product(system.url, bus)
