@@ -77,7 +77,8 @@ SECTIONS = (
         "stt",
         "Speech model: live streams held",
         "bench stt",
-        "Our engine compared with what faster-whisper offers by itself, with the same model, audio and cores.",
+        "Our engine compared with what faster-whisper offers by itself and with a sliding window, with the same model, "
+        "audio and cores.",
     ),
     Section(
         "words",
