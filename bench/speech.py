@@ -43,6 +43,9 @@ class Pace:
 
 SAMPLES = Pace()
 
+REMEMBERED = 5
+"""Sentences of a stream that a speech engine may hear again for context."""
+
 _FLOOR_DB = -78.0
 """Below the talk, as in samples/."""
 
@@ -68,11 +71,15 @@ class Sentence:
 
 @dataclass(frozen=True, slots=True)
 class Arrival:
-    """An utterance is there, `at` seconds from the beginning; `sentence`: which one it is."""
+    """An utterance is there, `at` seconds from the beginning; `sentence`: which one it is.
+
+    before: what its stream said before, up to REMEMBERED sentences.
+    """
 
     at: float
     stream: int
     sentence: int
+    before: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,13 +127,20 @@ def arrivals(
     """When the utterances of so many streams are there, in order: each at its end, all within `seconds`."""
     found = []
     for stream in range(streams):
+        before: tuple[int, ...] = ()
         for start, which in talk(sentences, Random(f"{seed} {stream}"), pace):  # noqa: S311 - not for secrets
             at = start + sentences[which].spoken
             if at >= seconds:
                 break
             if at >= 0:
-                found.append(Arrival(at, stream, which))
+                found.append(Arrival(at, stream, which, before))
+            before = (*before, which)[-REMEMBERED:]
     return sorted(found, key=lambda arrival: (arrival.at, arrival.stream))
+
+
+def in_a_row(sentences: int) -> list[Arrival]:
+    """All sentences as one stream says them in order, all there at once."""
+    return [Arrival(0.0, 0, which, tuple(range(max(0, which - REMEMBERED), which))) for which in range(sentences)]
 
 
 def duty_cycle(sentences: Sequence[Sentence], pace: Pace = SAMPLES) -> float:

@@ -24,7 +24,7 @@ from tools.system import running_system
 
 PARTS = {
     "hangover": "silence that ends the segment",
-    "queue": "waiting for the model",
+    "queue": "preparing, waiting for the model",
     "encode": "encoder",
     "decode": "decoder",
     "inference": "encoder and decoder",
@@ -118,14 +118,15 @@ def first_partial(said: Said, meeting: Meeting) -> float | None:
 def split(final: float, hangover: float, worker: float, transcript: Transcript) -> dict[str, float]:
     """Divide the time to the final; worker: seconds that the utterance was with the speech worker.
 
-    How long the encoder and the decoder took is known where the worker recorded it as `decoding["seconds"]`.
+    How long the encoder and the decoder took is known where the worker recorded the timing of its calls.
     """
-    recorded = transcript.decoding.get("seconds")
-    if isinstance(recorded, dict):
-        parts = {name: float(recorded.get(name, 0.0)) for name in ("queue", "encode", "decode")}
+    timing: dict[str, float] = getattr(transcript, "timing", {})
+    if timing:
+        model = {"encode": timing.get("encode", 0.0)}
+        model["decode"] = sum(timing.get(call, 0.0) for call in ("detect", "generate", "align"))
     else:
-        parts = {"queue": max(0.0, worker - transcript.elapsed), "inference": transcript.elapsed}
-    parts = {"hangover": hangover, **parts}
+        model = {"inference": transcript.elapsed}
+    parts = {"hangover": hangover, "queue": worker - sum(model.values()), **model}
     return parts | {"rest": final - sum(parts.values())}
 
 

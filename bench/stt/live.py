@@ -14,7 +14,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullFormatter
 
-from bench.speech import SAMPLES, Arrival, Pace, Sentence, arrivals
+from bench.speech import SAMPLES, Pace, Sentence, arrivals, in_a_row
 from bench.stt.contenders import TITLES, Kind, Way
 from bench.stt.figures import Trial, most_held
 from bench.stt.worker import Lane
@@ -90,8 +90,7 @@ def compare(ways: Mapping[Kind, Way], sentences: Sequence[Sentence], plan: Plan)
 
 def _errors(lane: Lane, everything: Sequence[Sentence]) -> float:
     _tell(f"words of {len(everything)} utterances")
-    backlog = [Arrival(0.0, stream=0, sentence=index) for index in range(len(everything))]
-    return lane.live(backlog, 0.0, PATIENCE_OF_BACKLOG).word_error_rate(everything)
+    return lane.live(in_a_row(len(everything)), 0.0, PATIENCE_OF_BACKLOG).word_error_rate(everything)
 
 
 def _search(lane: Lane, sentences: Sequence[Sentence], plan: Plan, trials: dict[int, Trial]) -> int:

@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 
 from bench.latency.people import Measured, Told, first_partial, segment_of, split, summary
@@ -43,18 +41,9 @@ def test_the_first_interim_text_is_that_of_a_segment_which_began_with_the_speech
     assert first_partial(SAID, meeting((1.2, 0.01), (4.5, 3.7))) is None
 
 
-@pytest.mark.parametrize(
-    ("decoding", "expected"),
-    [
-        ({}, {"hangover": 0.6, "queue": 0.3, "inference": 0.5, "rest": 0.1}),
-        (
-            {"seconds": {"queue": 0.1, "encode": 0.35, "decode": 0.2}},
-            {"hangover": 0.6, "queue": 0.1, "encode": 0.35, "decode": 0.2, "rest": 0.25},
-        ),
-    ],
-)
-def test_the_parts_are_all_of_the_time_to_the_final(decoding: dict[str, Any], expected: dict[str, float]) -> None:
-    transcript = Transcript(job="job", index=0, start=0, end=1, text="", elapsed=0.5, decoding=decoding)
+def test_the_parts_are_all_of_the_time_to_the_final() -> None:
+    transcript = Transcript(job="job", index=0, start=0, end=1, text="", elapsed=0.5)
+    expected = {"hangover": 0.6, "queue": 0.3, "inference": 0.5, "rest": 0.1}
     assert split(1.5, 0.6, 0.8, transcript) == pytest.approx(expected)
 
 
