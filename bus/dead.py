@@ -80,7 +80,7 @@ class Redriver(Generic[M]):
     bus: Bus
     cls: type[M]
     handle: Callable[[M], Awaitable[Sequence[Message]]]
-    failed: Callable[[M, str], Sequence[Message]] | None
+    failed: Callable[[M, str], Awaitable[Sequence[Message]]] | None
 
     async def retry(self, asked: Redrive, _delivery: int) -> list[Dead]:
         """Try once more; returns a new dead letter if the message is refused again. Raises what `handle` raises."""
@@ -110,7 +110,7 @@ class Redriver(Generic[M]):
     async def _handle(self, message: M, reason: str) -> None:
         outputs = await self.handle(message)
         # Readers have been given a value that says this message failed: the output replaces it.
-        failures = {output.subject for output in self.failed(message, reason)} if self.failed else set()
+        failures = {output.subject for output in await self.failed(message, reason)} if self.failed else set()
         for output in outputs:
             if output.subject in failures:
                 await self.bus.replace(output)

@@ -66,7 +66,7 @@ async def serve(
     at_once: int = 1,
     ack_wait: float = 30.0,
     attempts: int | None = None,
-    failed: Callable[[M, str], Outputs] | None = None,
+    failed: Callable[[M, str], Awaitable[Outputs]] | None = None,
 ) -> None:
     """Handle each message of a class until `bus.stopping`: store what `handle` returns, then ack.
 
@@ -84,7 +84,7 @@ async def serve(
     async def give_up(msg: Msg, message: M, reason: str) -> Outputs:
         assert failed is not None  # noqa: S101 - narrows the type: without it there is no limit
         # The dead letter comes first, so that a crash cannot leave a failed value that nobody can retry.
-        return [_dead(msg, reason, durable), *failed(message, reason)]
+        return [_dead(msg, reason, durable), *await failed(message, reason)]
 
     limit = attempts if failed else None
     redriver = Redriver(bus, cls, handle, failed)

@@ -43,6 +43,11 @@ class Transcript(Message):
     model_hash: str = Field("", description="First 16 hex digits of SHA-256 over the model folder.")
     decoding: dict[str, Any] = Field(default_factory=dict, description="Options that the text depends on.")
     elapsed: float = Field(0.0, ge=0, description="Seconds that inference took.")
+    timing: dict[str, float] = Field(
+        default_factory=dict,
+        description="Seconds of its batch in the queue (`queue`) and in each kind of call of the model: `encode`, "
+        "`detect`, `generate`, `align`.",
+    )
     error: str | None = Field(None, description="Why there is no text, after the last attempt.")
 
     @classmethod

@@ -81,6 +81,7 @@ def load_engine(settings: Settings, name: str) -> Engine:
         threads=settings.threads,
         beam_size=settings.beam_size,
         shortest_window=settings.shortest_window,
+        context=settings.context,
     )
 
 

@@ -50,7 +50,7 @@ def is_poor(hypothesis: Hypothesis) -> bool:
     unlikely = hypothesis.mean_log_probability < MIN_LOG_PROBABILITY
     if unlikely and hypothesis.no_speech_probability > MAX_NO_SPEECH_PROBABILITY:
         return False
-    return unlikely or _is_repetitive(hypothesis)
+    return unlikely or is_repetitive(hypothesis)
 
 
 def is_silence(hypothesis: Hypothesis) -> bool:
@@ -71,13 +71,27 @@ def is_better(second: Hypothesis, first: Hypothesis) -> bool:
         return True
 
     def rank(hypothesis: Hypothesis) -> tuple[bool, float]:
-        return not _is_repetitive(hypothesis), hypothesis.mean_log_probability
+        return not is_repetitive(hypothesis), hypothesis.mean_log_probability
 
     return rank(second) > rank(first)
 
 
-def _is_repetitive(hypothesis: Hypothesis) -> bool:
+def is_repetitive(hypothesis: Hypothesis) -> bool:
+    """Whether the text repeats itself more than people do."""
     return hypothesis.compression_ratio > MAX_COMPRESSION_RATIO
+
+
+@dataclass(frozen=True)
+class Part:
+    """An utterance in a sound that is decoded as a whole, in samples of that sound.
+
+    Its words are those from `own` on, which is where its lead begins, up to the next part. What comes before the first
+    part is context: it is heard, and its words are left out.
+    """
+
+    own: int
+    start: int
+    end: int
 
 
 @dataclass(frozen=True)
@@ -115,6 +129,10 @@ class DecodeResult:
     """Detected languages, most likely first; empty if the language was given."""
     elapsed: float = 0.0
     """Seconds that inference took, for the whole batch."""
+    timing: Mapping[str, float] = field(default_factory=dict, compare=False)
+    """Seconds that each kind of call of the model took, for the whole batch."""
+    parts: tuple[DecodeResult, ...] = ()
+    """The results of all utterances that were decoded together, if there are several; this one is then the first."""
 
     @property
     def text(self) -> str:
@@ -150,6 +168,7 @@ def transcript(utterance: Utterance, result: DecodeResult, model: Model) -> Tran
         model_hash=model.hash,
         decoding=result.decoding,
         elapsed=result.elapsed,
+        timing=dict(result.timing),
     )
 
 

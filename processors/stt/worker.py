@@ -6,21 +6,23 @@ Any worker may take any utterance. A transcript is stored once, even if two work
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import replace
 
 import structlog
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from bus import Bus, serve
+from bus import Bus, Retry, serve
 from bus.supervisor import Supervisor
-from contract import RATE, ContractError, Source, Transcript, Utterance
+from contract import CORRECTED, RATE, ContractError, Source, Transcript, Utterance
 from processors.stt.core import DecodeResult, UnsupportedOptions, failed_transcript, transcript
 from processors.stt.scheduling.batcher import Priority
 from processors.stt.scheduling.interim import InterimTranscriber
 from processors.stt.scheduling.pool import ModelPool
 from processors.stt.scheduling.scheduler import Scheduler, SpeechEngine
+from processors.stt.sound import closed_window, sound_of
+from processors.stt.whisper.engine import Context
 from processors.stt.whisper.language import MEMORY, Evidence, choose_language, evidence_from, needs_evidence
 from processors.stt.whisper.models import Device, offered_models
 
@@ -28,6 +30,12 @@ log = structlog.get_logger()
 
 BATCH_SIZE = {"cpu": 8, "cuda": 32}
 PRIORITIES: dict[Source, Priority] = {"live": Priority.LIVE, "upload": Priority.UPLOAD, "replay": Priority.REPLAY}
+
+Handler = Callable[[Utterance], Awaitable[Sequence[Transcript]]]
+OnFailure = Callable[[Utterance, str], Awaitable[Sequence[Transcript]]]
+
+_FIRST_GENERATION_AGAIN = 1.0
+"""Seconds until a worker looks again for transcripts that it is to copy."""
 
 _EVIDENCE_WITHIN = 2.0
 """Seconds that an utterance with an unclear language waits for the transcripts of the ones before it."""
@@ -53,7 +61,12 @@ class Settings(BaseSettings):
     batch_size: int = Field(0, ge=0, le=256, description="Utterances in a batch; 0: 8 on a CPU, 32 on a GPU.")
     batch_seconds: float = Field(480, gt=0, description="Seconds of encoder windows in a batch.")
     shortest_window: float = Field(
-        0, ge=0, le=30, description="Seconds of the shortest encoder window; 0: what the model says, else 30."
+        0, ge=0, le=30, description="Seconds of the shortest encoder window; 0: what the model says, else 15."
+    )
+    context: Context = Field(
+        "auto",
+        description="Whether an utterance is decoded with what was said around it; `auto`: unless the model's folder "
+        "says that it was trained on short windows.",
     )
     attempts: int = Field(3, ge=1, description="Tries at an utterance before its transcript says that it failed.")
     ack_wait: float = Field(30.0, ge=0.5, description="Seconds of silence after which a worker counts as dead.")
@@ -84,33 +97,60 @@ async def serve_utterances(
         # Enough that a batch is full whenever the model is free, and another one waits.
         at_once = 2 * pool.own.scheduler.batch_size * engine.workers
 
-        async def handle(utterance: Utterance) -> Sequence[Transcript]:
+        async def transcribe_live(utterance: Utterance) -> Sequence[Transcript]:
             if utterance.generation == 1:  # segments of replays are never open
                 interim.close_segment(utterance.job, utterance.index)
             return [] if utterance.last else [await transcriber.transcribe(utterance)]
 
-        def queue(source: Source) -> Coroutine[None, None, None]:
+        async def fail_one(utterance: Utterance, reason: str) -> Sequence[Transcript]:
+            return [transcriber.failed(utterance, reason)]
+
+        async def transcribe_recorded(utterance: Utterance) -> Sequence[Transcript]:
+            if utterance.window is None and not utterance.last:  # stored by an older segmenter
+                return [await transcriber.transcribe(utterance)]
+            return await transcriber.transcribe_window(await closed_window(bus, utterance))
+
+        async def fail_window(utterance: Utterance, reason: str) -> Sequence[Transcript]:
+            if utterance.window is None and not utterance.last:
+                return [transcriber.failed(utterance, reason)]
+            return [transcriber.failed(one, reason) for one in await closed_window(bus, utterance)]
+
+        async def correct(utterance: Utterance) -> Sequence[Transcript]:
+            return await transcriber.correct(await closed_window(bus, utterance))
+
+        async def keep_first(_utterance: Utterance, _reason: str) -> Sequence[Transcript]:
+            return []  # the generation stays incomplete, and the job keeps the first one
+
+        def queue(
+            name: str, source: Source, handle: Handler, failed: OnFailure, at_once: int
+        ) -> Coroutine[None, None, None]:
             return serve(
                 bus,
                 Utterance,
                 handle,
-                durable=f"stt-{source}",
+                durable=f"stt-{name}",
                 subjects=Utterance.pattern(source=source),
                 at_once=at_once,
                 ack_wait=settings.ack_wait,
                 attempts=settings.attempts,
-                failed=lambda utterance, reason: [transcriber.failed(utterance, reason)],
+                failed=failed,
             )
 
+        queues = [
+            queue("live", "live", transcribe_live, fail_one, at_once),
+            queue("upload", "upload", transcribe_recorded, fail_window, at_once),
+            queue("replay", "replay", transcribe_recorded, fail_window, at_once),
+            queue("correction", "live", correct, keep_first, 1 + engine.workers),
+        ]
         try:
             tasks.start(interim.run(), name="interim results")
-            await asyncio.gather(*(tasks.start(queue(source), name=f"stt-{source}") for source in PRIORITIES))
+            await asyncio.gather(*(tasks.start(one, name="queue") for one in queues))
         finally:
             pool.close()  # every utterance has been given back, so nobody waits for a running inference
 
 
 class Transcriber:
-    """Turns one utterance into its transcript."""
+    """Turns utterances into their transcripts."""
 
     def __init__(self, bus: Bus, pool: ModelPool) -> None:
         self._bus = bus
@@ -118,19 +158,55 @@ class Transcriber:
 
     async def transcribe(self, utterance: Utterance) -> Transcript:
         """The transcript, with `error` if the options are not supported. Raises what a retry may mend."""
+        (made,) = await self._transcribe([utterance], PRIORITIES[utterance.source])
+        return made
+
+    async def transcribe_window(self, window: Sequence[Utterance]) -> list[Transcript]:
+        """The transcripts of a merged window, if it is not empty; otherwise as `transcribe`."""
+        return await self._transcribe(window, PRIORITIES[window[0].source]) if window else []
+
+    async def correct(self, window: Sequence[Utterance]) -> list[Transcript]:
+        """The transcripts of a merged window of a live job as another generation.
+
+        A model that does not use context would only repeat itself: then these are copies. Raises Retry while the first
+        generation is not complete.
+        """
+        if not window:
+            return []
         try:
-            async with self._pool.acquire(utterance.options.model) as loaded:
-                result = await self._decode(utterance, loaded.scheduler)
-                made = transcript(utterance, result, loaded.model)
+            async with self._pool.acquire(window[0].options.model) as loaded:
+                in_context = loaded.scheduler.engine.in_context
+        except UnsupportedOptions:
+            in_context = False
+        if in_context and len(window) > 1:
+            made = await self._transcribe(window, Priority.CORRECTION)
+        else:
+            stored = [await self._stored(utterance, utterance.index) for utterance in window]
+            made = [one for one in stored if one is not None]
+            if len(made) < len(window):
+                raise Retry(_FIRST_GENERATION_AGAIN)
+        return [one.model_copy(update={"generation": CORRECTED}) for one in made]
+
+    async def _transcribe(self, window: Sequence[Utterance], priority: Priority) -> list[Transcript]:
+        try:
+            async with self._pool.acquire(window[0].options.model) as loaded:
+                scheduler = loaded.scheduler
+                if scheduler.engine.in_context:
+                    results = await self._decode(window, scheduler, priority)
+                else:
+                    each = (self._decode([utterance], scheduler, priority) for utterance in window)
+                    results = [result for (result,) in await asyncio.gather(*each)]
+                made = [transcript(*one, loaded.model) for one in zip(window, results, strict=True)]
         except UnsupportedOptions as exc:
-            log.warning("cannot be transcribed", job=utterance.job, index=utterance.index, reason=str(exc))
-            return self.failed(utterance, str(exc))
+            log.warning("cannot be transcribed", job=window[0].job, index=window[0].index, reason=str(exc))
+            return [self.failed(utterance, str(exc)) for utterance in window]
         log.info(
             "transcribed",
-            job=made.job,
-            index=made.index,
-            seconds=round((made.end - made.start) / RATE, 2),
-            elapsed=round(made.elapsed, 3),
+            job=made[0].job,
+            index=made[0].index,
+            utterances=len(made),
+            seconds=round((made[-1].end - made[0].start) / RATE, 2),
+            elapsed=round(made[0].elapsed, 3),
         )
         return made
 
@@ -138,29 +214,36 @@ class Transcriber:
         """The transcript that says why there is no text."""
         return failed_transcript(utterance, reason, self._pool.describe(utterance.options.model))
 
-    async def _decode(self, utterance: Utterance, scheduler: Scheduler) -> DecodeResult:
-        """Decode an utterance; if its language is unclear, in the language that the job's evidence speaks for."""
-        options, priority = utterance.options, PRIORITIES[utterance.source]
-        seconds = (utterance.end - utterance.start) / RATE
-        result = await scheduler.transcribe(utterance.pcm, options, priority)
+    async def _decode(
+        self, window: Sequence[Utterance], scheduler: Scheduler, priority: Priority
+    ) -> list[DecodeResult]:
+        """Decode utterances together; if their language is unclear, in the one that the job's evidence speaks for."""
+        first = window[0]
+        options = first.options
+        sound = await sound_of(self._bus, window, scheduler.engine)
+        seconds = sum(utterance.end - utterance.start for utterance in window) / RATE
+        result = await scheduler.transcribe(sound.pcm, options, priority, parts=sound.parts)
         if not (
             result.segments
             and result.languages
             and needs_evidence(result.languages, seconds, options.allowed_languages)
         ):
-            return result
-        evidence = await self._evidence(utterance)
+            return _each(result)
+        evidence = await self._evidence(first)
         choice = choose_language(result.languages, seconds, options.allowed_languages, evidence)
         if choice.language == result.language:
-            return result
+            return _each(result)
         held = options.model_copy(update={"language": choice.language})
-        second = await scheduler.transcribe(utterance.pcm, held, priority)
-        return replace(
-            second,
-            language_probability=choice.probability,
-            decoding={**second.decoding, "language": None, "held_language": choice.language},
-            elapsed=result.elapsed + second.elapsed,
-        )
+        second = await scheduler.transcribe(sound.pcm, held, priority, parts=sound.parts)
+        return [
+            replace(
+                one,
+                language_probability=choice.probability,
+                decoding={**one.decoding, "language": None, "held_language": choice.language},
+                elapsed=result.elapsed + second.elapsed,
+            )
+            for one in _each(second)
+        ]
 
     async def _evidence(self, utterance: Utterance) -> list[Evidence]:
         """What the utterances before this one say about the language; waits briefly for those not yet transcribed."""
@@ -183,3 +266,8 @@ class Transcriber:
         except ContractError:  # written by something else than a worker: no evidence
             return None
         return stored.value if stored else None
+
+
+def _each(result: DecodeResult) -> list[DecodeResult]:
+    """The results of utterances that were decoded together."""
+    return [replace(one, elapsed=result.elapsed, timing=result.timing) for one in result.parts or (result,)]

@@ -60,6 +60,9 @@ async def main(bus: Bus, settings: Settings) -> None:
     """Deliver finished jobs until the bus is stopping."""
     tls = httpx.create_ssl_context()
 
+    async def failed(_completed: Completed, _reason: str) -> Sequence[Message]:
+        return []  # the dead letter says it all
+
     async def handle(completed: Completed) -> Sequence[Message]:
         await notify(bus, settings, tls, completed)
         return []
@@ -72,7 +75,7 @@ async def main(bus: Bus, settings: Settings) -> None:
         durable="webhook",
         at_once=AT_ONCE,
         attempts=settings.attempts,
-        failed=lambda _completed, _reason: [],  # the dead letter says it all
+        failed=failed,
     )
 
 

@@ -19,7 +19,7 @@ def good(opened: Opened) -> list[Message]:
     return [Segmented(job=opened.job, segments=1, samples=1), Closed(job=opened.job, samples=1, reason="stop")]
 
 
-def failed(opened: Opened, _reason: str) -> list[Message]:
+async def failed(opened: Opened, _reason: str) -> list[Message]:
     """The value that says it failed."""
     return [Segmented(job=opened.job, segments=0, samples=0)]
 

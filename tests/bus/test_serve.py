@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import pytest
 
 from bus import Bus, Fenced, Retry, connect, lease, serve
-from bus.serve import _Worker
+from bus.serve import Outputs, _Worker
 from compose.servers import Server
 from contract import Closed, Completed, ContractError, Dead, Message, Opened, Segmented, parse_event
 from tests.support import wait_until
@@ -31,6 +31,10 @@ async def settled(bus: Bus, durable: str) -> bool:
 async def stop(bus: Bus, serving: asyncio.Task[None]) -> None:
     bus.stopping.set()
     await serving
+
+
+async def none(*_: object) -> Outputs:
+    return []
 
 
 async def test_outputs_are_stored_before_the_message_is_acked(bus: Bus) -> None:
@@ -100,7 +104,7 @@ async def test_a_handler_may_make_a_message_a_dead_letter(bus: Bus) -> None:
         raise ContractError("no such thing")
 
     await bus.publish(Opened(job="a"))
-    serving = asyncio.create_task(serve(bus, Opened, handle, durable="w", attempts=3, failed=lambda *_: []))
+    serving = asyncio.create_task(serve(bus, Opened, handle, durable="w", attempts=3, failed=none))
     await wait_until(lambda: bus.last_raw("events.a.dead.EVENTS.1"), description="the dead letter")
     await wait_until(lambda: settled(bus, "w"), description="it is settled")
     await stop(bus, serving)
@@ -130,7 +134,7 @@ async def test_after_the_last_attempt_a_failed_value_is_stored(bus: Bus) -> None
         tries += 1
         raise RuntimeError("engine fell over")
 
-    def failed(opened: Opened, reason: str) -> Sequence[Message]:
+    async def failed(opened: Opened, reason: str) -> Sequence[Message]:
         return [Completed(job=opened.job, segments=0, samples=0)]
 
     await bus.publish(Opened(job="a"))
@@ -152,7 +156,7 @@ async def test_a_message_without_an_outcome_is_given_up(bus: Bus) -> None:
         tries += 1
         raise Retry(0.01)
 
-    def failed(opened: Opened, reason: str) -> Sequence[Message]:
+    async def failed(opened: Opened, reason: str) -> Sequence[Message]:
         return []
 
     await bus.publish(Opened(job="a"))
@@ -173,7 +177,7 @@ async def test_a_message_that_kills_its_workers_is_given_up(nats_url: str) -> No
         await asyncio.Event().wait()
         return []
 
-    def failed(opened: Opened, reason: str) -> Sequence[Message]:
+    async def failed(opened: Opened, reason: str) -> Sequence[Message]:
         return [Completed(job=opened.job, segments=0, samples=0)]
 
     async with connect(nats_url) as bus:

@@ -91,6 +91,7 @@ FULL: tuple[Message, ...] = (
         model_hash="0123456789abcdef",
         decoding={"beam_size": 5, "temperature": 0.0, "word_timestamps": True, "hotwords": None},
         elapsed=0.25,
+        timing={"queue": 0.01, "generate": 0.25},
         error="OutOfMemory: 12 GiB",
     ),
     Summary(

@@ -18,6 +18,7 @@ from contract import ContractError, Partial, Snapshot, Speaking
 from processors.stt.core import local_agreement
 from processors.stt.scheduling.batcher import Priority
 from processors.stt.scheduling.scheduler import Scheduler
+from processors.stt.sound import sound_of
 
 log = structlog.get_logger()
 
@@ -109,7 +110,10 @@ class InterimTranscriber:
             log.warning("snapshot not understood", job=speaking.job, reason=str(exc))
             return
         try:
-            result = await self._scheduler.transcribe(snapshot.pcm, snapshot.options, Priority.PARTIAL, interim=True)
+            sound = await sound_of(self._bus, [snapshot], self._scheduler.engine)
+            result = await self._scheduler.transcribe(
+                sound.pcm, snapshot.options, Priority.PARTIAL, parts=sound.parts, interim=True
+            )
         except Exception as exc:  # whatever the engine raises; the final transcript will report it
             log.warning("no interim result", job=speaking.job, error=repr(exc), exc_info=True)
             return

@@ -10,13 +10,14 @@ from collections.abc import Callable, Coroutine, Hashable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
+from functools import partial
 from time import perf_counter
 from typing import Any, Protocol
 
 import structlog
 
 from contract import SpeechOptions
-from processors.stt.core import DecodeResult, Model, OutOfMemory
+from processors.stt.core import DecodeResult, Model, OutOfMemory, Part
 from processors.stt.scheduling.batcher import Batcher, Entry, Priority
 from processors.stt.scheduling.turns import Abandoned, Turn, Turns
 
@@ -69,7 +70,18 @@ class SpeechEngine(Protocol):
         """How many calls of the model run at the same time."""
         ...
 
-    def prepare(self, pcm: bytes, options: SpeechOptions, *, interim: bool = False) -> Any | DecodeResult:
+    @property
+    def in_context(self) -> bool:
+        """Whether an utterance is decoded with what was said around it."""
+        ...
+
+    def context(self, samples: int) -> int:
+        """How many samples of earlier sound an utterance of so many samples is decoded with, at most."""
+        ...
+
+    def prepare(
+        self, pcm: bytes, options: SpeechOptions, *, parts: Sequence[Part] = (), interim: bool = False
+    ) -> Any | DecodeResult:
         """A `Prepared`, or the result if there is nothing to decode. Raises UnsupportedOptions."""
         ...
 
@@ -86,6 +98,7 @@ class _Request:
     audio: Prepared
     priority: Priority
     result: asyncio.Future[DecodeResult]
+    queued_at: float
 
 
 class Scheduler:
@@ -97,7 +110,7 @@ class Scheduler:
 
     def __init__(self, engine: SpeechEngine, batch_size: int, batch_seconds: float, create_task: CreateTask) -> None:
         self.batch_size = batch_size
-        self._engine = engine
+        self.engine = engine
         self._create_task = create_task
         self._batcher: Batcher[_Request] = Batcher(
             batch_size, batch_seconds, engine.workers, MAX_BACKGROUND.get(engine.device)
@@ -113,14 +126,21 @@ class Scheduler:
         self._inference = ThreadPoolExecutor(engine.workers * len(Priority), thread_name_prefix="inference")
 
     async def transcribe(
-        self, pcm: bytes, options: SpeechOptions, priority: Priority, *, interim: bool = False
+        self,
+        pcm: bytes,
+        options: SpeechOptions,
+        priority: Priority,
+        *,
+        parts: Sequence[Part] = (),
+        interim: bool = False,
     ) -> DecodeResult:
-        """Transcribe one utterance; arguments as for the engine. Raises what the engine raises for this utterance."""
+        """Transcribe one sound; arguments as for the engine. Raises what the engine raises for this sound."""
         loop = asyncio.get_running_loop()
-        audio = await loop.run_in_executor(self._preparing, lambda: self._engine.prepare(pcm, options, interim=interim))
+        prepare = partial(self.engine.prepare, pcm, options, parts=parts, interim=interim)
+        audio = await loop.run_in_executor(self._preparing, prepare)
         if isinstance(audio, DecodeResult):
             return audio
-        request = _Request(audio, priority, loop.create_future())
+        request = _Request(audio, priority, loop.create_future(), perf_counter())
         entry = Entry(request, priority, audio.group, audio.cost, audio.seconds)
         self._batcher.add(entry)
         self._dispatch()
@@ -185,7 +205,7 @@ class Scheduler:
         began = perf_counter()
         try:
             results = await asyncio.get_running_loop().run_in_executor(
-                self._inference, self._engine.decode, [request.audio for request in batch], turn
+                self._inference, self.engine.decode, [request.audio for request in batch], turn
             )
         except Abandoned:
             return
@@ -209,7 +229,8 @@ class Scheduler:
             elapsed = perf_counter() - began
             for request, result in zip(batch, results, strict=True):
                 if not request.result.done():  # the caller may have been cancelled
-                    request.result.set_result(replace(result, elapsed=elapsed))
+                    timing = {"queue": round(began - request.queued_at, 4), **result.timing}
+                    request.result.set_result(replace(result, elapsed=elapsed, timing=timing))
 
 
 def _fail(request: _Request, exc: Exception) -> None:

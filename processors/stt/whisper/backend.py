@@ -9,10 +9,11 @@ from __future__ import annotations
 import inspect
 import itertools
 import json
+import math
 import threading
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -96,22 +97,44 @@ class Whisper:
         found = [*self._encode(hotwords)[:room], *text_tokens]
         return (self._tokenizer("en", "transcribe").sot_prev, *found) if found else ()
 
-    def encode(self, windows: Sequence[Features], frames: int) -> Any:
-        """Encode windows, each cut or padded to `frames`. The methods below take the result."""
+    def encode(
+        self, windows: Sequence[Features], frames: int, call: Callable[[], AbstractContextManager[None]] = nullcontext
+    ) -> Any:
+        """Encode windows, each cut or padded to `frames`. The methods below take the result.
+
+        call: entered for each call of the model. On a CPU each window is a call of its own: together they would take
+        no less time, and something more urgent would have to wait for all of them.
+        """
+        if self._model.device == "cpu" and len(windows) > 1:
+            rows = [np.asarray(self.in_memory(self.encode([window], frames, call))) for window in windows]
+            return ctranslate2.StorageView.from_array(np.concatenate(rows))
         bands = windows[0].shape[0]
         stacked = np.zeros((len(windows), bands, frames), np.float32)
         for row, window in enumerate(windows):
             length = min(frames, window.shape[1])
             stacked[row, :, :length] = window[:, :length]
-        with _translate_out_of_memory():
+        with call(), _translate_out_of_memory():
             return self._model.encode(ctranslate2.StorageView.from_array(stacked))
+
+    def in_memory(self, encoded: Any) -> Any:
+        """Encoded windows as float32 on the CPU; copied only if they are not that already."""
+        if encoded.device != "cpu":
+            encoded = encoded.to_device(ctranslate2.Device.cpu)
+        return encoded if encoded.dtype == ctranslate2.DataType.float32 else encoded.to(ctranslate2.DataType.float32)
+
+    def between(self, encoded: Any, row: int, start: float, end: float) -> Any:
+        """What was encoded of one window from second `start` to `end`: one row, which still knows what is around."""
+        first, last = int(start * _TOKENS_PER_SECOND), math.ceil(end * _TOKENS_PER_SECOND)
+        with _translate_out_of_memory():
+            part = np.asarray(self.in_memory(encoded))[row : row + 1, first : max(last, first + 1)]
+            return ctranslate2.StorageView.from_array(np.ascontiguousarray(part))
 
     def select(self, encoded: Any, rows: Sequence[int]) -> Any:
         """Some of the encoded windows."""
         if list(rows) == list(range(encoded.shape[0])):
             return encoded
         with _translate_out_of_memory():
-            return ctranslate2.StorageView.from_array(np.asarray(_in_memory(encoded))[list(rows)])
+            return ctranslate2.StorageView.from_array(np.asarray(self.in_memory(encoded))[list(rows)])
 
     def detect_languages(self, encoded: Any) -> list[dict[str, float]]:
         """The probability of each language for each window, most likely first."""
@@ -165,7 +188,7 @@ class Whisper:
         found: list[list[AlignedWord]] = [[] for _ in tokens]
         with _translate_out_of_memory():
             if len(together) > 1:
-                encoded = _in_memory(encoded)  # copied once, not once per group
+                encoded = self.in_memory(encoded)  # copied once, not once per group
             for rows in together.values():
                 texts = [list(tokens[row]) for row in rows]
                 lengths = [frames[row] for row in rows]
@@ -195,13 +218,6 @@ class Whisper:
             if key not in self._tokenizers:
                 self._tokenizers[key] = Tokenizer(self._vocabulary, self._model.is_multilingual, task, language)
             return self._tokenizers[key]
-
-
-def _in_memory(encoded: Any) -> Any:
-    """Encoded windows as float32 on the CPU; copied only if they are not that already."""
-    if encoded.device != "cpu":
-        encoded = encoded.to_device(ctranslate2.Device.cpu)
-    return encoded if encoded.dtype == ctranslate2.DataType.float32 else encoded.to(ctranslate2.DataType.float32)
 
 
 def _words(tokenizer: Any, tokens: list[int], result: Any) -> list[AlignedWord]:

@@ -6,17 +6,19 @@ import json
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from audio import RATE, to_float32
 from bus import StartError
 from contract import SpeechOptions
-from processors.stt.core import DecodeResult, Model, UnsupportedOptions
+from processors.stt.core import DecodeResult, Model, Part, UnsupportedOptions
 from processors.stt.filters.hallucination import remove_hallucinations
 from processors.stt.filters.speech import SPEECH_THRESHOLD, SpeechDetector
-from processors.stt.whisper.backend import FRAMES_PER_SECOND, FULL_WINDOW, Search, Whisper
-from processors.stt.whisper.decoder import NO_TURNS, PreparedAudio, Turn, decode
+from processors.stt.whisper.backend import FRAMES_PER_SECOND, Search, Whisper
+from processors.stt.whisper.decoder import NO_TURNS, PreparedAudio, PreparedPart, Turn, context_length, decode
 from processors.stt.whisper.models import (
     DEFAULT_MODEL,
     Device,
@@ -31,6 +33,11 @@ from processors.stt.whisper.models import (
 SMALL_MODEL = 100_000_000
 """Bytes of weights. On a CPU, models below this run faster as several inferences on one core each."""
 
+SHORTEST_WINDOW = 15.0
+"""Seconds of the shortest encoder window of a model that was trained on 30 s. How it was chosen: decision 21."""
+
+Context = Literal["auto", "on", "off"]
+
 _MIN_AUDIO = 0.1
 """Seconds; no word is shorter."""
 
@@ -41,7 +48,8 @@ class Engine:
     `model`: as for `find_model`; empty: DEFAULT_MODEL. `languages`: the language codes that it knows. `workers`: how
     many calls of the model run at the same time (0: one for each core if the model is small, else one). `threads`:
     cores for each of them on a CPU (0: all cores divided by the workers). `shortest_window`: seconds of the shortest
-    encoder window that the model supports, up to 30 (0: what the model's folder says, else 30).
+    encoder window, up to 30 (0: what the model's folder says, else SHORTEST_WINDOW). `context`: whether an utterance is
+    decoded with what was said around it (auto: unless the model's folder says that it was trained on short windows).
     Raises StartError if there is no such model, device or type.
     """
 
@@ -55,6 +63,7 @@ class Engine:
         threads: int = 0,
         beam_size: int = 1,
         shortest_window: float = 0,
+        context: Context = "auto",
     ) -> None:
         self.device = choose_device(device)
         self.compute_type = choose_compute_type(compute_type, self.device)
@@ -66,7 +75,9 @@ class Engine:
         self._search = Search(beam_size)
         self._detector = SpeechDetector()
         try:
-            self._shortest = round((shortest_window or _shortest_window(folder)) * FRAMES_PER_SECOND)
+            trained_on = _shortest_window(folder)
+            self._shortest = round((shortest_window or trained_on or SHORTEST_WINDOW) * FRAMES_PER_SECOND)
+            self.in_context = not trained_on if context == "auto" else context == "on"
             self._whisper = Whisper(
                 folder,
                 device=self.device,
@@ -83,26 +94,41 @@ class Engine:
         features = self._whisper.features(np.zeros(RATE, np.float32))
         decode(self._whisper, [PreparedAudio(features, SpeechOptions(), shortest=self._shortest)], self._search)
 
-    def prepare(self, pcm: bytes, options: SpeechOptions, *, interim: bool = False) -> PreparedAudio | DecodeResult:
+    def context(self, samples: int) -> int:
+        """How many samples of earlier sound an utterance of so many samples is decoded with, at most."""
+        if not self.in_context:
+            return 0
+        per_frame = RATE // FRAMES_PER_SECOND
+        return context_length(-(-samples // per_frame), self._shortest) * per_frame
+
+    def prepare(
+        self, pcm: bytes, options: SpeechOptions, *, parts: Sequence[Part] = (), interim: bool = False
+    ) -> PreparedAudio | DecodeResult:
         """Do what needs no model: returns the prepared audio, or an empty result if there is no speech to decode.
 
-        pcm: one utterance, mono s16le at 16 kHz, up to 30 s. interim: for an interim result, without word times. May be
-        called from several threads. Raises AudioError on half a sample, UnsupportedOptions on unknown languages.
+        pcm: mono s16le at 16 kHz, up to 30 s. parts: the utterances in it, in order; none: it is one utterance.
+        interim: for an interim result, without word times. May be called from several threads. Raises AudioError on
+        half a sample, UnsupportedOptions on unknown languages.
         """
         self._check_languages(options)
         samples = to_float32(pcm)
-        speech = self._detector.score(samples)
-        if len(samples) < _MIN_AUDIO * RATE or speech < SPEECH_THRESHOLD:
-            nothing = DecodeResult((), options.language or "", 0.0, 1.0 - speech, {"speech": round(speech, 3)})
-            return self._with_parameters(nothing, options)
+        heard = [self._hear(part, samples) for part in parts or [Part(0, 0, len(samples))]]
+        if all(part.speech < SPEECH_THRESHOLD for part in heard):
+            nothing = [self._with_parameters(_nothing(part, options), options) for part in heard]
+            return nothing[0] if len(nothing) == 1 else replace(nothing[0], parts=tuple(nothing))
         return PreparedAudio(
             self._whisper.features(samples),
             options,
             self._whisper.context(options.prompt, options.hotwords),
             self._shortest,
             interim,
-            speech,
+            tuple(heard),
         )
+
+    def _hear(self, part: Part, samples: NDArray[np.float32]) -> PreparedPart:
+        said = samples[part.own : part.end]
+        speech = self._detector.score(said) if len(said) >= _MIN_AUDIO * RATE else 0.0
+        return PreparedPart(part.own / RATE, part.start / RATE, part.end / RATE, speech)
 
     def _check_languages(self, options: SpeechOptions) -> None:
         accepted = ", ".join(["null (detect)", *sorted(self.languages)])
@@ -116,18 +142,26 @@ class Engine:
             )
 
     def decode(self, batch: Sequence[PreparedAudio], turn: Turn = NO_TURNS) -> list[DecodeResult]:
-        """Transcribe utterances of one `group` together. Blocks; may be called from several threads.
+        """Transcribe sounds of one `group` together. Blocks; may be called from several threads.
 
+        The result of a sound with several utterances has their results in `parts`.
         turn: entered for each call of the model; up to `workers` calls run at the same time.
         The same audio and options always give the same result, whatever else is in the batch, also in other workers
         with this model, compute type and kind of processor. Raises OutOfMemory if the batch is too large.
         """
         return [
-            self._with_parameters(
-                remove_hallucinations(result, audio.frames / FRAMES_PER_SECOND, audio.speech), audio.options
-            )
+            self._judged(result, audio)
             for result, audio in zip(decode(self._whisper, batch, self._search, turn), batch, strict=True)
         ]
+
+    def _judged(self, result: DecodeResult, audio: PreparedAudio) -> DecodeResult:
+        """The result without what nobody said; each utterance is judged for itself."""
+        found = []
+        for one, part in zip(result.parts or (result,), audio.heard, strict=True):
+            said = _nothing(part, audio.options) if part.speech < SPEECH_THRESHOLD else one
+            said = remove_hallucinations(said, part.seconds, part.speech)
+            found.append(self._with_parameters(said, audio.options))
+        return found[0] if len(found) == 1 else replace(found[0], parts=tuple(found))
 
     def transcribe(self, pcm: bytes, options: SpeechOptions) -> DecodeResult:
         """Prepare and decode one utterance."""
@@ -153,8 +187,13 @@ def _default_workers(device: str, folder: Path) -> int:
     return cores() if small else 1
 
 
+def _nothing(part: PreparedPart, options: SpeechOptions) -> DecodeResult:
+    """The result of an utterance without speech."""
+    return DecodeResult((), options.language or "", 0.0, 1.0 - part.speech, {"speech": round(part.speech, 3)})
+
+
 def _shortest_window(folder: Path) -> float:
-    """The shortest window that the model was trained on, in seconds, from its config.json; 30 if that says nothing."""
+    """The shortest window that the model was trained on, in seconds, from its config.json; 0 if that says nothing."""
     path = folder / "config.json"
     config = json.loads(path.read_text("utf-8")) if path.is_file() else {}
-    return float(config.get("shortest_window", FULL_WINDOW / FRAMES_PER_SECOND))
+    return float(config.get("shortest_window", 0))

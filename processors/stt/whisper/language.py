@@ -113,6 +113,28 @@ def choose_language(
     return Choice(best, among.get(best, 0.0), held=alone not in (None, best))
 
 
+def choose_together(
+    detected: Sequence[Mapping[str, float]], seconds: Sequence[float], allowed: Sequence[str] | None
+) -> list[str]:
+    """The language of each of several utterances in a row; the others are evidence for an unclear one.
+
+    detected: as for `choose_language`, empty for an utterance without speech, which goes with its neighbour.
+    """
+    evidence = [
+        Evidence(code, among[code], length, 1.0) if (code := next(iter(among), "")) else None
+        for among, length in zip(detected, seconds, strict=True)
+    ]
+    chosen: list[str] = []
+    for at, (among, length) in enumerate(zip(detected, seconds, strict=True)):
+        farthest_first = sorted(range(len(detected)), key=lambda other: -abs(other - at))
+        others = [one for other in farthest_first if other != at and (one := evidence[other])]
+        chosen.append(choose_language(among, length, allowed, others).language if among else "")
+    known = next((code for code in chosen if code), "en")
+    for at, code in enumerate(chosen):
+        known = chosen[at] = code or known
+    return chosen
+
+
 def restrict(detected: Mapping[str, float], allowed: Sequence[str] | None) -> dict[str, float]:
     """Probabilities of the allowed languages only, adding up to 1, likeliest first; ties in the order of `allowed`."""
     codes = list(detected) if allowed is None else [code for code in dict.fromkeys(allowed) if code in detected]

@@ -10,6 +10,7 @@ import httpx
 import pytest
 
 from bus import Bus, serve
+from bus.serve import Outputs
 from compose.servers import Server
 from contract import Dead, Message, Opened, Segmented
 from tests.edge.conftest import Edge, running_edge
@@ -25,6 +26,10 @@ def dead(job: str, seq: int, worker: str = "w") -> Dead:
 async def post(edge: Edge, path: str) -> httpx.Response:
     async with httpx.AsyncClient(base_url=edge.url) as client:
         return await client.post(f"/api/v1/dead/{path}")
+
+
+async def none(*_: object) -> Outputs:
+    return []
 
 
 async def test_the_list_may_be_empty(edge: Edge) -> None:
@@ -83,7 +88,7 @@ async def test_a_successful_retry_removes_the_dead_letter(edge: Edge, worker: Bu
         return not await listed()
 
     await worker.publish(Opened(job="a"))
-    serving = asyncio.create_task(serve(worker, Opened, handle, durable="w", attempts=1, failed=lambda *_: []))
+    serving = asyncio.create_task(serve(worker, Opened, handle, durable="w", attempts=1, failed=none))
     await wait_until(listed, description="the dead letter")
     response = await post(edge, "a/EVENTS/1/retry")
     assert response.status_code == 202

@@ -13,7 +13,7 @@ from pathlib import Path
 from bus import Bus
 from contract import SpeechOptions
 from processors.stt.__main__ import run_process
-from processors.stt.core import DecodedSegment, DecodeResult, Model, OutOfMemory, UnsupportedOptions
+from processors.stt.core import DecodedSegment, DecodeResult, Model, OutOfMemory, Part, UnsupportedOptions
 from processors.stt.scheduling.scheduler import SpeechEngine
 from processors.stt.worker import Settings, serve_utterances
 
@@ -33,6 +33,7 @@ class Audio:
     interim: bool = False
     group: Hashable = None
     seconds: float = 1.0
+    parts: tuple[Part, ...] = ()
     on_queue: Callable[[], None] = field(default=lambda: None)
 
     @property
@@ -55,6 +56,7 @@ class Length:
 
     model = Model("length", "0" * 16)
     device = "cpu"
+    in_context = False
 
     def __init__(self, *, failures: int = 0, seconds: float = 0.0, workers: int = 1) -> None:
         self.workers = workers
@@ -64,12 +66,17 @@ class Length:
         self._failures = failures
         self._seconds = seconds
 
+    def context(self, samples: int) -> int:
+        return 0
+
     @property
     def calls(self) -> int:
         """Utterances that were decoded, successfully or not."""
         return sum(map(len, self.batches))
 
-    def prepare(self, pcm: bytes, options: SpeechOptions, *, interim: bool = False) -> Audio | DecodeResult:
+    def prepare(
+        self, pcm: bytes, options: SpeechOptions, *, parts: Sequence[Part] = (), interim: bool = False
+    ) -> Audio | DecodeResult:
         self.asked += 1
         if options.language == "la":
             raise UnsupportedOptions("language 'la': unknown to length")

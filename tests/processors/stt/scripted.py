@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -63,11 +64,21 @@ class Scripted:
         self.generated: list[tuple[list[Window], list[Prompt], Search, int]] = []
         self.aligned: list[tuple[list[Window], str, str]] = []
 
-    def encode(self, windows: Sequence[Features], frames: int) -> list[Window]:
+    def encode(
+        self, windows: Sequence[Features], frames: int, call: Callable[[], AbstractContextManager[None]] = nullcontext
+    ) -> list[Window]:
         assert frames <= FULL_WINDOW
-        found = [Window(int(window[0, 0]), int(window[1, 0]), frames) for window in windows]
-        self.encoded.append(found)
+        with call():
+            found = [Window(int(window[0, 0]), int(window[1, 0]), frames) for window in windows]
+            self.encoded.append(found)
         return found
+
+    def in_memory(self, encoded: list[Window]) -> list[Window]:
+        return encoded
+
+    def between(self, encoded: list[Window], row: int, start: float, end: float) -> list[Window]:
+        """The part is named by the whole second that it starts at."""
+        return [replace(encoded[row], start=encoded[row].start + int(start) * 100)]
 
     def select(self, encoded: list[Window], rows: Sequence[int]) -> list[Window]:
         return [encoded[row] for row in rows]

@@ -14,7 +14,7 @@ import pytest
 
 from bus.supervisor import Supervisor
 from contract import SpeechOptions
-from processors.stt.core import DecodeResult, OutOfMemory, UnsupportedOptions
+from processors.stt.core import DecodeResult, OutOfMemory, Part, UnsupportedOptions
 from processors.stt.scheduling.batcher import MAX_SKIPPED, Priority
 from processors.stt.scheduling.scheduler import Scheduler, SpeechEngine
 from tests.processors.stt.engines import POISON, Audio, Gated, Length, LittleMemory, Lossy, result
@@ -97,7 +97,9 @@ async def test_waiting_utterances_are_batched_and_each_gets_its_own_result(start
 
 async def test_batches_respect_priority_group_and_cost(start: Start) -> None:
     class Grouped(Gated):
-        def prepare(self, pcm: bytes, options: SpeechOptions, *, interim: bool = False) -> Audio | DecodeResult:
+        def prepare(
+            self, pcm: bytes, options: SpeechOptions, *, parts: Sequence[Part] = (), interim: bool = False
+        ) -> Audio | DecodeResult:
             return Audio(pcm, options, interim, group=len(pcm) > 40_000, on_queue=self.count_queued)
 
     engine = Grouped()
@@ -125,8 +127,10 @@ async def test_workers_decode_at_the_same_time_and_share_the_queue(start: Start)
 
 async def test_a_result_without_the_model_does_not_wait_for_the_model(start: Start) -> None:
     class Short(Gated):
-        def prepare(self, pcm: bytes, options: SpeechOptions, *, interim: bool = False) -> Audio | DecodeResult:
-            return result("nothing") if len(pcm) < 20 else super().prepare(pcm, options, interim=interim)
+        def prepare(
+            self, pcm: bytes, options: SpeechOptions, *, parts: Sequence[Part] = (), interim: bool = False
+        ) -> Audio | DecodeResult:
+            return result("nothing") if len(pcm) < 20 else super().prepare(pcm, options, parts=parts, interim=interim)
 
     engine = Short()
     scheduler = start(engine)
@@ -450,10 +454,12 @@ async def test_the_model_does_not_wait_for_a_slow_preparation(start: Start) -> N
     gate = threading.Event()
 
     class Slow(Length):
-        def prepare(self, pcm: bytes, options: SpeechOptions, *, interim: bool = False) -> Audio | DecodeResult:
+        def prepare(
+            self, pcm: bytes, options: SpeechOptions, *, parts: Sequence[Part] = (), interim: bool = False
+        ) -> Audio | DecodeResult:
             if len(pcm) == 2 * 99:
                 gate.wait(60)
-            return super().prepare(pcm, options, interim=interim)
+            return super().prepare(pcm, options, parts=parts, interim=interim)
 
     engine = Slow(workers=2)
     scheduler = start(engine)

@@ -171,7 +171,7 @@ def test_only_poor_results_are_decoded_again_at_full_length() -> None:
     assert model.encoded == [[Window(n, 0, 500) for n in (1, 2, 3, 4)], [Window(n, 0, FULL_WINDOW) for n in (2, 4)]]
     windows, prompts, search, most = model.generated[1]
     assert (windows, prompts) == (model.encoded[1], [Prompt("en", "transcribe")] * 2)
-    assert (search, most) == (FALLBACK, max_tokens(FULL_WINDOW))
+    assert (search, most) == (FALLBACK, max_tokens(500))
     wider = {"beam_size": 5, "repetition_penalty": 1.1}
     assert [one.decoding["fallback"] for one in found] == [None, wider, None, wider]
     assert [windows for windows, *_ in model.aligned] == [[Window(1, 0, 500), Window(3, 0, 500)], model.encoded[1]]
@@ -258,7 +258,7 @@ def test_each_call_of_the_model_has_a_turn_of_its_own() -> None:
         def __getattribute__(self, name: str) -> Any:
             if name in ("encode", "detect_languages", "generate", "select", "align"):
                 called.append(name)
-                assert turn.locked(), f"{name} without a turn"
+                assert turn.locked() or name == "encode", f"{name} without a turn"  # it takes turns itself
             return super().__getattribute__(name)
 
     whisper: Any = Watched(poor_when_short)
