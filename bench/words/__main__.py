@@ -151,10 +151,11 @@ def bench(args: Args) -> dict[str, Any]:
     accepted = {one.name for one in known} | {one.group for one in known}
     if unknown := [name for name in args.only or [] if name not in accepted]:
         raise ValueError(f"--only {','.join(unknown)}: unknown; accepted: {', '.join(sorted(accepted))}")
+    quick = [one for one in known if args.all or not one.slow]
     if args.only is None:
-        chosen = [one for one in known if args.all or not one.slow]
+        chosen = quick
     else:
-        chosen = [one for one in known if {one.name, one.group} & set(args.only)]
+        chosen = [one for one in known if one.name in args.only or (one.group in args.only and one in quick)]
     neighbours = OtherPrograms()
     print(f"whisper-{args.model}, cpu, int8, {cores()} cores")
     found = run_until_told(measure(args, chosen))
