@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from audio import to_float32
 from bench.stt.sliding import SlidingWindow, Word
 from contract import RATE, WIDTH, SpeechOptions
-from processors.stt.core import DecodeResult
+from processors.stt.core import DecodeResult, Part
 from processors.stt.scheduling.batcher import Priority
 from processors.stt.scheduling.scheduler import Scheduler
 from processors.stt.whisper.decoder import NO_TURNS, PreparedAudio, Turn
@@ -61,8 +61,11 @@ class Contender(Protocol):
 
     batches: list[int]
 
-    async def transcribe(self, pcm: bytes, due: float) -> str:
-        """The text of one utterance, mono s16le at 16 kHz, which is there at `due` on the loop's clock."""
+    async def transcribe(self, pcm: bytes, due: float, before: Sequence[bytes]) -> str:
+        """The text of one utterance, mono s16le at 16 kHz, which is there at `due` on the loop's clock.
+
+        before: the utterances of its stream before it, the latest last.
+        """
         ...
 
     async def quiet(self) -> None:
@@ -125,9 +128,14 @@ class _Ours:
         batch_size = way.batch_size or BATCH_SIZE[way.device]
         self._scheduler = Scheduler(self._engine, batch_size, batch_seconds, asyncio.create_task)
 
-    async def transcribe(self, pcm: bytes, due: float) -> str:
+    async def transcribe(self, pcm: bytes, due: float, before: Sequence[bytes]) -> str:
         await _until(due)
-        return (await self._scheduler.transcribe(pcm, SpeechOptions(), Priority.LIVE)).text
+        parts: list[Part] = []
+        if self._engine.in_context:  # in the same sound as a worker reads from the bus, but for the pauses between
+            own = min(self._engine.context(len(pcm) // WIDTH), sum(map(len, before)) // WIDTH)
+            pcm = b"".join(before)[-own * WIDTH :] + pcm if own else pcm
+            parts = [Part(own, own, len(pcm) // WIDTH)]
+        return (await self._scheduler.transcribe(pcm, SpeechOptions(), Priority.LIVE, parts=parts)).text
 
     async def quiet(self) -> None:
         await asyncio.to_thread(self._engine.quiet)
@@ -152,7 +160,7 @@ class _Locked:
         self._owner = ThreadPoolExecutor(1, thread_name_prefix="inference")
         self.batches: list[int] = []
 
-    async def transcribe(self, pcm: bytes, due: float) -> str:
+    async def transcribe(self, pcm: bytes, due: float, before: Sequence[bytes]) -> str:
         await _until(due)
         return "".join(word for word, _ in await self._decode(pcm))
 
@@ -176,7 +184,7 @@ class _Sliding(_Locked):
     stream whose decoding is late leaves out the next instead of waiting for two.
     """
 
-    async def transcribe(self, pcm: bytes, due: float) -> str:
+    async def transcribe(self, pcm: bytes, due: float, before: Sequence[bytes]) -> str:
         clock = asyncio.get_running_loop().time
         window = SlidingWindow()
         began = due - len(pcm) / WIDTH / RATE

@@ -16,7 +16,7 @@ from typing import Any, Self
 
 import structlog
 
-from bench.speech import Arrival, Sentence
+from bench.speech import Arrival, Sentence, in_a_row
 from bench.stt.contenders import Contender, Way, load_contender
 from bench.stt.figures import Answer, Trial, merge
 
@@ -131,8 +131,12 @@ class _Player:
 
     async def alone(self, sentence: int) -> float:
         began = perf_counter()
-        await self._contender.transcribe(self._sentences[sentence].pcm, asyncio.get_running_loop().time())
+        await self._transcribe(in_a_row(len(self._sentences))[sentence], asyncio.get_running_loop().time())
         return perf_counter() - began
+
+    async def _transcribe(self, arrival: Arrival, due: float) -> str:
+        before = [self._sentences[which].pcm for which in arrival.before]
+        return await self._contender.transcribe(self._sentences[arrival.sentence].pcm, due, before)
 
     async def live(
         self, arrivals: Sequence[Arrival], seconds: float, patience: float, bound: float | None = None
@@ -144,7 +148,7 @@ class _Player:
         async def say(arrival: Arrival) -> Answer:
             due, sentence = start + arrival.at, self._sentences[arrival.sentence]
             await asyncio.sleep(due - sentence.seconds - loop.time())
-            text = await self._contender.transcribe(sentence.pcm, due)
+            text = await self._transcribe(arrival, due)
             return Answer(arrival.sentence, loop.time() - due, text)
 
         tasks = {asyncio.create_task(say(arrival)): arrival for arrival in arrivals}
