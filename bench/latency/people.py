@@ -120,7 +120,7 @@ def split(final: float, hangover: float, worker: float, transcript: Transcript) 
 
     How long the encoder and the decoder took is known where the worker recorded the timing of its calls.
     """
-    timing: dict[str, float] = getattr(transcript, "timing", {})
+    timing = transcript.timing
     if timing:
         model = {"encode": timing.get("encode", 0.0)}
         model["decode"] = sum(timing.get(call, 0.0) for call in ("detect", "generate", "align"))

@@ -41,9 +41,18 @@ def test_the_first_interim_text_is_that_of_a_segment_which_began_with_the_speech
     assert first_partial(SAID, meeting((1.2, 0.01), (4.5, 3.7))) is None
 
 
-def test_the_parts_are_all_of_the_time_to_the_final() -> None:
-    transcript = Transcript(job="job", index=0, start=0, end=1, text="", elapsed=0.5)
-    expected = {"hangover": 0.6, "queue": 0.3, "inference": 0.5, "rest": 0.1}
+@pytest.mark.parametrize(
+    ("timing", "expected"),
+    [
+        ({}, {"hangover": 0.6, "queue": 0.3, "inference": 0.5, "rest": 0.1}),
+        (
+            {"queue": 0.1, "encode": 0.35, "detect": 0.01, "generate": 0.1, "align": 0.04},
+            {"hangover": 0.6, "queue": 0.3, "encode": 0.35, "decode": 0.15, "rest": 0.1},
+        ),
+    ],
+)
+def test_the_parts_are_all_of_the_time_to_the_final(timing: dict[str, float], expected: dict[str, float]) -> None:
+    transcript = Transcript(job="job", index=0, start=0, end=1, text="", elapsed=0.5, timing=timing)
     assert split(1.5, 0.6, 0.8, transcript) == pytest.approx(expected)
 
 
