@@ -77,6 +77,8 @@ def bench(args: Args) -> dict[str, Any]:
 
 def _choose_defaults(args: Args) -> None:
     args.streams = args.streams or ((4,) if args.people else (1, 2, 4, 8, 16, 32))
+    if args.quick:
+        args.seconds = 10.0 if args.people else 3.0
     args.seconds = args.seconds or (20.0 if args.people else 12.0)
     args.bound = args.bound or (2.0 if args.people else 1.0)
     args.singles = args.singles or (12 if args.people else 55)
@@ -158,7 +160,7 @@ def parse(argv: list[str] | None) -> Args:
     args = parser.parse_args(argv)
     args.singles, args.rounds, args.sentences = None, 3, None
     if args.quick:
-        args.streams, args.most_streams, args.seconds = (1, 2), 2, 3.0
+        args.streams, args.most_streams = (1, 2), 2
         args.singles, args.rounds, args.sentences = 4, 1, 8
     return args
 
