@@ -47,7 +47,7 @@ def stream(
     ] = None,
     list_devices: Annotated[bool, typer.Option("--list-devices", help="Show the microphones and exit.")] = False,
     servers: Servers = LOCAL,
-    fast: Annotated[bool, typer.Option("--fast", help="As fast as the server accepts it, not in real time.")] = False,
+    fast: Annotated[bool, typer.Option("--fast", help="Upload a recording, not in real time.")] = False,
     as_json: AsJson = False,
     raw: Annotated[bool, typer.Option("--raw", help="The input is raw samples: 16 kHz mono s16le.")] = False,
     language: Annotated[
@@ -86,6 +86,8 @@ def stream(
     _check(file, mic=mic, device=device, fast=fast, raw=raw)
     given = {"language": language, "title": title, "prompt": prompt, "task": task.value, "summary": not no_summary}
     options: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
+    if fast and file != "-":
+        options["source"] = "upload"  # nobody waits for single segments of a recording
     holes: list[tuple[float, float]] = []
     lost: list[float] = []
     ended = threading.Event()

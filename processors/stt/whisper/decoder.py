@@ -30,7 +30,7 @@ from processors.stt.core import (
 )
 from processors.stt.filters.speech import CERTAIN_SPEECH, SPEECH_THRESHOLD
 from processors.stt.whisper.backend import FRAMES_PER_SECOND, FULL_WINDOW, Features, Prompt, Search, Whisper
-from processors.stt.whisper.language import choose_together, restrict
+from processors.stt.whisper.language import Evidence, choose_language, choose_together, restrict
 from processors.stt.whisper.tokens import AlignedWord, Span, assign_words, split_spans
 
 FALLBACK = Search(beam_size=5, repetition_penalty=1.1)
@@ -48,6 +48,9 @@ MARGIN = 200
 
 LEAST_CONTEXT = 400
 """Frames of context for which a longer window is taken."""
+
+LONGEST_CONTEXT = 700
+"""Frames. More does not help, and its words take time to decode."""
 
 Turn = AbstractContextManager[Any]
 """Entered for each call of the model. The scheduler lets more urgent work go first between two calls."""
@@ -80,7 +83,7 @@ def context_length(frames: int, shortest: int) -> int:
     They fill the window that it needs anyway. If that leaves less than LEAST_CONTEXT, a longer window is taken.
     """
     window = max(shortest, window_length(frames + LEAST_CONTEXT))
-    return max(0, window - MARGIN - frames)
+    return min(LONGEST_CONTEXT, max(0, window - MARGIN - frames))
 
 
 def max_tokens(length: int) -> int:
@@ -121,6 +124,8 @@ class PreparedAudio:
     """The utterances in it, in order; () is one that fills it."""
     language: str | None = None
     """Set if it is known already."""
+    evidence: tuple[Evidence, ...] = ()
+    """What was said around it, if its language is not known."""
 
     @property
     def heard(self) -> tuple[PreparedPart, ...]:
@@ -152,15 +157,17 @@ class PreparedAudio:
         """Only sounds of the same group can share a batch."""
         return window_length(self.frames), self.shortest, len(self.context)
 
-    def excerpt(self, first: int, last: int, language: str) -> PreparedAudio:
-        """Only the parts `first` to `last`, inclusive, without context, in a language."""
+    def excerpt(
+        self, first: int, last: int, language: str | None, evidence: tuple[Evidence, ...] = ()
+    ) -> PreparedAudio:
+        """Only the parts `first` to `last`, inclusive, without context."""
         begin, end = self.heard[first].own, self.heard[last].end
         parts = tuple(
             replace(part, own=part.own - begin, start=part.start - begin, end=part.end - begin)
             for part in self.heard[first : last + 1]
         )
         features = self.features[:, round(begin * FRAMES_PER_SECOND) : round(end * FRAMES_PER_SECOND)]
-        return replace(self, features=features, parts=parts, language=language)
+        return replace(self, features=features, parts=parts, language=language, evidence=evidence)
 
 
 @dataclass(eq=False)
@@ -170,8 +177,8 @@ class _Progress:
     audio: PreparedAudio
     languages: list[str] = field(default_factory=list)
     detected: list[Mapping[str, float]] = field(default_factory=list)
-    together: bool = True
-    """Whether all of it, with the context, is in one language; else each language is decoded apart."""
+    main: str = ""
+    """The language that is spoken longest, if it seems that there are several; parts in others are decoded apart."""
     segments: list[list[DecodedSegment]] = field(default_factory=list)
     no_speech: float = 0.0
     fallback: Search | None = None
@@ -227,6 +234,9 @@ class _Window:
     encoded: Any
     row: int
     spans: list[Span] = field(default_factory=list)
+    resume_at: float | None = None
+    """Second at which decoding must go on, because the text is not complete."""
+    last_word_end: float = 0.0
 
 
 class Calls:
@@ -286,8 +296,8 @@ def _decode_apart(
     for at, one in enumerate(progress):
         if not one.audio.is_shared:
             continue
-        if not one.together:
-            apart += [(at, first, one.audio.excerpt(first, last, spoken)) for first, last, spoken in one.runs()]
+        if one.main:
+            apart += [(at, first, audio) for first, audio in _by_language(one)]
         elif not one.audio.interim:
             suspects = (part for part in range(len(one.segments)) if _is_suspect(one, part))
             apart += [(at, part, one.audio.excerpt(part, part, one.languages[part])) for part in suspects]
@@ -296,10 +306,21 @@ def _decode_apart(
         for (at, first, _), results in zip(group, made, strict=True):
             one = progress[at]
             for part, second in enumerate(results, first):
-                if not one.together or one.is_repetitive or _words(second) > _words(found[at][part]):
-                    probability = _probability(one, part)
-                    decoding = {**second.decoding, "apart": True}
-                    found[at][part] = replace(second, language_probability=probability, decoding=decoding)
+                if one.main or one.is_repetitive or _words(second) > _words(found[at][part]):
+                    found[at][part] = replace(second, languages={}, decoding={**second.decoding, "apart": True})
+
+
+def _by_language(progress: _Progress) -> Iterator[tuple[int, PreparedAudio]]:
+    """The sound of each run of parts in the main language, and of each other part; with the number of the first part.
+
+    The detection beside others can be wrong, so the language of other parts is detected again by their own sound.
+    """
+    for first, last, language in progress.runs():
+        if language == progress.main:
+            yield first, progress.audio.excerpt(first, last, language)
+        else:
+            for part in range(first, last + 1):
+                yield part, progress.audio.excerpt(part, part, None, (Evidence(progress.main, 0.9, 30.0, 1.0),))
 
 
 def _is_suspect(progress: _Progress, part: int) -> bool:
@@ -319,7 +340,7 @@ def _decode_windows(whisper: Whisper, rests: list[_Rest], search: Search, calls:
     """Decode one window of each sound; returns what is left of the sounds that are longer."""
     encoded = whisper.encode([rest.features for rest in rests], rests[0].window, lambda: calls("encode"))
     _choose_languages(whisper, encoded, rests, calls)
-    rows = [row for row, rest in enumerate(rests) if rest.progress.together]
+    rows = [row for row, rest in enumerate(rests) if not rest.progress.main]
     if not rows:
         return []
     rests = [rests[row] for row in rows]
@@ -328,19 +349,26 @@ def _decode_windows(whisper: Whisper, rests: list[_Rest], search: Search, calls:
         found = whisper.generate(encoded, [rest.prompt for rest in rests], search, max_tokens(rests[0].length))
     windows = [_Window(rest, one, encoded, row) for row, (rest, one) in enumerate(zip(rests, found, strict=True))]
     _decode_poor_again(whisper, windows, search, calls)
-    left = []
     for window in windows:
-        rest, progress = window.rest, window.rest.progress
+        progress, seconds = window.rest.progress, window.rest.frames / FRAMES_PER_SECOND
         progress.no_speech = max(progress.no_speech, window.hypothesis.no_speech_probability)
         progress.is_repetitive |= is_repetitive(window.hypothesis)
-        seconds, resume_at = rest.frames / FRAMES_PER_SECOND, None
         if not is_silence(window.hypothesis):
-            window.spans, resume_at = split_spans(window.hypothesis.tokens, whisper.timestamp_begin, seconds)
-        start = rest.start + round((resume_at or seconds) * FRAMES_PER_SECOND)
-        if rest.audio.frames - start >= _MIN_REST * FRAMES_PER_SECOND:
-            left.append(_Rest(progress, start))
+            window.spans, window.resume_at = split_spans(window.hypothesis.tokens, whisper.timestamp_begin, seconds)
     _add_segments(whisper, windows, calls)
-    return left
+    return [rest for window in windows if (rest := _rest(window))]
+
+
+def _rest(window: _Window) -> _Rest | None:
+    """What is left of a sound, if that is more than nothing.
+
+    Timestamps can be seconds too early, and what is decoded already would be decoded twice; words tell better where
+    the text ends.
+    """
+    rest = window.rest
+    at = max(window.resume_at or rest.frames / FRAMES_PER_SECOND, window.last_word_end)
+    start = rest.start + round(at * FRAMES_PER_SECOND)
+    return _Rest(rest.progress, start) if rest.audio.frames - start >= _MIN_REST * FRAMES_PER_SECOND else None
 
 
 def _choose_languages(whisper: Whisper, encoded: Any, rests: Sequence[_Rest], calls: Calls) -> None:
@@ -369,9 +397,10 @@ def _choose_languages(whisper: Whisper, encoded: Any, rests: Sequence[_Rest], ca
     with calls("detect"):
         detected = whisper.detect_languages(encoded)
     for row, rest in together:
-        among = _allowed(detected[row], rest.audio.options)
+        audio, among = rest.audio, _allowed(detected[row], rest.audio.options)
+        chosen = choose_language(among, audio.seconds, audio.options.allowed_languages, audio.evidence)
         rest.progress.detected = [among]
-        rest.progress.languages = [next(iter(among))]
+        rest.progress.languages = [chosen.language if audio.evidence else next(iter(among))]
 
 
 def _choose_by_part(whisper: Whisper, encoded: Any, row: int, progress: _Progress, calls: Calls) -> None:
@@ -389,7 +418,11 @@ def _choose_by_part(whisper: Whisper, encoded: Any, row: int, progress: _Progres
             found = _allowed(found, audio.options)
         detected.append(found)
     chosen = choose_together(detected, [part.seconds for part in parts], audio.options.allowed_languages)
-    progress.together = len(set(chosen)) == 1
+    if len(set(chosen)) > 1:
+        spoken: dict[str, float] = defaultdict(float)
+        for language, part in zip(chosen, parts, strict=True):
+            spoken[language] += part.seconds
+        progress.main = max(spoken, key=spoken.__getitem__)
     progress.languages = chosen[-len(audio.heard) :]
     progress.detected = detected[-len(audio.heard) :]
 
@@ -446,6 +479,8 @@ def _segments(whisper: Whisper, window: _Window, words: Sequence[AlignedWord]) -
         text = whisper.text(span.tokens)
         if not text.strip():
             continue
+        if mine:
+            window.last_word_end = mine[-1].end
         if not audio.is_shared:
             yield 0, _segment(text, len(span.tokens), window.hypothesis.mean_log_probability, mine, at)
             continue

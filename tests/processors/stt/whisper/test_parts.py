@@ -10,7 +10,7 @@ import pytest
 from contract import SpeechOptions
 from processors.stt.core import DecodeResult
 from processors.stt.whisper.backend import Search
-from processors.stt.whisper.decoder import PreparedAudio, PreparedPart, context_length, decode
+from processors.stt.whisper.decoder import LONGEST_CONTEXT, PreparedAudio, PreparedPart, context_length, decode
 from tests.processors.stt.scripted import Answer, Scripted, Window, at, decoded, sound
 
 BEHIND = (PreparedPart(0.35, 0.45, 2.0),)
@@ -46,6 +46,12 @@ def test_each_utterance_of_a_merged_window_gets_its_words() -> None:
     _, found = run(seven, shared(TWO))
     assert [one.text for one in found.parts] == ["w1 w2 w3", "w4 w5 w6 w7"]
     assert found.parts[1].segments[0].words[0].start == pytest.approx(-0.2)
+
+
+def test_a_rest_begins_behind_the_last_word() -> None:
+    model, found = run(lambda *_: decoded(at(0), *range(1, 16), at(0.5), at(0.5)), sound(1, 2.0))
+    assert found.text.split()[-1] == "w15"
+    assert model.encoded == [[Window(1, 0, 500)], [Window(1, 150, 500)]]  # not at 0.5 s
 
 
 def test_interim_results_leave_the_words_of_the_context_out_too() -> None:
@@ -91,7 +97,7 @@ def test_each_language_is_decoded_apart(parts: tuple[PreparedPart, ...]) -> None
 
 
 def test_context_fills_the_window_that_an_utterance_needs_anyway() -> None:
-    assert context_length(300, 1_500) == 1_000
+    assert context_length(300, 1_500) == LONGEST_CONTEXT
     assert context_length(800, 1_500) == 500
-    assert context_length(1_000, 1_500) == 800  # a longer window
+    assert context_length(1_250, 1_500) == 550  # a longer window
     assert context_length(2_800, 1_500) == 0
