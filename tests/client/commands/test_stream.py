@@ -30,7 +30,7 @@ async def test_stream_shows_the_transcript_in_order_and_the_summary(server: Scri
     assert lines[:2] == ["00:00  Good morning.", "00:04  다음 회의는 금요일입니다."]
     assert lines[-1] == "2 segments, 1.0 s of audio, job j1"
     assert "- Anna: write the notes (due Thursday)" in lines
-    assert server.created == [{"title": "Stand-up", "task": "transcribe", "summary": True}]
+    assert server.created == [{"title": "Stand-up", "task": "transcribe", "summary": True, "source": "upload"}]
     assert server.sound == SECOND
 
 
