@@ -60,7 +60,7 @@ class Timeline:
     told: float
     """The client had the transcript."""
     inference: float
-    """Seconds that inference took."""
+    """Seconds that inference took, of those after `cut`: what was decoded ahead takes no time then."""
 
     def __post_init__(self) -> None:
         if self.cut < self.heard:

@@ -160,15 +160,16 @@ async def timelines(
             raise MeetingFailed(f"the client was never told segment {utterance.index} of job {meeting.job}")
         decision = endpointing.decision(utterance)
         transcript_seq, transcript = written[utterance.index]
+        cut, made = await stored_at(bus, "SPEECH", seq), await stored_at(bus, "EVENTS", transcript_seq)
         found.append(
             Timeline(
                 spoken=meeting.handed_with(endpointing.speech_end(utterance)),
                 decided=meeting.handed_with(decision),
                 heard=await stored_at(bus, "AUDIO", next(seq for end, seq in audio if end >= decision)),
-                cut=await stored_at(bus, "SPEECH", seq),
-                written=await stored_at(bus, "EVENTS", transcript_seq),
+                cut=cut,
+                written=made,
                 told=meeting.told[utterance.index],
-                inference=transcript.elapsed,
+                inference=min(transcript.elapsed, made - cut),
             )
         )
     return found

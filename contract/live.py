@@ -20,7 +20,7 @@ class Progress(Message):
 
 
 class Speaking(Message):
-    """A segment is open. Sent when it opens and, at growing intervals, while it grows."""
+    """A segment is open. Sent when it opens, at growing intervals while it grows, and in pauses that may end it."""
 
     SUBJECT, STREAM = "live.{job}.speaking", None
 
@@ -29,6 +29,7 @@ class Speaking(Message):
     end: Samples = Field(description="End of its audio so far.")
     first: bool = Field(False, description="The segment has just opened.")
     partials: bool = Field(True, description="Whether interim results are wanted; `Snapshot` has the audio.")
+    settled: Samples = Field(0, description="As in `Snapshot`.")
 
 
 class Snapshot(Message):
@@ -42,6 +43,11 @@ class Snapshot(Message):
     end: Samples
     pcm: bytes = Field(description="As in `Utterance`.")
     lead: bytes = Field(b"", description="As in `Utterance`.")
+    settled: Samples = Field(
+        0,
+        description="If nobody goes on speaking, the utterance ends at this sample, up to which `pcm` has all of it; "
+        "0: not known yet.",
+    )
     options: SpeechOptions = SpeechOptions()
 
 

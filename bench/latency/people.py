@@ -118,7 +118,8 @@ def first_partial(said: Said, meeting: Meeting) -> float | None:
 def split(final: float, hangover: float, worker: float, transcript: Transcript) -> dict[str, float]:
     """Divide the time to the final; worker: seconds that the utterance was with the speech worker.
 
-    How long the encoder and the decoder took is known where the worker recorded the timing of its calls.
+    How long the encoder and the decoder took is known where the worker recorded the timing of its calls. What was
+    decoded ahead took its time while the hangover lasted, so that only what the worker still needed is theirs.
     """
     timing = transcript.timing
     if timing:
@@ -126,6 +127,8 @@ def split(final: float, hangover: float, worker: float, transcript: Transcript) 
         model["decode"] = sum(timing.get(call, 0.0) for call in ("detect", "generate", "align"))
     else:
         model = {"inference": transcript.elapsed}
+    if (inference := sum(model.values())) > worker:
+        model = {name: seconds * worker / inference for name, seconds in model.items()}
     parts = {"hangover": hangover, "queue": worker - sum(model.values()), **model}
     return parts | {"rest": final - sum(parts.values())}
 

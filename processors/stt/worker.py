@@ -17,6 +17,7 @@ from bus import Bus, Retry, serve
 from bus.supervisor import Supervisor
 from contract import CORRECTED, RATE, ContractError, Source, Transcript, Utterance
 from processors.stt.core import DecodeResult, UnsupportedOptions, failed_transcript, transcript
+from processors.stt.scheduling.ahead import Ahead
 from processors.stt.scheduling.batcher import Priority
 from processors.stt.scheduling.interim import InterimTranscriber
 from processors.stt.scheduling.pool import ModelPool
@@ -92,8 +93,9 @@ async def serve_utterances(
             return Scheduler(engine, batch_size, settings.batch_seconds, tasks.start)
 
         pool = ModelPool(engine, settings.offered, load, schedule, settings.models_loaded, tasks.start)
-        interim = InterimTranscriber(bus, pool.own.scheduler)
-        transcriber = Transcriber(bus, pool)
+        ahead = Ahead(pool.own.scheduler, tasks.start)
+        interim = InterimTranscriber(bus, pool.own.scheduler, ahead)
+        transcriber = Transcriber(bus, pool, ahead)
         # Enough that a batch is full whenever the model is free, and another one waits.
         at_once = 2 * pool.own.scheduler.batch_size * engine.workers
 
@@ -152,9 +154,10 @@ async def serve_utterances(
 class Transcriber:
     """Turns utterances into their transcripts."""
 
-    def __init__(self, bus: Bus, pool: ModelPool) -> None:
+    def __init__(self, bus: Bus, pool: ModelPool, ahead: Ahead) -> None:
         self._bus = bus
         self._pool = pool
+        self._ahead = ahead
 
     async def transcribe(self, utterance: Utterance) -> Transcript:
         """The transcript, with `error` if the options are not supported. Raises what a retry may mend."""
@@ -222,7 +225,11 @@ class Transcriber:
         options = first.options
         sound = await sound_of(self._bus, window, scheduler.engine)
         seconds = sum(utterance.end - utterance.start for utterance in window) / RATE
-        result = await scheduler.transcribe(sound.pcm, options, priority, parts=sound.parts)
+        result = None
+        if priority is Priority.LIVE:
+            result = await self._ahead.take(first.job, first.index, sound, options)
+        if result is None:
+            result = await scheduler.transcribe(sound.pcm, options, priority, parts=sound.parts)
         if not (
             result.segments
             and result.languages

@@ -164,6 +164,8 @@ class OpenSegment(NamedTuple):
     """End of the last voiced frame."""
     end: int
     """The next sample that is expected."""
+    settled: int = 0
+    """Where the segment ends if nobody goes on speaking, once all sound up to there is known; before that 0."""
 
 
 class _CutRequest(NamedTuple):
@@ -253,7 +255,9 @@ class Segmenter:
         """The open segment, once there is speech in it."""
         if not self._open or self._voiced_start is None:
             return None
-        return OpenSegment(self._start, self._voiced_start, self._voiced_end, self.position)
+        ending = self._voiced_end + self._padding
+        settled = ending if self._voiced_end < self._at and ending <= self._at else 0
+        return OpenSegment(self._start, self._voiced_start, self._voiced_end, self.position, settled)
 
     def pcm(self, segment: OpenSegment) -> bytes:
         """The samples of the open segment, a copy."""

@@ -26,6 +26,11 @@ INTERVAL_SHARE = 5
 PAUSE = RATE * 180 // 1000
 """Silence that is worth a hypothesis, so that it is there before it has to be known whether the pause is the end."""
 
+LULL = RATE * 90 // 1000
+"""Silence behind which a segment is not announced as grown: it may be over, and the hypothesis of all that was said
+should not have to wait until another one has been made.
+"""
+
 _ENDS = frozenset(".!?。！？…")  # noqa: RUF001 - these are meant
 _QUOTES = frozenset("\"'")
 _CLOSING = ("Pe", "Pf", "Pi")
@@ -33,7 +38,11 @@ _CLOSING = ("Pe", "Pf", "Pi")
 
 
 class Announcements:
-    """When to announce the open segments of one job; `growth`: also as they grow; `pauses`: also when they pause."""
+    """When to announce the open segments of one job.
+
+    growth: also as they grow, and once in each pause when it is known where they end if nobody goes on speaking; they
+    are then not announced again before somebody does. pauses: also as soon as they pause.
+    """
 
     def __init__(self, *, growth: bool, pauses: bool) -> None:
         self._growth = growth
@@ -41,6 +50,7 @@ class Announcements:
         self._index = -1
         self._next = 0  # the sample at which the next announcement is due
         self._pause = -1  # start of the pause that was announced last
+        self._settled = -1  # the last end that was announced
 
     def due(self, index: int, segment: OpenSegment) -> Sequence[bool]:
         """The announcements of open segment `index` that are due now: whether each is the segment's first.
@@ -51,10 +61,16 @@ class Announcements:
         if index > self._index:
             self._index, self._next, self._pause = index, segment.voiced_start + FIRST_HYPOTHESIS, -1
             due.append(True)
-        pausing = self._pauses and segment.end - segment.voiced_end >= PAUSE and segment.voiced_end != self._pause
-        if self._growth and (pausing or segment.end >= self._next):
+        if not self._growth or 0 < segment.settled == self._settled:
+            return due
+        silence = segment.end - segment.voiced_end
+        growing = segment.end >= self._next and silence < LULL
+        pausing = self._pauses and silence >= PAUSE and segment.voiced_end != self._pause
+        settling = segment.settled > 0 and silence >= PAUSE
+        if growing or pausing or settling:
             self._next = segment.end + max(MIN_INTERVAL, (segment.end - segment.start) // INTERVAL_SHARE)
-            self._pause = segment.voiced_end if pausing else self._pause
+            self._pause = segment.voiced_end if pausing or settling else self._pause
+            self._settled = segment.settled if settling else self._settled
             due.append(False)
         return due
 

@@ -84,6 +84,7 @@ class LiveJob:
             end=segment.end,
             pcm=segmenter.pcm(segment),
             lead=segmenter.lead(segment.start),
+            settled=segment.settled,
             options=self._checkpoint.options,
         ).encode()
 
@@ -161,6 +162,7 @@ class LiveJob:
                     end=segment.end,
                     first=first,
                     partials=not first,  # a segment that has just opened is too short for a hypothesis
+                    settled=segment.settled,
                 )
             )
         if self._endpointing is not None:

@@ -133,10 +133,20 @@ FULL: tuple[Message, ...] = (
         options=_SPEECH,
     ),
     Progress(job="m-1_A", heard=96_000, floor=90_000, segments=4, start=70_000),
-    Speaking(job="m-1_A", index=4, start=90_000, end=96_000, first=True, partials=False),
+    Speaking(job="m-1_A", index=4, start=90_000, end=96_000, first=True, partials=False, settled=95_000),
     Partial(job="m-1_A", index=4, start=90_000, end=96_000, text="그리고 다음", stable=3, language="ko"),
     Attached(job="m-1_A", claim=9_001),
-    Snapshot(job="m-1_A", index=4, previous_seq=70_001, start=90_000, end=90_004, pcm=_PCM, lead=_PCM, options=_SPEECH),
+    Snapshot(
+        job="m-1_A",
+        index=4,
+        previous_seq=70_001,
+        start=90_000,
+        end=90_004,
+        pcm=_PCM,
+        lead=_PCM,
+        settled=90_002,
+        options=_SPEECH,
+    ),
 )
 
 FRAMES: dict[str, AudioFrame] = {

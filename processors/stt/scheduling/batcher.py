@@ -33,7 +33,7 @@ class Priority(IntEnum):
     CORRECTION = 4
 
 
-@dataclass(frozen=True, eq=False, slots=True)
+@dataclass(eq=False, slots=True)
 class Entry(Generic[T]):
     """Something to decode. `group`: only entries of equal groups share a batch. `cost`: seconds of encoder window.
 
@@ -74,6 +74,12 @@ class Batcher(Generic[T]):
     def discard(self, entry: Entry[T]) -> None:
         """Remove an entry if it is still waiting."""
         self._waiting[entry.priority].pop(id(entry), None)
+
+    def raise_priority(self, entry: Entry[T], priority: Priority) -> None:
+        """Append an entry to another queue if it is still waiting."""
+        if self._waiting[entry.priority].pop(id(entry), None) is not None:
+            entry.priority = priority
+            self.add(entry)
 
     def free(self, priority: Priority, running: Collection[Priority] = ()) -> int:
         """How many batches of this priority could start. running: the priorities of those in progress.

@@ -2,6 +2,9 @@
 
 Nothing queues up: a segmenter announces that a segment is open and how far it has grown, and its audio is requested
 only when there is time to decode it. So a slow engine makes fewer interim results and never falls behind.
+
+Once nothing more can belong to a segment unless somebody goes on speaking, its final is decoded ahead, and its text is
+the interim result.
 """
 
 from __future__ import annotations
@@ -14,8 +17,9 @@ import structlog
 from bus import Bus
 from bus.requests import ask, listening
 from bus.supervisor import Supervisor
-from contract import ContractError, Partial, Snapshot, Speaking
-from processors.stt.core import local_agreement
+from contract import WIDTH, ContractError, Partial, Snapshot, Speaking
+from processors.stt.core import DecodeResult, local_agreement
+from processors.stt.scheduling.ahead import Ahead
 from processors.stt.scheduling.batcher import Priority
 from processors.stt.scheduling.scheduler import Scheduler
 from processors.stt.sound import sound_of
@@ -30,9 +34,10 @@ _MAX_JOBS = 4_096
 class InterimTranscriber:
     """Makes interim results of all jobs. Workers share the open segments; each sees what the others publish."""
 
-    def __init__(self, bus: Bus, scheduler: Scheduler) -> None:
+    def __init__(self, bus: Bus, scheduler: Scheduler, ahead: Ahead) -> None:
         self._bus = bus
         self._scheduler = scheduler
+        self._ahead = ahead
         self._open: OrderedDict[str, Speaking] = OrderedDict()
         self._can_start = asyncio.Event()
         self._published: OrderedDict[str, Partial] = OrderedDict()
@@ -53,7 +58,11 @@ class InterimTranscriber:
                 await asyncio.sleep(0)  # the new task asks for its audio before the next one starts
 
     def close_segment(self, job: str, index: int) -> None:
-        """Drop a segment that has ended, and older ones: their final transcript comes next."""
+        """Drop a segment that has ended, and older ones: their final transcript comes next.
+
+        Only what is decoded ahead goes on, because that is the final.
+        """
+        self._ahead.close_segment(job, index)
         speaking = self._open.get(job)
         if speaking is not None and speaking.index <= index:
             del self._open[job]
@@ -68,7 +77,16 @@ class InterimTranscriber:
     def _on_speaking(self, speaking: Speaking) -> None:
         if speaking.partials:
             self._open[speaking.job] = speaking
+            if speaking.settled:
+                self._make_way(speaking)
             self._update()
+
+    def _make_way(self, speaking: Speaking) -> None:
+        """Give up what was begun of this segment before its end was known, as that delays its final."""
+        self._ahead.make_way(speaking.job, speaking.settled)
+        running = self._running.get(speaking.job)
+        if running is not None:
+            running[1].cancel()
 
     def _on_partial(self, partial: Partial) -> None:
         last = self._published.get(partial.job)
@@ -109,27 +127,41 @@ class InterimTranscriber:
         except ContractError as exc:
             log.warning("snapshot not understood", job=speaking.job, reason=str(exc))
             return
+        said = _settled(snapshot)
         try:
-            sound = await sound_of(self._bus, [snapshot], self._scheduler.engine)
-            result = await self._scheduler.transcribe(
-                sound.pcm, snapshot.options, Priority.PARTIAL, parts=sound.parts, interim=True
-            )
+            result = await self._decode(said, is_settled=said is not snapshot)
         except Exception as exc:  # whatever the engine raises; the final transcript will report it
             log.warning("no interim result", job=speaking.job, error=repr(exc), exc_info=True)
             return
-        if not result.text:
+        if result is None or not result.text:
             return
         partial = Partial(
-            job=snapshot.job,
-            index=snapshot.index,
-            start=snapshot.start,
-            end=snapshot.end,
+            job=said.job,
+            index=said.index,
+            start=said.start,
+            end=said.end,
             text=result.text,
             language=result.language,
         )
         last = self._published.get(partial.job)
         if not _is_stale(partial, last):
             await self._bus.publish(local_agreement(last, partial))
+
+    async def _decode(self, said: Snapshot, *, is_settled: bool) -> DecodeResult | None:
+        sound = await sound_of(self._bus, [said], self._scheduler.engine)
+        if is_settled and self._ahead.decodes(said.options):
+            return await asyncio.shield(self._ahead.start(said.job, said.index, said.end, sound, said.options))
+        return await self._scheduler.transcribe(
+            sound.pcm, said.options, Priority.PARTIAL, parts=sound.parts, interim=True
+        )
+
+
+def _settled(snapshot: Snapshot) -> Snapshot:
+    """The snapshot as the utterance will be if nobody goes on speaking; itself if that is not known."""
+    if not snapshot.start < snapshot.settled <= snapshot.end:
+        return snapshot
+    pcm = snapshot.pcm[: (snapshot.settled - snapshot.start) * WIDTH]
+    return snapshot.model_copy(update={"end": snapshot.settled, "pcm": pcm})
 
 
 def _is_stale(partial: Partial, last: Partial | None) -> bool:

@@ -93,12 +93,28 @@ class SpeechEngine(Protocol):
         ...
 
 
-@dataclass(frozen=True, eq=False)
+class Urgency:
+    """A priority that can be raised while a sound waits for the model or is decoded."""
+
+    def __init__(self, priority: Priority) -> None:
+        self.priority = priority
+        self.on_raise: Callable[[], None] = lambda: None
+        """Called when it has been raised."""
+
+    def raise_to(self, priority: Priority) -> None:
+        """Make it more urgent."""
+        self.priority = min(priority, self.priority)
+        self.on_raise()
+
+
+@dataclass(eq=False)
 class _Request:
     audio: Prepared
     priority: Priority
     result: asyncio.Future[DecodeResult]
     queued_at: float
+    turn: Turn | None = None
+    """Of its batch, once there is one."""
 
 
 class Scheduler:
@@ -129,19 +145,21 @@ class Scheduler:
         self,
         pcm: bytes,
         options: SpeechOptions,
-        priority: Priority,
+        priority: Priority | Urgency,
         *,
         parts: Sequence[Part] = (),
         interim: bool = False,
     ) -> DecodeResult:
         """Transcribe one sound; arguments as for the engine. Raises what the engine raises for this sound."""
+        urgency = priority if isinstance(priority, Urgency) else Urgency(priority)
         loop = asyncio.get_running_loop()
         prepare = partial(self.engine.prepare, pcm, options, parts=parts, interim=interim)
         audio = await loop.run_in_executor(self._preparing, prepare)
         if isinstance(audio, DecodeResult):
             return audio
-        request = _Request(audio, priority, loop.create_future(), perf_counter())
-        entry = Entry(request, priority, audio.group, audio.cost, audio.seconds)
+        request = _Request(audio, urgency.priority, loop.create_future(), perf_counter())
+        entry = Entry(request, urgency.priority, audio.group, audio.cost, audio.seconds)
+        urgency.on_raise = lambda: self._raise(entry, urgency.priority)
         self._batcher.add(entry)
         self._dispatch()
         try:
@@ -168,6 +186,17 @@ class Scheduler:
             for request in batch:
                 request.result.cancel()
 
+    def _raise(self, entry: Entry[_Request], priority: Priority) -> None:
+        """Give a sound that waits, or the batch that it is decoded in, a higher priority."""
+        request = entry.item
+        if request.turn is None:
+            request.priority = priority
+            self._batcher.raise_priority(entry, priority)
+            self._dispatch()
+        elif not request.result.done():
+            self._running[self._running.index(request.turn.priority)] = priority
+            self._turns.raise_priority(request.turn, priority)
+
     def _dispatch(self) -> None:
         while not self._closed and (batch := self._batcher.take(self._running)):
             self._start(batch, batch[0].priority)
@@ -177,6 +206,8 @@ class Scheduler:
     def _start(self, batch: list[_Request], priority: Priority) -> None:
         self._running.append(priority)
         turn = self._turns.begin(priority, lambda: all(request.result.done() for request in batch))
+        for request in batch:
+            request.turn = turn
         task = self._create_task(self._run_batch(batch, turn))
         self._batches.add(task)
         task.add_done_callback(self._batches.discard)

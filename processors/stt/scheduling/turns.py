@@ -55,6 +55,12 @@ class Turns:
             self._in_progress.discard(turn)
             self._changed.notify_all()
 
+    def raise_priority(self, turn: Turn, priority: Priority) -> None:
+        """Make a batch in progress more urgent."""
+        with self._changed:
+            turn.priority = priority
+            self._changed.notify_all()
+
     def wake(self) -> None:
         """Let a batch that waits notice that it has been abandoned."""
         with self._changed:

@@ -56,6 +56,12 @@ def test_the_parts_are_all_of_the_time_to_the_final(timing: dict[str, float], ex
     assert split(1.5, 0.6, 0.8, transcript) == pytest.approx(expected)
 
 
+def test_what_was_decoded_ahead_is_part_of_the_hangover() -> None:
+    transcript = Transcript(job="job", index=0, start=0, end=1, text="", elapsed=0.5)
+    expected = {"hangover": 0.6, "queue": 0.0, "inference": 0.2, "rest": 0.1}
+    assert split(0.9, 0.6, 0.2, transcript) == pytest.approx(expected)
+
+
 def test_summary_has_the_figures_that_others_compare() -> None:
     parts = {"hangover": 0.6, "queue": 0.0, "encode": 0.3, "decode": 0.1, "rest": 0.0}
     told = [Told(1.0, 0.8, parts), Told(2.0, None, parts | {"queue": 1.0}), Told(1.0, 1.0, parts)]

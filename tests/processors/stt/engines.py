@@ -16,6 +16,7 @@ from processors.stt.__main__ import run_process
 from processors.stt.core import DecodedSegment, DecodeResult, Model, OutOfMemory, Part, UnsupportedOptions
 from processors.stt.scheduling.scheduler import SpeechEngine
 from processors.stt.worker import Settings, serve_utterances
+from tests.support import wait_until
 
 POISON = b"\xff\x7f" * 1_600
 
@@ -133,6 +134,39 @@ class Gated(Length):
     def allow_all(self) -> None:
         self._open.set()
         self._gate.release(1_000)
+
+
+class Stepped(Length):
+    """Makes `steps` calls for each batch; `allow(n)` lets n calls return. `calls_made`: samples and step of each."""
+
+    def __init__(self, *, steps: int = 3, workers: int = 1) -> None:
+        super().__init__(workers=workers)
+        self.calls_made: list[tuple[int, int]] = []
+        self.running = 0
+        self.max_running = 0
+        self._steps = steps
+        self._gate = threading.Semaphore(0)
+        self._lock = threading.Lock()
+
+    def decode(self, batch: Sequence[Audio], turn: AbstractContextManager[None]) -> list[DecodeResult]:
+        for step in range(self._steps):
+            with turn:
+                with self._lock:
+                    self.calls_made.append((batch[0].samples, step))
+                    self.running += 1
+                    self.max_running = max(self.max_running, self.running)
+                self._gate.acquire(timeout=60)
+                with self._lock:
+                    self.running -= 1
+            time.sleep(0.002)  # what a decoder does between two calls
+        return self.call(batch)
+
+    def allow(self, calls: int) -> None:
+        self._gate.release(calls)
+
+    async def called(self, samples: int, step: int) -> None:
+        """Wait until this is the last call made."""
+        await wait_until(lambda: self.calls_made[-1:] == [(samples, step)], description=f"call {samples}, {step}")
 
 
 class LittleMemory(Gated):

@@ -25,6 +25,7 @@ from contract import (
     Utterance,
 )
 from processors.stt.core import DecodeResult, Model
+from processors.stt.scheduling.ahead import Ahead
 from processors.stt.scheduling.pool import ModelPool
 from processors.stt.scheduling.scheduler import Scheduler, SpeechEngine
 from processors.stt.worker import Settings, Transcriber, serve_utterances
@@ -392,7 +393,7 @@ def engine() -> Detecting:
 async def transcriber(bus: Bus, engine: Detecting) -> AsyncIterator[Transcriber]:
     create_task = asyncio.create_task
     pool = ModelPool(engine, {}, load_none, lambda engine: Scheduler(engine, 8, 480, create_task), 1, create_task)
-    yield Transcriber(bus, pool)
+    yield Transcriber(bus, pool, Ahead(pool.own.scheduler, create_task))
     pool.close()
 
 

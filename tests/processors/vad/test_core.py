@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from contract import LONGEST_LEAD
+from contract import LONGEST_LEAD, WIDTH
 from processors.vad.core import COLD_START, FRAME, WARM_UP, Detector, OpenSegment, Parameters, Segment, Segmenter
 from tests.processors.vad.generated import (
     SMALL,
@@ -105,6 +105,41 @@ def test_floor_and_position_only_rise_and_no_later_segment_starts_below_floor(
             assert floor <= segmenter.floor <= segmenter.position
             assert segmenter.position == min(start + 700, stretch.end) > position
             floor, position, found = segmenter.floor, segmenter.position, []
+
+
+@thorough
+@given(all_stretches, parameters())
+def test_a_segment_that_has_settled_ends_there_unless_speech_goes_on(
+    stretches: Stretches, parameters: Parameters
+) -> None:
+    segmenter = Segmenter(Stateful, parameters)
+    settled: dict[int, tuple[int, bytes, bytes]] = {}
+    for stretch in [*stretches, Stretch(stretches[-1].end + 1, b"")]:
+        check_settled(segmenter.skip(stretch.start), settled)
+        for start in range(stretch.start, stretch.end, FRAME):
+            check_settled(segmenter.feed(stretch.pcm_of(start, min(start + FRAME, stretch.end))), settled)
+            if (opened := segmenter.open_segment) is not None:
+                settled.pop(opened.start, None)
+                if opened.settled:
+                    pcm = segmenter.pcm(opened)[: (opened.settled - opened.start) * WIDTH]
+                    settled[opened.start] = opened.settled, pcm, segmenter.lead(opened.start)
+
+
+def check_settled(found: list[Segment], settled: dict[int, tuple[int, bytes, bytes]]) -> None:
+    for one in found:
+        if one.start in settled and not one.continues:
+            assert settled[one.start] == (one.end, one.pcm, one.lead)
+
+
+def test_a_segment_settles_when_the_padding_behind_speech_is_over() -> None:
+    segmenter = Segmenter(simple, SMALL)
+    found, settled = segmenter.feed(frames((0, 20), (9, 6))), []
+    for loud in (0, 0, 0, 9, 0, 0, 0, 0, 0):
+        opened = segmenter.open_segment
+        settled.append(opened.settled // FRAME if opened else None)
+        found += segmenter.feed(frames((loud, 1)))
+    assert settled == [0, 0, 28, 28, 0, 0, 32, 32, 32]
+    assert [one.end // FRAME for one in found] == [32]
 
 
 @thorough
@@ -374,7 +409,7 @@ def test_the_open_segment_can_be_read_without_ending_it() -> None:
     for part in (sound, frames((0, 5))):
         segmenter.feed(part)
         seen.append(segmenter.open_segment)
-    speech = OpenSegment(28 * FRAME, 30 * FRAME, 34 * FRAME, 36 * FRAME + 70)
+    speech = OpenSegment(28 * FRAME, 30 * FRAME, 34 * FRAME, 36 * FRAME + 70, settled=36 * FRAME)
     assert seen == [None, speech, None]
 
 

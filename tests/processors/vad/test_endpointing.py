@@ -154,6 +154,30 @@ def test_each_pause_is_announced() -> None:
     assert {9_600 + PAUSE, 14_400 + PAUSE} <= set(ends)
 
 
+@pytest.mark.parametrize("pauses", [True, False])
+def test_a_segment_that_settles_is_announced_once_in_each_pause(pauses: bool) -> None:
+    def pause(voiced_end: int, padding: int) -> list[OpenSegment]:
+        ends = (voiced_end + FRAME * count for count in range(1, 60))
+        settled = voiced_end + padding
+        return [OpenSegment(0, 4_800, voiced_end, end, settled if end >= settled else 0) for end in ends]
+
+    early = [(19_200 + PAUSE, False)] if pauses else []
+    assert announced([*talking(31), *pause(19_200, 4_800)], pauses=pauses)[3:] == [*early, (19_200 + 4_800, False)]
+    assert announced([*talking(31), *pause(19_200, 0)], pauses=pauses)[3:] == [(19_200 + PAUSE, False)]
+    again = announced([*talking(31), *pause(19_200, 4_800), *pause(52_800, 4_800)], pauses=pauses)[-1]
+    assert again == (52_800 + 4_800, False)
+    assert announced(pause(19_200, 4_800), growth=False, pauses=pauses) == [(19_200 + FRAME, True)]
+
+
+def test_a_segment_does_not_grow_while_nobody_speaks() -> None:
+    before, *_ = talking(15)
+    ends = (before.voiced_end + FRAME * count for count in range(60))
+    silence = [OpenSegment(0, 4_800, before.voiced_end, end) for end in ends]
+    assert announced([before, *silence]) == [(before.end, True)]
+    resumed = OpenSegment(0, 4_800, silence[-1].end + FRAME, silence[-1].end + FRAME)
+    assert announced([before, *silence, resumed])[1:] == [(resumed.end, False)]
+
+
 def test_each_segment_has_a_first_announcement() -> None:
     announcements = Announcements(growth=True, pauses=False)
     segment = OpenSegment(0, 4_800, 6_240, 6_240)

@@ -156,6 +156,24 @@ async def test_the_open_segment_is_given_on_request(bus: Bus, segmenter: Bus, me
     assert found[1].pcm.startswith(snapshot.pcm)
 
 
+async def test_a_pause_is_announced_once_with_the_end_of_the_utterance(
+    bus: Bus, segmenter: Bus, meeting: bytes
+) -> None:
+    async with call(bus, LIVE) as one:
+        await one.say(meeting[: 2 * VOICE_END])
+        assert (await one.snapshot()).settled == 0
+        before = len(one.speaking)
+        await one.silence(540)
+        snapshot = await one.snapshot()
+        assert [(s.end - VOICE_END) // MS for s in one.speaking[before:]] == [300]
+        await one.silence(90)
+        (found,) = await one.utterances()
+        await one.end()
+    assert snapshot.settled == found.end == VOICE_END + 300 * MS
+    assert snapshot.pcm[: len(found.pcm)] == found.pcm
+    assert (snapshot.lead, snapshot.options) == (found.lead, found.options)
+
+
 async def test_the_end_of_a_sentence_ends_the_segment_early(bus: Bus, segmenter: Bus, meeting: bytes) -> None:
     async with call(bus, ADAPTIVE) as one:
         await one.say(meeting[: 2 * VOICE_END])

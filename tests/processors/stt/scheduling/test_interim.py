@@ -14,10 +14,11 @@ from bus import Bus, connect
 from bus.requests import listening
 from contract import Partial, Snapshot, Speaking, SpeechOptions
 from processors.stt.core import DecodeResult
+from processors.stt.scheduling.ahead import Ahead
 from processors.stt.scheduling.batcher import Priority
 from processors.stt.scheduling.interim import InterimTranscriber
 from processors.stt.scheduling.scheduler import Scheduler, SpeechEngine
-from tests.processors.stt.engines import Audio, Gated, Length, result
+from tests.processors.stt.engines import Audio, Gated, Length, Stepped, result
 from tests.support import wait_until
 
 FRAME = 480
@@ -31,11 +32,14 @@ class Segmenter:
         self.segments: dict[str, tuple[int, int]] = {}
         self.asked: list[str] = []
         self.silent: set[str] = set()
+        self.settled: dict[str, int] = {}
 
-    async def speak(self, job: str, samples: int, *, index: int = 0, partials: bool = True) -> None:
-        """Let a segment grow to so many samples, and announce it."""
+    async def speak(self, job: str, samples: int, *, index: int = 0, partials: bool = True, settled: int = 0) -> None:
+        """Let a segment grow to so many samples, and announce it; `settled`: where it ends if nobody goes on."""
         self.segments[job] = index, samples
-        await self._bus.publish(Speaking(job=job, index=index, start=100, end=100 + samples, partials=partials))
+        self.settled[job] = settled
+        speaking = Speaking(job=job, index=index, start=100, end=100 + samples, partials=partials, settled=settled)
+        await self._bus.publish(speaking)
 
     async def answer(self, msg: Msg) -> None:
         job = msg.subject.split(".")[1]
@@ -45,7 +49,7 @@ class Segmenter:
             pcm = bytes(2 * samples)
             options = SpeechOptions(language="ko")
             found = Snapshot(job=job, index=index, start=100, end=100 + samples, pcm=pcm, options=options)
-            await msg.respond(found.encode())
+            await msg.respond(found.model_copy(update={"settled": self.settled[job]}).encode())
 
 
 @pytest.fixture
@@ -73,7 +77,7 @@ async def interim_worker(
     """A worker that makes only interim results."""
     async with connect(url, name="stt") as bus:
         scheduler = Scheduler(engine, batch_size, 1_000, asyncio.create_task)
-        interim = InterimTranscriber(bus, scheduler)
+        interim = InterimTranscriber(bus, scheduler, Ahead(scheduler, asyncio.create_task))
         before = len(bus.connection.nc._subs)
         task = asyncio.create_task(interim.run())
         await wait_until(lambda: len(bus.connection.nc._subs) == before + 2, description="it listens")
@@ -404,6 +408,26 @@ async def test_stable_text_grows_across_workers(nats_url: str, segmenter: Segmen
         assert partial.text[: partial.stable] == " ".join(SPOKEN[: count - 2])
 
 
+async def test_a_segment_that_has_settled_does_not_wait_for_older_interim_results(
+    nats_url: str, segmenter: Segmenter, published: list[Partial]
+) -> None:
+    engine = Stepped()
+    async with interim_worker(nats_url, engine) as (interim, _):
+        await segmenter.speak("j", 1_000)
+        await engine.called(1_000, 0)
+        for samples in (2_000, 3_000):  # it settles, somebody goes on speaking, and it settles again
+            await segmenter.speak("j", samples, settled=samples)
+            await wait_until_open(interim, "j", 100 + samples)
+            engine.allow(1)
+            await engine.called(samples - 100, 0)
+        await segmenter.speak("j", 3_100, settled=3_000)  # the same again
+        await segmenter.speak("k", 500)
+        engine.allow(6)
+        await wait_until_published(published, 2)
+    assert engine.batches == [[2_900], [500]]
+    assert [(partial.job, partial.end) for partial in published] == [("j", 3_000), ("k", 600)]
+
+
 async def test_a_stale_interim_result_is_not_published(
     bus: Bus, nats_url: str, segmenter: Segmenter, published: list[Partial]
 ) -> None:
@@ -437,7 +461,8 @@ async def test_an_unforeseen_error_is_raised(bus: Bus, segmenter: Segmenter, mon
 
     monkeypatch.setattr("processors.stt.scheduling.interim.local_agreement", fail)
     before = len(bus.connection.nc._subs)
-    task = asyncio.create_task(InterimTranscriber(bus, Scheduler(Length(), 8, 1_000, asyncio.create_task)).run())
+    scheduler = Scheduler(Length(), 8, 1_000, asyncio.create_task)
+    task = asyncio.create_task(InterimTranscriber(bus, scheduler, Ahead(scheduler, asyncio.create_task)).run())
     await wait_until(lambda: len(bus.connection.nc._subs) == before + 2, description="it listens")
     await segmenter.speak("j", 1_000)
     with pytest.raises(KeyError):

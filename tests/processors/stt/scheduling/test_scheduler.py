@@ -5,9 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Sequence
 from itertools import chain
 
 import pytest
@@ -16,62 +14,10 @@ from bus.supervisor import Supervisor
 from contract import SpeechOptions
 from processors.stt.core import DecodeResult, OutOfMemory, Part, UnsupportedOptions
 from processors.stt.scheduling.batcher import MAX_SKIPPED, Priority
-from processors.stt.scheduling.scheduler import Scheduler, SpeechEngine
-from tests.processors.stt.engines import POISON, Audio, Gated, Length, LittleMemory, Lossy, result
+from processors.stt.scheduling.scheduler import Scheduler
+from tests.processors.stt.engines import POISON, Audio, Gated, Length, LittleMemory, Lossy, Stepped, result
+from tests.processors.stt.scheduling.asking import Start, ask, ask_behind, ask_pcm, ask_waiting, busy, queued, texts
 from tests.support import wait_until
-
-Start = Callable[..., Scheduler]
-
-
-@pytest.fixture
-def start() -> Iterator[Start]:
-    """Makes a scheduler for an engine, with batches of up to `batch_size` utterances and `batch_seconds`."""
-    made: list[tuple[Scheduler, SpeechEngine]] = []
-
-    def make(engine: SpeechEngine, batch_size: int = 8, batch_seconds: float = 1_000) -> Scheduler:
-        made.append((Scheduler(engine, batch_size, batch_seconds, asyncio.create_task), engine))
-        return made[-1][0]
-
-    yield make
-    for scheduler, engine in made:
-        if isinstance(engine, Gated):
-            engine.allow_all()
-        scheduler.close()
-
-
-def ask(scheduler: Scheduler, samples: int, priority: Priority = Priority.LIVE) -> asyncio.Task[DecodeResult]:
-    return ask_pcm(scheduler, bytes(2 * samples), priority)
-
-
-def ask_pcm(
-    scheduler: Scheduler, pcm: bytes, priority: Priority = Priority.LIVE, **options: str
-) -> asyncio.Task[DecodeResult]:
-    return asyncio.create_task(scheduler.transcribe(pcm, SpeechOptions.model_validate(options), priority))
-
-
-async def ask_behind(
-    scheduler: Scheduler, engine: Gated, *samples: int, priority: Priority = Priority.LIVE
-) -> list[asyncio.Task[DecodeResult]]:
-    """Request utterances that have to wait, in this order."""
-    return [await _queued(engine, ask(scheduler, count, priority)) for count in samples]
-
-
-async def _queued(engine: Gated, task: asyncio.Task[DecodeResult]) -> asyncio.Task[DecodeResult]:
-    before = engine.queued
-    await wait_until(lambda: engine.queued > before, description="it waits")
-    return task
-
-
-async def busy(scheduler: Scheduler, engine: Gated, samples: int = 1) -> asyncio.Task[DecodeResult]:
-    """Keep a worker of the engine busy."""
-    before = engine.begun
-    task = ask(scheduler, samples)
-    await wait_until(lambda: engine.begun > before, description="the engine is at work")
-    return task
-
-
-async def texts(tasks: Sequence[asyncio.Task[DecodeResult]]) -> list[str]:
-    return [one.text for one in await asyncio.gather(*tasks)]
 
 
 async def test_a_single_utterance_is_decoded_at_once(start: Start) -> None:
@@ -172,7 +118,7 @@ async def test_an_utterance_that_fails_does_not_affect_the_others(start: Start) 
     scheduler = start(engine)
     first = await busy(scheduler, engine)
     before = await ask_behind(scheduler, engine, 10, 20)
-    poison = await _queued(engine, ask_pcm(scheduler, POISON))
+    poison = await queued(engine, ask_pcm(scheduler, POISON))
     after = await ask_behind(scheduler, engine, 30)
     engine.allow_all()
     assert await texts([first, *before, *after]) == ["1 samples", "10 samples", "20 samples", "30 samples"]
@@ -233,7 +179,7 @@ async def test_a_request_cancelled_during_decoding_does_not_affect_the_others(st
     scheduler = start(engine)
     first = await busy(scheduler, engine)
     (kept,) = await ask_behind(scheduler, engine, 10)
-    dropped = await _queued(engine, ask_pcm(scheduler, POISON if fails else bytes(60)))
+    dropped = await queued(engine, ask_pcm(scheduler, POISON if fails else bytes(60)))
     (behind,) = await ask_behind(scheduler, engine, 40)
     engine.allow()
     await wait_until(lambda: engine.begun == 2, description="the batch is decoded")
@@ -278,47 +224,6 @@ async def test_one_of_two_workers_is_enough_to_be_free(start: Start) -> None:
     engine.allow_all()
     await texts([first, second])
     await free
-
-
-class Stepped(Length):
-    """Makes `steps` calls for each batch; `allow(n)` lets n calls return. `calls_made`: samples and step of each."""
-
-    def __init__(self, *, steps: int = 3, workers: int = 1) -> None:
-        super().__init__(workers=workers)
-        self.calls_made: list[tuple[int, int]] = []
-        self.running = 0
-        self.max_running = 0
-        self._steps = steps
-        self._gate = threading.Semaphore(0)
-        self._lock = threading.Lock()
-
-    def decode(self, batch: Sequence[Audio], turn: AbstractContextManager[None]) -> list[DecodeResult]:
-        for step in range(self._steps):
-            with turn:
-                with self._lock:
-                    self.calls_made.append((batch[0].samples, step))
-                    self.running += 1
-                    self.max_running = max(self.max_running, self.running)
-                self._gate.acquire(timeout=60)
-                with self._lock:
-                    self.running -= 1
-            time.sleep(0.002)  # what a decoder does between two calls
-        return self.call(batch)
-
-    def allow(self, calls: int) -> None:
-        self._gate.release(calls)
-
-    async def called(self, samples: int, step: int) -> None:
-        """Wait until this is the last call made."""
-        await wait_until(lambda: self.calls_made[-1:] == [(samples, step)], description=f"call {samples}, {step}")
-
-
-async def ask_waiting(scheduler: Scheduler, samples: int, priority: Priority) -> asyncio.Task[DecodeResult]:
-    """Request an utterance whose batch starts at once, but has to wait for its turn."""
-    before = scheduler._turns.waiting
-    task = ask(scheduler, samples, priority)
-    await wait_until(lambda: scheduler._turns.waiting > before, description="it waits for a turn")
-    return task
 
 
 @pytest.mark.parametrize("priority", [Priority.PARTIAL, Priority.UPLOAD, Priority.REPLAY, Priority.CORRECTION])
