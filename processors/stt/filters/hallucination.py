@@ -25,6 +25,9 @@ from processors.stt.filters.speech import CERTAIN_SPEECH, DOUBTFUL_SPEECH
 
 Kind = Literal["credit", "outro"]
 
+LOW_LOG_PROBABILITY = -0.7
+"""Mean log-probability below which a text is not believed where other things speak against it, too."""
+
 CREDITS = (
     "Subtitles by the Amara.org community",
     "Translated by Amara.org community",
@@ -220,7 +223,7 @@ class _Limits:
 
 _LIMITS = {
     "outro": _Limits(DOUBTFUL_SPEECH, MAX_NO_SPEECH_PROBABILITY, MIN_LOG_PROBABILITY),
-    "credit": _Limits(CERTAIN_SPEECH, 0.3, -0.7),
+    "credit": _Limits(CERTAIN_SPEECH, 0.3, LOW_LOG_PROBABILITY),
 }
 """Stricter for credits: models have learnt them by heart and are sure of them, and nobody says them."""
 
@@ -232,11 +235,16 @@ def hallucination_reason(
 
     "unlikely": there is hardly any speech, and the model itself finds the text improbable. This is Whisper's own rule
     for silence, with the speech detector in place of Whisper's no-speech probability, which is near 0 for many sounds.
+    Or detector and model both doubt that somebody speaks, and the text is not probable either: whisper-base counts
+    "1-2-3" to footsteps.
     "phrase": Whisper is known to hallucinate this phrase, and the evidence for it is weak. A known phrase alone is not
     enough, because people do say "Thank you".
     """
     log_probability = _mean_log_probability(segments)
     if segments and speech < DOUBTFUL_SPEECH and log_probability < MIN_LOG_PROBABILITY:
+        return "unlikely"
+    both_doubt = speech < CERTAIN_SPEECH and no_speech_probability > MAX_NO_SPEECH_PROBABILITY
+    if segments and both_doubt and log_probability < LOW_LOG_PROBABILITY:
         return "unlikely"
     kind = known_phrase("".join(segment.text for segment in segments))
     if kind is None:
