@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import replace
+from functools import partial
 
 import structlog
 from pydantic import Field
@@ -34,6 +35,10 @@ PRIORITIES: dict[Source, Priority] = {"live": Priority.LIVE, "upload": Priority.
 
 Handler = Callable[[Utterance], Awaitable[Sequence[Transcript]]]
 OnFailure = Callable[[Utterance, str], Awaitable[Sequence[Transcript]]]
+
+QUIET = 3.0
+"""Seconds without speech before which a CPU corrects nothing: one call of the model, which takes about a second for a
+whole window, would delay the next final."""
 
 _FIRST_GENERATION_AGAIN = 1.0
 """Seconds until a worker looks again for transcripts that it is to copy."""
@@ -118,7 +123,7 @@ async def serve_utterances(
             return [transcriber.failed(one, reason) for one in await closed_window(bus, utterance)]
 
         async def correct(utterance: Utterance) -> Sequence[Transcript]:
-            return await transcriber.correct(await closed_window(bus, utterance))
+            return await transcriber.correct(await closed_window(bus, utterance), partial(interim.wait_quiet, QUIET))
 
         async def keep_first(_utterance: Utterance, _reason: str) -> Sequence[Transcript]:
             return []  # the generation stays incomplete, and the job keeps the first one
@@ -168,9 +173,10 @@ class Transcriber:
         """The transcripts of a merged window, if it is not empty; otherwise as `transcribe`."""
         return await self._transcribe(window, PRIORITIES[window[0].source]) if window else []
 
-    async def correct(self, window: Sequence[Utterance]) -> list[Transcript]:
+    async def correct(self, window: Sequence[Utterance], quiet: Callable[[], Awaitable[None]]) -> list[Transcript]:
         """The transcripts of a merged window of a live job as another generation.
 
+        quiet: returns when nobody has spoken for QUIET seconds, for which a CPU waits.
         A model that does not use context would only repeat itself: then these are copies. Raises Retry while the first
         generation is not complete.
         """
@@ -178,10 +184,12 @@ class Transcriber:
             return []
         try:
             async with self._pool.acquire(window[0].options.model) as loaded:
-                in_context = loaded.scheduler.engine.in_context
+                engine = loaded.scheduler.engine
         except UnsupportedOptions:
-            in_context = False
-        if in_context and len(window) > 1:
+            engine = None
+        if engine is not None and engine.in_context and len(window) > 1:
+            if engine.device == "cpu":
+                await quiet()
             made = await self._transcribe(window, Priority.CORRECTION)
         else:
             stored = [await self._stored(utterance, utterance.index) for utterance in window]

@@ -10,6 +10,7 @@ the interim result.
 from __future__ import annotations
 
 import asyncio
+import math
 from collections import OrderedDict
 
 import structlog
@@ -40,6 +41,7 @@ class InterimTranscriber:
         self._ahead = ahead
         self._open: OrderedDict[str, Speaking] = OrderedDict()
         self._can_start = asyncio.Event()
+        self._spoken_at = -math.inf
         self._published: OrderedDict[str, Partial] = OrderedDict()
         self._running: dict[str, tuple[int, asyncio.Task[None]]] = {}
         """By job: the index of the segment, and the task that transcribes it."""
@@ -74,7 +76,14 @@ class InterimTranscriber:
             running[1].cancel()
         self._update()
 
+    async def wait_quiet(self, seconds: float) -> None:
+        """Return once nobody has spoken for so long, as far as this worker knows."""
+        clock = asyncio.get_running_loop().time
+        while (left := self._spoken_at + seconds - clock()) > 0:  # noqa: ASYNC110 - silence sets no event
+            await asyncio.sleep(left)
+
     def _on_speaking(self, speaking: Speaking) -> None:
+        self._spoken_at = asyncio.get_running_loop().time()
         if speaking.partials:
             self._open[speaking.job] = speaking
             if speaking.settled:

@@ -58,6 +58,8 @@ Turn = AbstractContextManager[Any]
 NO_TURNS: Turn = nullcontext()
 """For a caller that has the model to itself."""
 
+_SHORT = 800
+
 _MIN_REST = 0.5
 """Seconds. A shorter undecoded rest cannot hold a word."""
 
@@ -84,6 +86,12 @@ def context_length(frames: int, shortest: int) -> int:
     """
     window = max(shortest, window_length(frames + LEAST_CONTEXT))
     return min(LONGEST_CONTEXT, max(0, window - MARGIN - frames))
+
+
+def text_length(frames: int, shortest: int) -> int:
+    """Frames that the limit of a text is for. Sounds of more than 6 s share that of their window, and so a batch."""
+    length = window_length(frames)
+    return length if length <= _SHORT else max(length, shortest)
 
 
 def max_tokens(length: int) -> int:
@@ -155,7 +163,7 @@ class PreparedAudio:
     @property
     def group(self) -> Hashable:
         """Only sounds of the same group can share a batch."""
-        return window_length(self.frames), self.shortest, len(self.context)
+        return text_length(self.frames, self.shortest), self.shortest, len(self.context)
 
     def excerpt(
         self, first: int, last: int, language: str | None, evidence: tuple[Evidence, ...] = ()
@@ -210,7 +218,7 @@ class _Rest:
 
     @property
     def length(self) -> int:
-        return window_length(self.frames)
+        return text_length(self.frames, self.audio.shortest)
 
     @property
     def window(self) -> int:
