@@ -46,11 +46,8 @@ WINDOW_LENGTHS = (500, 600, 800, 1_000, 1_200, 1_500, 2_000, 2_500, FULL_WINDOW)
 MARGIN = 200
 """Frames of silence behind every utterance: with less, whisper-micro loses words at the end of long ones."""
 
-LEAST_CONTEXT = 400
-"""Frames of context for which a longer window is taken."""
-
-LONGEST_CONTEXT = 700
-"""Frames. More does not help, and its words take time to decode."""
+LONGEST_CONTEXT = 400
+"""Frames of context. With more there are somewhat fewer errors, but its words take as long to decode as one's own."""
 
 Turn = AbstractContextManager[Any]
 """Entered for each call of the model. The scheduler lets more urgent work go first between two calls."""
@@ -82,9 +79,9 @@ def window_length(frames: int) -> int:
 def context_length(frames: int, shortest: int) -> int:
     """Frames of earlier sound that an utterance of so many frames shares its window with, at most.
 
-    They fill the window that it needs anyway. If that leaves less than LEAST_CONTEXT, a longer window is taken.
+    For this a long utterance takes a longer window than alone, up to the longest.
     """
-    window = max(shortest, window_length(frames + LEAST_CONTEXT))
+    window = max(shortest, window_length(frames + LONGEST_CONTEXT))
     return min(LONGEST_CONTEXT, max(0, window - MARGIN - frames))
 
 

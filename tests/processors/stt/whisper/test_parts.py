@@ -96,8 +96,8 @@ def test_each_language_is_decoded_apart(parts: tuple[PreparedPart, ...]) -> None
     assert [one.text for one in results] == ["w4", "w5"][-len(parts) :]
 
 
-def test_context_fills_the_window_that_an_utterance_needs_anyway() -> None:
+def test_a_window_has_room_for_context_unless_the_utterance_fills_the_longest() -> None:
     assert context_length(300, 1_500) == LONGEST_CONTEXT
-    assert context_length(800, 1_500) == 500
-    assert context_length(1_250, 1_500) == 550  # a longer window
+    assert context_length(1_250, 1_500) == LONGEST_CONTEXT  # in a longer window
+    assert context_length(2_600, 1_500) == 200
     assert context_length(2_800, 1_500) == 0
