@@ -19,9 +19,10 @@ from contract import RATE, WIDTH, SpeechOptions
 from processors.stt.core import DecodeResult, Part
 from processors.stt.scheduling.batcher import Priority
 from processors.stt.scheduling.scheduler import Scheduler
-from processors.stt.whisper.decoder import NO_TURNS, PreparedAudio, Turn
+from processors.stt.whisper.decoder import NO_TURNS, Turn
 from processors.stt.whisper.engine import Engine
 from processors.stt.whisper.models import cores, find_model
+from processors.stt.whisper.prepared import PreparedAudio
 from processors.stt.worker import BATCH_SIZE, Settings
 
 Kind = Literal["ours", "one_at_a_time", "batched_pipeline", "sliding_window"]

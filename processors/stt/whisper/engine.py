@@ -18,7 +18,7 @@ from processors.stt.core import DecodeResult, Model, Part, UnsupportedOptions
 from processors.stt.filters.hallucination import remove_hallucinations
 from processors.stt.filters.speech import SPEECH_THRESHOLD, SpeechDetector
 from processors.stt.whisper.backend import FRAMES_PER_SECOND, Search, Whisper
-from processors.stt.whisper.decoder import NO_TURNS, PreparedAudio, PreparedPart, Turn, context_length, decode
+from processors.stt.whisper.decoder import NO_TURNS, Turn, decode
 from processors.stt.whisper.models import (
     DEFAULT_MODEL,
     Device,
@@ -29,6 +29,7 @@ from processors.stt.whisper.models import (
     first_line,
     hash_model,
 )
+from processors.stt.whisper.prepared import PreparedAudio, PreparedPart, context_length
 
 SMALL_MODEL = 100_000_000
 """Bytes of weights. On a CPU, models below this run faster as several inferences on one core each."""

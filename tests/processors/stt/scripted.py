@@ -11,7 +11,7 @@ import numpy as np
 from contract import SpeechOptions
 from processors.stt.core import Hypothesis
 from processors.stt.whisper.backend import FULL_WINDOW, Features, Prompt, Search
-from processors.stt.whisper.decoder import PreparedAudio
+from processors.stt.whisper.prepared import PreparedAudio
 from processors.stt.whisper.tokens import AlignedWord
 
 BEGIN = 1_000

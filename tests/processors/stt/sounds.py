@@ -12,7 +12,7 @@ import numpy as np
 from audio import decode, to_float32
 from contract import SpeechOptions
 from processors.stt.whisper.backend import Whisper
-from processors.stt.whisper.decoder import PreparedAudio
+from processors.stt.whisper.prepared import PreparedAudio
 
 ROOT = Path(__file__).parents[3]
 SAMPLES = ROOT / "samples"

@@ -18,15 +18,8 @@ from hypothesis import strategies as st
 from contract import SpeechOptions
 from processors.stt.core import DecodeResult, Hypothesis
 from processors.stt.whisper.backend import FULL_WINDOW, Prompt, Search, Whisper
-from processors.stt.whisper.decoder import (
-    FALLBACK,
-    MARGIN,
-    WINDOW_LENGTHS,
-    PreparedAudio,
-    decode,
-    max_tokens,
-    window_length,
-)
+from processors.stt.whisper.decoder import FALLBACK, decode
+from processors.stt.whisper.prepared import MARGIN, WINDOW_LENGTHS, PreparedAudio, max_tokens, window_length
 from tests.processors.stt.scripted import Answer, Scripted, Window, at, decoded, sound
 from tests.processors.stt.sounds import SHORTEST, Sentence, louder, noisy, packed, prepared
 

@@ -22,9 +22,9 @@ from bus import StartError
 from contract import SpeechOptions, Utterance
 from processors.stt.core import DecodeResult, UnsupportedOptions, transcript
 from processors.stt.whisper.backend import Whisper
-from processors.stt.whisper.decoder import PreparedAudio
 from processors.stt.whisper.engine import Engine
 from processors.stt.whisper.models import cores, hash_model
+from processors.stt.whisper.prepared import PreparedAudio
 from processors.stt.whisper.tokens import AlignedWord
 from processors.vad.core import Parameters, Segment, Segmenter
 from processors.vad.settings import webrtc_detector

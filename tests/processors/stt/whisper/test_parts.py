@@ -10,7 +10,8 @@ import pytest
 from contract import SpeechOptions
 from processors.stt.core import DecodeResult
 from processors.stt.whisper.backend import Search
-from processors.stt.whisper.decoder import LONGEST_CONTEXT, PreparedAudio, PreparedPart, context_length, decode
+from processors.stt.whisper.decoder import decode
+from processors.stt.whisper.prepared import LONGEST_CONTEXT, PreparedAudio, PreparedPart, context_length
 from tests.processors.stt.scripted import Answer, Scripted, Window, at, decoded, sound
 
 BEHIND = (PreparedPart(0.35, 0.45, 2.0),)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from audio import to_float32
 from processors.stt.whisper.backend import FRAMES_PER_SECOND, Prompt, Search, Whisper
-from processors.stt.whisper.decoder import max_tokens, window_length
+from processors.stt.whisper.prepared import max_tokens, window_length
 from processors.stt.whisper.tokens import PRECISION, AlignedWord, Span, assign_words, split_spans
 from tests.processors.stt.sounds import MICRO, Sentence, packed
 
