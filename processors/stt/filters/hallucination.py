@@ -205,7 +205,10 @@ def remove_hallucinations(result: DecodeResult, seconds: float, speech: float) -
     """
     segments = remove_loops(result.segments, seconds)
     removed: list[str] = ["loop"] if segments != result.segments else []
-    if reason := hallucination_reason(segments, speech, result.no_speech_probability):
+    reason = hallucination_reason(segments, speech, result.no_speech_probability)
+    if reason is None and removed and _both_doubt(speech, result.no_speech_probability):
+        reason = "unlikely"  # what a loop in a noise began with was not said either
+    if reason is not None:
         segments, removed = (), [*removed, reason]
     if not removed:
         return result
@@ -243,8 +246,7 @@ def hallucination_reason(
     log_probability = _mean_log_probability(segments)
     if segments and speech < DOUBTFUL_SPEECH and log_probability < MIN_LOG_PROBABILITY:
         return "unlikely"
-    both_doubt = speech < CERTAIN_SPEECH and no_speech_probability > MAX_NO_SPEECH_PROBABILITY
-    if segments and both_doubt and log_probability < LOW_LOG_PROBABILITY:
+    if segments and _both_doubt(speech, no_speech_probability) and log_probability < LOW_LOG_PROBABILITY:
         return "unlikely"
     kind = known_phrase("".join(segment.text for segment in segments))
     if kind is None:
@@ -256,6 +258,11 @@ def hallucination_reason(
         or log_probability < limits.min_log_probability
     )
     return "phrase" if is_weak else None
+
+
+def _both_doubt(speech: float, no_speech_probability: float) -> bool:
+    """Whether neither the speech detector nor the model is sure that somebody speaks."""
+    return speech < CERTAIN_SPEECH and no_speech_probability > MAX_NO_SPEECH_PROBABILITY
 
 
 def _mean_log_probability(segments: Sequence[DecodedSegment]) -> float:

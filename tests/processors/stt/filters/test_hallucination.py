@@ -178,3 +178,16 @@ def test_a_loop_of_a_phrase_is_judged_by_the_phrase() -> None:
     assert remove_hallucinations(heard, 12.0, CLEAR).decoding == {"removed": ["loop"]}
     assert remove_hallucinations(heard, 12.0, DOUBTFUL).segments == ()
     assert remove_hallucinations(heard, 12.0, DOUBTFUL).decoding == {"removed": ["loop", "phrase"]}
+
+
+def test_the_beginning_of_a_loop_is_dropped_where_detector_and_model_doubt_that_somebody_speaks() -> None:
+    segments = (said(" 1.0." + "1." * 60, -0.2, tokens=60),)
+
+    def removed(speech: float, no_speech: float) -> list[str]:
+        found: list[str] = remove_hallucinations(DecodeResult(segments, "nn", 0.2, no_speech), 5.0, speech).decoding[
+            "removed"
+        ]
+        return found
+
+    assert removed(0.54, 0.68) == ["loop", "unlikely"]
+    assert removed(0.9, 0.68) == removed(0.54, 0.3) == ["loop"]
