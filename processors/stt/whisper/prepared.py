@@ -16,7 +16,7 @@ MARGIN = 200
 """Frames of silence behind every utterance: with less, whisper-micro loses words at the end of long ones."""
 
 LONGEST_CONTEXT = 400
-"""Frames of context. With more there are somewhat fewer errors, but its words take as long to decode as one's own."""
+"""Frames of context. With more there are fewer errors in noise, but its words take as long to decode as one's own."""
 
 _SHORT = 800
 """Frames of a window; texts of shorter sounds have tighter limits."""
