@@ -37,7 +37,7 @@ from contract.message import (
     is_job_id,
     seconds,
 )
-from contract.speech import LONGEST_LEAD, Utterance, Window
+from contract.speech import LONGEST_LEAD, LONGEST_PAUSE, LONGEST_WINDOW, Utterance, Window
 from contract.summary import ActionItem, Summary
 from contract.transcript import Transcript, Word, language_of, read_transcripts, transcript_text
 
@@ -51,6 +51,8 @@ __all__ = [
     "LANGUAGES",
     "LIVE",
     "LONGEST_LEAD",
+    "LONGEST_PAUSE",
+    "LONGEST_WINDOW",
     "RATE",
     "VERSION",
     "WIDTH",

@@ -10,6 +10,12 @@ from contract.message import RATE, Message, Samples, Value
 LONGEST_LEAD = 2 * RATE
 """Samples of a pause that are kept with the utterance behind it."""
 
+LONGEST_PAUSE = 4 * RATE
+"""Samples; what is said after a longer pause seldom continues what was said before it, and is decoded without it."""
+
+LONGEST_WINDOW = 28 * RATE
+"""Samples that are decoded together; what is left of a model's 30 s is for sounds that it places a little late."""
+
 
 class Window(Value):
     """The merged window of an utterance: consecutive utterances that are transcribed together."""

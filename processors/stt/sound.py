@@ -12,15 +12,9 @@ from dataclasses import dataclass
 
 from bus import Bus
 from bus.speech import utterance_before
-from contract import RATE, WIDTH, Snapshot, Utterance
+from contract import LONGEST_PAUSE, LONGEST_WINDOW, WIDTH, Snapshot, Utterance
 from processors.stt.core import Part
 from processors.stt.scheduling.scheduler import SpeechEngine
-
-LONGEST_PAUSE = 4 * RATE
-"""Samples; what was said before a longer pause is no context."""
-
-LONGEST_SOUND = 28 * RATE
-"""Samples of an utterance and its lead; a window is 30 s long and needs some silence at its end."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +36,7 @@ def merged(window: Sequence[Utterance | Snapshot]) -> Sound:
     parts: list[Part] = []
     own = 0
     for said in window:
-        room = max(0, LONGEST_SOUND - len(said.pcm) // WIDTH - own) * WIDTH
+        room = max(0, LONGEST_WINDOW - len(said.pcm) // WIDTH - own) * WIDTH
         lead = said.lead[max(0, len(said.lead) - room) :]
         start = own + len(lead) // WIDTH
         end = start + len(said.pcm) // WIDTH

@@ -112,15 +112,16 @@ async def serve_utterances(
         async def fail_one(utterance: Utterance, reason: str) -> Sequence[Transcript]:
             return [transcriber.failed(utterance, reason)]
 
-        async def transcribe_recorded(utterance: Utterance) -> Sequence[Transcript]:
+        async def recorded(utterance: Utterance) -> list[Utterance]:
             if utterance.window is None and not utterance.last:  # stored by an older segmenter
-                return [await transcriber.transcribe(utterance)]
-            return await transcriber.transcribe_window(await closed_window(bus, utterance))
+                return [utterance]
+            return await closed_window(bus, utterance)
 
-        async def fail_window(utterance: Utterance, reason: str) -> Sequence[Transcript]:
-            if utterance.window is None and not utterance.last:
-                return [transcriber.failed(utterance, reason)]
-            return [transcriber.failed(one, reason) for one in await closed_window(bus, utterance)]
+        async def transcribe_recorded(utterance: Utterance) -> Sequence[Transcript]:
+            return await transcriber.transcribe_window(await recorded(utterance))
+
+        async def fail_recorded(utterance: Utterance, reason: str) -> Sequence[Transcript]:
+            return [transcriber.failed(one, reason) for one in await recorded(utterance)]
 
         async def correct(utterance: Utterance) -> Sequence[Transcript]:
             return await transcriber.correct(await closed_window(bus, utterance), partial(interim.wait_quiet, QUIET))
@@ -145,8 +146,8 @@ async def serve_utterances(
 
         queues = [
             queue("live", "live", transcribe_live, fail_one, at_once),
-            queue("upload", "upload", transcribe_recorded, fail_window, at_once),
-            queue("replay", "replay", transcribe_recorded, fail_window, at_once),
+            queue("upload", "upload", transcribe_recorded, fail_recorded, at_once),
+            queue("replay", "replay", transcribe_recorded, fail_recorded, at_once),
             queue("correction", "live", correct, keep_first, 1 + engine.workers),
         ]
         try:

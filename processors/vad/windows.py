@@ -7,13 +7,7 @@ worker that takes a job over, and a replay, find the same windows.
 
 from __future__ import annotations
 
-from contract import RATE, Window
-
-LONGEST_WINDOW = 28 * RATE
-"""Samples; what is left of the 30 s is for sounds that the model places a little late."""
-
-LONGEST_PAUSE = 4 * RATE
-"""Samples; what is said after a longer pause seldom continues what was said before it."""
+from contract import LONGEST_PAUSE, LONGEST_WINDOW, Window
 
 
 def next_window(before: Window | None, pause: int, lead: int, index: int, length: int) -> Window:

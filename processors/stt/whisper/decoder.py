@@ -176,9 +176,11 @@ def _choose_languages(whisper: Whisper, encoded: Any, rests: Sequence[Rest], cal
         detected = whisper.detect_languages(encoded)
     for row, rest in together:
         audio, among = rest.audio, _allowed(detected[row], rest.audio.options)
-        chosen = choose_language(among, audio.seconds, audio.options.allowed_languages, audio.evidence)
-        rest.progress.detected = [among]
-        rest.progress.languages = [chosen.language if audio.evidence else next(iter(among))]
+        language = next(iter(among))
+        if audio.evidence:
+            allowed = audio.options.allowed_languages
+            language = choose_language(among, audio.seconds, allowed, audio.evidence).language
+        rest.progress.detected, rest.progress.languages = [among], [language]
 
 
 def _choose_by_part(whisper: Whisper, encoded: Any, row: int, progress: Progress, calls: Calls) -> None:
