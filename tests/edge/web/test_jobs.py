@@ -101,6 +101,7 @@ async def test_a_dropped_file_is_transcribed(system: System, chromium: Browser) 
     content = base64.b64encode((SAMPLES / "standup.flac").read_bytes()).decode()
     async with window(chromium, system.url) as page:
         wire = Wire(page)
+        await expect(page.get_by_role("button", name="Start recording")).to_be_visible()
         await page.evaluate(DROP, {"name": "standup.flac", "type": "audio/flac", "content": content})
         await expect(page.get_by_role("heading", name="standup")).to_be_visible()
         job = await finished(page)
