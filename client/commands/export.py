@@ -19,6 +19,9 @@ from client.errors import ClientError
 from client.shell import LOCAL, JobId, Servers, exit_on_failure
 from client.view import clean
 
+_LONGEST_NAME = 255
+"""Bytes, in most file systems."""
+
 
 class Format(StrEnum):
     """File types that a server makes."""
@@ -83,7 +86,17 @@ def file_name(headers: Mapping[str, str]) -> str | None:
         parsed["Content-Disposition"] = value or "attachment"
         name = parsed.get_filename() or ""
     # It comes from another machine: it must neither leave this folder nor be hidden.
-    return re.sub(r'[/\\<>:"|?*]+', " ", clean(name)).replace("\n", " ").strip(" .") or None
+    name = re.sub(r'[/\\<>:"|?*]+', " ", clean(name)).replace("\n", " ").strip(" .")
+    return _fitting(name) or None
+
+
+def _fitting(name: str) -> str:
+    """A name that file systems take: what is too long is cut before the extension."""
+    extension = Path(name).suffix
+    if len(name.encode()) <= _LONGEST_NAME or len(extension.encode()) > _LONGEST_NAME:
+        extension = ""
+    stem = name.removesuffix(extension).encode()[: _LONGEST_NAME - len(extension.encode())]
+    return stem.decode(errors="ignore").strip(" .") + extension
 
 
 def write(path: Path, content: bytes, *, new: bool) -> None:

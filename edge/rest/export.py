@@ -17,9 +17,13 @@ from contract.view import ExportedSegmentView, ExportView, SegmentView
 from edge.rest.subtitles import cues, one_line, speaker_of
 from store.job import Job
 
-_MAX_NAME = 100
+_MAX_NAME = 200
+"""Bytes of a name in UTF-8. File systems take 255; what saves the file may add to it, such as ` (1)` or `.part`."""
+
 _FORBIDDEN = re.compile(r'[\x00-\x1f\x7f<>:"/\\|?*%]+')
 """Characters that some file system or header does not accept."""
+
+_SRT_MARKUP = re.compile(r"<(?=\S)|\\|&(?=#?\w+;)|--(?=>)")
 
 
 class Format(NamedTuple):
@@ -46,11 +50,11 @@ def text(_job: Job, segments: Sequence[Transcript]) -> str:
 
 
 def srt(_job: Job, segments: Sequence[Transcript]) -> str:
-    """SubRip: numbered cues, times with a comma."""
+    """SubRip: numbered cues, times with a comma. It has no escapes for what players read as markup."""
     blocks = []
     for number, cue in enumerate(cues(segments, label=True), 1):
         times = f"{clock(cue.start, ',')} --> {clock(cue.end, ',')}"
-        blocks.append("\n".join([str(number), times, *cue.lines, ""]))
+        blocks.append("\n".join([str(number), times, *map(_srt_literal, cue.lines), ""]))
     return "\n".join(blocks)
 
 
@@ -150,6 +154,15 @@ def _with_text(segments: Sequence[Transcript]) -> list[Transcript]:
     return [s for s in sorted(segments, key=lambda segment: segment.index) if s.text.strip()]
 
 
+def _srt_literal(text: str) -> str:
+    """Text that players show as it is, though some read HTML tags and entities, ASS codes and times in it.
+
+    An invisible word joiner breaks these up, as FFmpeg's own ASS writer does. Nothing keeps braces from being read as
+    an ASS code but their full-width forms.
+    """
+    return _SRT_MARKUP.sub("\\g<0>\u2060", text).translate({ord("{"): "\uff5b", ord("}"): "\uff5d"})
+
+
 def _vtt_escaped(text: str) -> str:
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
@@ -168,12 +181,16 @@ def file_name(job: Job, extension: str) -> str:
     """The name of a job's file: after its title, else after its id."""
     text = unicodedata.normalize("NFC", " ".join(_FORBIDDEN.sub(" ", title_of(job) or "").split()))
     printable = "".join(character for character in text if character.isprintable())
-    return f"{printable[:_MAX_NAME].strip(' .') or job.job}.{extension}"
+    return f"{_shortened(printable).strip(' .') or job.job}.{extension}"
+
+
+def _shortened(name: str) -> str:
+    return name.encode()[:_MAX_NAME].decode(errors="ignore")
 
 
 def disposition(kind: str, name: str) -> str:
     """A Content-Disposition header, with the name in ASCII for old clients and in full. Sources: RFC 6266, RFC 8187."""
     plain = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode()
     stem, dot, extension = plain.rpartition(".")
-    plain = _FORBIDDEN.sub("_", f"{stem.strip() or 'download'}{dot}{extension}")
+    plain = _FORBIDDEN.sub("_", f"{_shortened(stem).strip() or 'download'}{dot}{extension}")
     return f"{kind}; filename=\"{plain}\"; filename*=UTF-8''{quote(name, safe='')}"

@@ -80,16 +80,23 @@ def cues(segments: Iterable[Transcript], *, label: bool = False) -> list[Cue]:
             own = _cues_of(_spread(atoms, segment.start, segment.end))
         found += [replace(cue, speaker=name) for cue in own]
         speaker = name
-    next_starts = [*(cue.start for cue in found), None][1:]
-    return [_timed(cue, next_start) for cue, next_start in zip(found, next_starts, strict=True)]
+    return list(_timed(found))
 
 
-def _timed(cue: Cue, next_start: int | None) -> Cue:
-    """Show a cue for `SHORTEST` to `LONGEST`, but not together with the next one, and for a millisecond at least."""
-    end = max(cue.end, cue.start + SHORTEST)
-    if next_start is not None:
-        end = min(end, max(next_start, cue.start + RATE // 1000))
-    return replace(cue, end=min(end, cue.start + LONGEST))
+def _timed(found: Sequence[Cue]) -> Iterator[Cue]:
+    """Show each cue for `SHORTEST` to `LONGEST`, but no two together.
+
+    Where the next one begins at once, as after a segment of no length, it waits: 0.2 s, or half of the time of both.
+    """
+    free = 0
+    for cue, following in zip(found, [*found, None][1:], strict=True):
+        start = max(cue.start, free)
+        end = max(cue.end, start + SHORTEST)
+        if following is not None:
+            least = max(RATE // 1000, min(_TOO_FAST, (following.end - start) // 2))
+            end = min(end, max(following.start, start + least))
+        free = min(end, start + LONGEST)
+        yield replace(cue, start=start, end=free)
 
 
 def _too_fast(found: Sequence[Cue], end: int) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 import typer
@@ -78,6 +79,8 @@ def test_a_name_says_which_format() -> None:
         ("attachment; filename*=UTF-8''a%0Ab%1B%5B31m.txt", "a b [31m.txt"),
         ('attachment; filename=".hidden"', "hidden"),
         ("attachment; filename*=UTF-8''%ff.txt", "\ufffd.txt"),
+        (f"attachment; filename*=UTF-8''{quote('회' * 101)}.srt", f"{'회' * 83}.srt"),  # 307 bytes, 253 are left
+        (f"attachment; filename*=UTF-8''a.{quote('회' * 101)}", f"a.{'회' * 84}"),
         ('attachment; filename="///"', None),
         ("inline", None),
         ("", None),

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import html
+import io
 import json
 import re
 from datetime import UTC, datetime
 from email.message import Message
 from urllib.parse import unquote
 
+import av
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -82,9 +84,45 @@ def test_srt() -> None:
     assert write("srt", TALK) == (
         "1\n00:00:00,500 --> 00:00:01,500\nAna: Hello.\n\n"
         "2\n01:01:01,250 --> 01:01:02,500\nHow are you?\n\n"
-        "3\n01:01:03,000 --> 01:01:05,000\nBen: Fine & <well>.\n"
+        "3\n01:01:03,000 --> 01:01:05,000\nBen: Fine & <\u2060well>.\n"
     )
     assert write("srt", []) == ""
+
+
+def shown_by_a_player(file: str, kind: str) -> list[str]:
+    """What FFmpeg, on which mpv and others are built, makes of subtitles: ASS, where `{` and a backslash are special."""
+    with av.open(io.BytesIO(file.encode()), format=kind) as container:
+        packets = container.demux(container.streams.subtitles[0])
+        found = [line.ass.decode().split(",", 8)[8] for packet in packets for line in packet.decode()]
+    return [re.sub(r"\\\{\{\}", "{", line.replace("\u2060", "")) for line in found]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "<i>slanted</i>",
+        "</b> <font color=red>red</font>",
+        "I <3 you & x<y",
+        "00:00:01,000 --> 00:00:02,000",
+        "&lt;b&gt; &amp; &#60;i&#62; AT&T",
+        "a\\Nb\\hc",
+        "<!-- hidden -->",
+        "<v Ben>mine",
+    ],
+)
+def test_subtitles_show_what_looks_like_markup(text: str) -> None:
+    shown = [text]
+    assert shown_by_a_player(write("srt", [said(0, text)]), "srt") == shown
+    assert shown_by_a_player(write("vtt", [said(0, text)]), "webvtt") == shown
+    srt = write("srt", [said(0, text)])
+    assert not re.search(r"<[\w/!]|\\[Nnh]|&#?\w+;", srt.partition("\n")[2].partition("\n")[2])
+    assert srt.count("-->") == 1
+
+
+def test_braces_are_no_codes_in_subtitles() -> None:
+    segments = [said(0, "{\\an8}at the {top}")]
+    assert shown_by_a_player(write("srt", segments), "srt") == ["\uff5b\\an8\uff5dat the \uff5btop\uff5d"]
+    assert shown_by_a_player(write("vtt", segments), "webvtt") == ["{\\an8}at the {top}"]
 
 
 def test_vtt() -> None:
@@ -206,7 +244,8 @@ def test_srt_read_again_has_all_words_once_in_order(texts: list[str]) -> None:
         assert int(block[1]) == number
         assert 0 < milliseconds(block[3]) - milliseconds(block[2]) <= 7_000
         shown += block[4].replace("\n", " ")
-    assert shown.replace(" ", "") == "".join(map(one_line, texts)).replace(" ", "")
+    plain = "".join(map(one_line, texts)).translate({ord("{"): "\uff5b", ord("}"): "\uff5d", ord(" "): "", 0x2060: ""})
+    assert shown.replace(" ", "").replace("\u2060", "") == plain
 
 
 @given(TEXTS)
@@ -253,7 +292,10 @@ def titled(title: str | None) -> Job:
         ("...", "j1.srt"),
         ("", "j1.srt"),
         (None, "j1.srt"),
-        ("x" * 200, f"{'x' * 100}.srt"),
+        ("x" * 200, f"{'x' * 200}.srt"),
+        ("회" * 101, f"{'회' * 66}.srt"),  # 3 bytes each
+        ("x" * 199 + "é", f"{'x' * 199}.srt"),
+        ("회의 " * 40, f"{' '.join(['회의'] * 28)} 회.srt"),
     ],
 )
 def test_a_file_is_named_after_the_title(title: str | None, name: str) -> None:
@@ -275,7 +317,7 @@ def test_the_header_has_the_name_twice(name: str, header: str) -> None:
     assert disposition("attachment", name) == header
 
 
-@given(st.text(max_size=200))
+@given(st.text(max_size=400))
 def test_any_title_gives_a_readable_header(title: str) -> None:
     name = file_name(titled(title), "md")
     header = disposition("inline", name)
@@ -288,3 +330,5 @@ def test_any_title_gives_a_readable_header(title: str) -> None:
     assert plain
     assert not set('/\\"\r\n') & set(plain)
     assert plain.endswith(".md")
+    assert len(name.encode()) <= 203
+    assert len(plain) <= 203
