@@ -90,7 +90,7 @@ def test_srt() -> None:
 
 
 def shown_by_a_player(file: str, kind: str) -> list[str]:
-    """What FFmpeg, on which mpv and others are built, makes of subtitles: ASS, where `{` and a backslash are special."""
+    """What FFmpeg, and so mpv, makes of subtitles: ASS, where `{` and a backslash are special."""
     with av.open(io.BytesIO(file.encode()), format=kind) as container:
         packets = container.demux(container.streams.subtitles[0])
         found = [line.ass.decode().split(",", 8)[8] for packet in packets for line in packet.decode()]
