@@ -12,6 +12,7 @@ from urllib.parse import unquote
 
 import av
 import pytest
+from av.subtitles.subtitle import AssSubtitle
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -91,9 +92,10 @@ def test_srt() -> None:
 
 def shown_by_a_player(file: str, kind: str) -> list[str]:
     """What FFmpeg, and so mpv, makes of subtitles: ASS, where `{` and a backslash are special."""
-    with av.open(io.BytesIO(file.encode()), format=kind) as container:
+    with av.open(io.BytesIO(file.encode()), "r", format=kind) as container:
         packets = container.demux(container.streams.subtitles[0])
-        found = [line.ass.decode().split(",", 8)[8] for packet in packets for line in packet.decode()]
+        lines = [line for packet in packets for line in packet.decode() if isinstance(line, AssSubtitle)]
+        found = [line.ass.decode().split(",", 8)[8] for line in lines]
     return [re.sub(r"\\\{\{\}", "{", line.replace("\u2060", "")) for line in found]
 
 
@@ -120,7 +122,7 @@ def test_subtitles_show_what_looks_like_markup(text: str) -> None:
 
 
 def test_braces_are_no_codes_in_subtitles() -> None:
-    segments = [said(0, "{\\an8}at the {top}")]
+    segments: list[Transcript] = [said(0, "{\\an8}at the {top}")]
     assert shown_by_a_player(write("srt", segments), "srt") == ["\uff5b\\an8\uff5dat the \uff5btop\uff5d"]
     assert shown_by_a_player(write("vtt", segments), "webvtt") == ["{\\an8}at the {top}"]
 
