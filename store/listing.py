@@ -7,6 +7,7 @@ up to a limit; the cursor says where the next call goes on.
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import binascii
 import re
@@ -82,6 +83,7 @@ class Listing:
                     searched += 1
                     text += len(fields.get(TEXT_FIELD, ""))
                     found += await self._listed(entry, fields, states, search)
+                    await asyncio.sleep(0)  # folding the text of a long meeting takes milliseconds
         more = more and position is not None and bool(await self._entries(position, 1))
         return Page(found, searched, _encode(position) if more and position else None)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import queue
+import unicodedata
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -94,14 +95,19 @@ def choose(found: list[Device], name: str | None) -> Device:
     if name.isdecimal():
         matching = [device for device in found if device.index == int(name)]
     else:
-        folded = name.casefold()
-        matching = [device for device in found if device.name.casefold() == folded]
-        matching = matching or [device for device in found if folded in device.name.casefold()]
+        folded = _fold(name)
+        matching = [device for device in found if _fold(device.name) == folded]
+        matching = matching or [device for device in found if folded in _fold(device.name)]
     if len(matching) == 1:
         return matching[0]
     what = f"{len(matching)} devices are called" if matching else "no device is called"
     listed = "; ".join(f"{device.index}: {device.name}" for device in matching or found)
     raise AudioError(f"{what} {name!r}; there are {listed}")
+
+
+def _fold(name: str) -> str:
+    # Systems differ in how they compose letters, and a name is often copied from elsewhere.
+    return unicodedata.normalize("NFKC", name).casefold()
 
 
 def mixed(data: bytes, channels: int) -> bytes:

@@ -74,16 +74,47 @@ export function author({ engine, model, reason }) {
   return `Sentences chosen from the transcript: no language model was available${because}.`;
 }
 
-/** Parts of a text, { text, hit }; hit: the part is a word of the search. */
+/** Parts of a text, { text, hit }; hit: the part is a word of the search, as the server compares them. */
 export function marked(text, query) {
-  const words = query
-    .trim()
-    .split(/\s+/)
-    .filter(Boolean)
-    .map((word) => word.replace(/[.*+?^${}()|[\]\\]/g, "\\$&"));
-  if (words.length === 0) return [{ text, hit: false }];
-  const parts = text.split(new RegExp(`(${words.join("|")})`, "giu"));
-  return parts.map((part, index) => ({ text: part, hit: index % 2 === 1 })).filter((part) => part.text);
+  const letters = graphemes(text);
+  const folded = letters.map(fold);
+  const line = folded.join("");
+  const owner = folded.flatMap((part, index) => Array(part.length).fill(index));
+  const hits = new Set();
+  for (const word of fold(query).split(/\s+/).filter(Boolean)) {
+    for (let at = line.indexOf(word); at >= 0; at = line.indexOf(word, at + word.length)) {
+      owner.slice(at, at + word.length).forEach((index) => hits.add(index));
+    }
+  }
+  const parts = [];
+  letters.forEach((letter, index) => {
+    const hit = hits.has(index);
+    if (parts.at(-1)?.hit === hit) parts.at(-1).text += letter;
+    else parts.push({ text: letter, hit });
+  });
+  return parts;
+}
+
+function graphemes(text) {
+  if (!Intl.Segmenter) return [...text];
+  return [...new Intl.Segmenter(undefined, { granularity: "grapheme" }).segment(text)].map(({ segment }) => segment);
+}
+
+const TYPED = { "ł": "l", "ø": "o", "đ": "d", "ħ": "h", "ŧ": "t", "æ": "ae", "œ": "oe" };
+Object.assign(TYPED, { "\u2018": "'", "\u2019": "'", "\u201c": '"', "\u201d": '"' });
+Object.assign(TYPED, { "\u2010": "-", "\u2011": "-", "\u2013": "-", "\u2014": "-" });
+
+/** Text without case, accents, width and invisible characters: see store/search.py. */
+function fold(text) {
+  return text
+    .normalize("NFKD")
+    .toUpperCase() // ß becomes SS, ı becomes I
+    .toLowerCase()
+    .normalize("NFKD")
+    .replace(/[\u0300-\u036f\u0591-\u05bd\u05bf\u05c1\u05c2\u05c4\u05c5\u05c7\u064b-\u065f\u0670\p{Cf}]/gu, "")
+    .replace(/ς/g, "σ")
+    .replace(/[łøđħŧæœ\u2018\u2019\u201c\u201d\u2010\u2011\u2013\u2014]/g, (letter) => TYPED[letter])
+    .normalize("NFC");
 }
 
 const CODES =

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import signal
 import sys
+import unicodedata
 from pathlib import Path
 
 import numpy as np
@@ -213,6 +214,11 @@ FOUND = [
 @pytest.mark.parametrize(("name", "index"), [(None, 3), ("0", 0), ("built", 3), ("USB", 4), ("USB m", 0)])
 def test_a_device_is_chosen(name: str | None, index: int) -> None:
     assert choose(FOUND, name).index == index
+
+
+def test_a_name_is_the_same_however_its_letters_are_composed() -> None:
+    found = [*FOUND, Device(5, unicodedata.normalize("NFD", "Café mic"), 1, 48_000, default=False)]
+    assert choose(found, "CAFÉ").index == 5
 
 
 def test_without_a_default_it_is_the_first() -> None:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 from typing import Any
+from urllib.parse import quote
 
 import httpx
+import pytest
 
 from bus import Bus
 from compose.servers import Server
@@ -222,6 +224,29 @@ async def test_the_list_can_be_searched_and_filtered(edge: Edge, worker: Bus, re
     assert (await list_jobs(edge, "?q=budget&status=created,streaming"))["jobs"] == []
     assert [job["job_id"] for job in (await list_jobs(edge, "?status=created"))["jobs"]] == [second]
     assert len((await list_jobs(edge, "?q=%20&status="))["jobs"]) == 2
+
+
+@pytest.mark.parametrize(
+    ("query", "text"),
+    [
+        ("cafe", "Wir gehen ins Café."),
+        ("ｃａｆé", "Wir gehen ins Cafe."),
+        ("ABC", "ＡＢＣ株式会社です。"),
+        ("ｶﾀｶﾅ", "カタカナで書きます。"),
+        ("istanbul", "İstanbul'a gidiyoruz."),
+    ],
+)
+async def test_the_search_minds_neither_case_accents_nor_width(
+    edge: Edge, worker: Bus, redis_url: str, query: str, text: str
+) -> None:
+    job = await edge.create(title="Other")
+    await hold(worker, redis_url, job, (text,))
+    (found,) = (await list_jobs(edge, f"?q={quote(query)}"))["jobs"]
+    assert found["job_id"] == job
+    assert found["text"].startswith(text)
+    titled = await edge.create(title=text)
+    (found,) = (await list_jobs(edge, f"?q={quote(query)}&status=created"))["jobs"]
+    assert found["job_id"] == titled
 
 
 BAD_LISTS = [

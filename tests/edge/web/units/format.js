@@ -36,6 +36,12 @@ test("words of a search are marked, as plain text", () => {
   equal(hits("The Contract is blocked. contract!", "contract BLOCK"), ["Contract", "block", "contract"]);
   equal(hits("1 + 1 (really)", "( +"), ["+", "("]);
   equal(hits("다음 회의는", "회의"), ["회의"]);
+  equal(hits("Le Café, un ＣＡＦÉ", "cafe"), ["Café", "ＣＡＦÉ"]);
+  equal(hits("ｶﾞｽの料金とカス", "ガス"), ["ｶﾞｽ"]);
+  equal(hits("한국의 하늘", "하"), ["하"]);
+  equal(hits("İstanbul Isparta ısparta", "istanbul ISPARTA"), ["İstanbul", "Isparta", "ısparta"]);
+  equal(hits("Straße, don\u2019t, Łódź, ΣΊΣΥΦΟΣ", "strasse don't lodz σισυφος"), ["Straße", "don\u2019t", "Łódź", "ΣΊΣΥΦΟΣ"]);
+  equal(format.marked("", "x"), []);
   equal(format.marked("as it is", "  "), [{ text: "as it is", hit: false }]);
   equal(
     format
