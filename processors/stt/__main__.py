@@ -23,7 +23,8 @@ import structlog
 from bus import Bus, StartError, run
 from bus.requests import announce
 from bus.run import load as load_settings
-from processors.stt.whisper.backend import gpus, known_models
+from processors.stt.whisper.backend import gpu_fault, gpus, known_models
+from processors.stt.whisper.cuda import NO_GPU, select_gpu
 from processors.stt.whisper.engine import Engine
 from processors.stt.whisper.models import (
     DEFAULT_MODEL,
@@ -41,6 +42,7 @@ log = structlog.get_logger()
 async def main(bus: Bus, settings: Settings) -> None:
     """Load the model, then transcribe until the bus is stopping."""
     _ = settings.offered  # a bad value must stop the start before a model is loaded
+    choose_gpu(settings)
     engine = await _load_first(bus, settings)
     if engine is not None:
         await announce(bus, "stt")
@@ -85,6 +87,14 @@ def load_engine(settings: Settings, name: str) -> Engine:
     )
 
 
+def choose_gpu(settings: Settings) -> None:
+    """Use no other GPU than the one that the settings name, if they do; raises StartError if it is not there."""
+    if settings.device_index is not None and settings.device != "cpu":
+        select_gpu(settings.device_index, os.environ)
+        if not gpus():
+            raise StartError(f"STT_DEVICE_INDEX={settings.device_index}: {NO_GPU}; accepted: a number in nvidia-smi")
+
+
 def run_process(main: Callable[[Bus, Settings], Coroutine[None, None, None]] = main) -> NoReturn:
     """Run the `stt` process until it is stopped or fails, and exit.
 
@@ -100,13 +110,18 @@ def run_process(main: Callable[[Bus, Settings], Coroutine[None, None, None]] = m
 
 
 def probe(settings: Settings) -> dict[str, Any]:
-    """Which model would be loaded, and on what; raises StartError like the start of a worker."""
+    """Which model would be loaded, and on what; raises StartError like the start of a worker.
+
+    `gpus`: how many there are; `fault`: why they cannot be used.
+    """
+    choose_gpu(settings)
     device = choose_device(settings.device)
     model = settings.model or DEFAULT_MODEL[device]
     return {
         "device": device,
         "compute_type": choose_compute_type(settings.compute_type, device),
         "gpus": gpus(),
+        "fault": gpu_fault() if gpus() and settings.device == "auto" and device == "cpu" else None,
         "model": model,
         "folder": _folder(model),
     }

@@ -24,6 +24,10 @@ class OutOfMemory(Exception):
     """The device has no memory left for a batch of this size."""
 
 
+class DeviceLost(Exception):
+    """The device serves this process no more; only another process can use it."""
+
+
 @dataclass(frozen=True)
 class Hypothesis:
     """What one window of audio was decoded to, and the model's own figures about it."""

@@ -17,7 +17,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from bus import Bus, Retry, serve
 from bus.supervisor import Supervisor
 from contract import CORRECTED, RATE, ContractError, Source, Transcript, Utterance
-from processors.stt.core import DecodeResult, UnsupportedOptions, failed_transcript, transcript
+from processors.stt.core import DecodeResult, OutOfMemory, UnsupportedOptions, failed_transcript, transcript
 from processors.stt.scheduling.ahead import Ahead
 from processors.stt.scheduling.batcher import Priority
 from processors.stt.scheduling.interim import InterimTranscriber
@@ -43,6 +43,10 @@ whole window, would delay the next final."""
 _FIRST_GENERATION_AGAIN = 1.0
 """Seconds until a worker looks again for transcripts that it is to copy."""
 
+_MEMORY_AGAIN = 30.0
+"""Seconds until an utterance is tried again for which the device had no memory. By its ninth delivery Ollama, by
+default, has unloaded a model that was not used in the meantime (5 min)."""
+
 _EVIDENCE_WITHIN = 2.0
 """Seconds that an utterance with an unclear language waits for the transcripts of the ones before it."""
 
@@ -58,6 +62,9 @@ class Settings(BaseSettings):
     models: str = Field("", description="Further ones that a job may ask for, as for `model`, with commas between.")
     models_loaded: int = Field(2, ge=1, le=64, description="How many of those are loaded at a time.")
     device: Device = Field("auto", description="Where the model runs; `auto`: on a GPU if there is one.")
+    device_index: int | None = Field(
+        None, ge=0, le=63, description="Which GPU, as nvidia-smi numbers them; none: the first."
+    )
     compute_type: str = Field("auto", description="A CTranslate2 type; auto: float16 on a GPU, int8 on a CPU.")
     workers: int = Field(
         0, ge=0, le=64, description="Batches decoded at the same time; 0: on a CPU and a small model its cores, else 1."
@@ -212,6 +219,9 @@ class Transcriber:
         except UnsupportedOptions as exc:
             log.warning("cannot be transcribed", job=window[0].job, index=window[0].index, reason=str(exc))
             return [self.failed(utterance, str(exc)) for utterance in window]
+        except OutOfMemory as exc:
+            log.warning("no memory for it now", job=window[0].job, index=window[0].index, reason=str(exc))
+            raise Retry(_MEMORY_AGAIN) from None
         log.info(
             "transcribed",
             job=made[0].job,

@@ -162,7 +162,7 @@ async def speech() -> list[Check]:
         return [fail("speech model", f"the speech engine does not load: {why}", "pip install 'stenobus[stt]'")]
     if "error" in found:
         return [fail("speech model", found["error"], "set the variable to an accepted value")]
-    return [model(found), await _gpu(found["gpus"], found["device"])]
+    return [model(found), await _gpu(found["gpus"], found["device"], found.get("fault"))]
 
 
 def model(found: dict[str, Any]) -> Check:
@@ -174,19 +174,26 @@ def model(found: dict[str, Any]) -> Check:
     return warn("speech model", f"{name}, not in the cache", fix)
 
 
-async def _gpu(usable: int, device: str) -> Check:
+async def _gpu(usable: int, device: str, fault: str | None) -> Check:
     smi = shutil.which("nvidia-smi")
     status, names = await _ask(smi, "--query-gpu=name", "--format=csv,noheader") if smi else (1, "")
-    return gpu(names.splitlines() if status == 0 else [], usable, device)
+    return gpu(names.splitlines() if status == 0 else [], usable, device, fault)
 
 
-def gpu(names: list[str], usable: int, device: str) -> Check:
-    """Whether the GPUs that the driver lists can be used. `usable`: how many the speech engine can use."""
+def gpu(names: list[str], usable: int, device: str, fault: str | None = None) -> Check:
+    """Whether the GPUs that the driver lists can be used.
+
+    usable: how many CUDA offers to the speech engine. fault: why it cannot use them all the same, and after the last
+    colon what helps.
+    """
     listed = ", ".join(name.strip() for name in names) or f"{usable} CUDA device{'s' * (usable != 1)}"
+    if fault:
+        what, _, fix = fault.rpartition(": ")
+        return warn("gpu", f"{listed}, but the CPU is used: {what or fix}", fix if what else "see docs/gpu.md")
     if usable:
         return ok("gpu", listed if device == "cuda" else f"{listed}, not used: STT_DEVICE is {device}")
     if names:
-        fix = "pip install nvidia-cublas-cu12 nvidia-cudnn-cu12, and a driver for CUDA 12"
+        fix = "install driver R570 or newer; in a container, start it with --gpus all"
         return warn("gpu", f"{listed}, but the speech engine cannot use it", fix)
     return ok("gpu", "none: the CPU is used")
 

@@ -17,8 +17,9 @@ from typing import Any, Protocol
 import structlog
 
 from contract import SpeechOptions
-from processors.stt.core import DecodeResult, Model, OutOfMemory, Part
+from processors.stt.core import DecodeResult, DeviceLost, Model, OutOfMemory, Part
 from processors.stt.scheduling.batcher import Batcher, Entry, Priority
+from processors.stt.scheduling.limit import BatchLimit
 from processors.stt.scheduling.turns import Abandoned, Turn, Turns
 
 log = structlog.get_logger()
@@ -28,6 +29,12 @@ MAX_BACKGROUND = {"cpu": 60.0}
 
 With whisper-base on two cores a window of 30 s takes about half a second, so that a final waits for about one second.
 """
+
+_TRIES_ALONE = 3
+"""Tries at one utterance for which there is no memory. One failure can be reported twice: see `cuda.OUT_OF_MEMORY`."""
+
+_AGAIN_AFTER = 1.0
+"""Seconds between them."""
 
 CreateTask = Callable[[Coroutine[Any, Any, None]], asyncio.Task[None]]
 """As `Supervisor.start`."""
@@ -131,6 +138,7 @@ class Scheduler:
         self._batcher: Batcher[_Request] = Batcher(
             batch_size, batch_seconds, engine.workers, MAX_BACKGROUND.get(engine.device)
         )
+        self._limit = BatchLimit(batch_size)
         self._turns = Turns(engine.workers)
         self._running: list[Priority] = []
         self._batches: set[asyncio.Task[None]] = set()
@@ -228,40 +236,51 @@ class Scheduler:
         self._running.remove(turn.priority)
         self._dispatch()
 
-    async def _decode(self, batch: list[_Request], turn: Turn) -> None:
-        """Decode a batch and resolve its requests.
+    async def _decode(self, batch: list[_Request], turn: Turn, tries: int = 1) -> None:
+        """Decode a batch and resolve its requests. Raises DeviceLost.
 
-        If it fails, each utterance is decoded alone, so that the failure of one does not affect the others.
+        If there is no memory for it, its halves are decoded. If it fails otherwise, each utterance is decoded alone, so
+        that the failure of one does not affect the others.
         """
         began = perf_counter()
+        again: list[list[_Request]] = []
         try:
             results = await asyncio.get_running_loop().run_in_executor(
                 self._inference, self.engine.decode, [request.audio for request in batch], turn
             )
         except Abandoned:
             return
+        except DeviceLost as exc:
+            log.error("the device serves this process no more: it ends, and others do its work", error=str(exc))
+            raise
         except OutOfMemory as exc:
-            if len(batch) == 1:
+            self._limit.did_not_fit(len(batch), perf_counter())
+            log.warning("out of memory: batches are smaller for a while", batch=len(batch), error=str(exc))
+            if len(batch) > 1:
+                again = [batch[: len(batch) // 2], batch[len(batch) // 2 :]]
+            elif tries < _TRIES_ALONE:
+                again = [batch]
+            else:
                 _fail(batch[0], exc)
-                return
-            half = len(batch) // 2
-            self._batcher.max_items = min(self._batcher.max_items, half)
-            log.warning("out of memory: batches stay smaller from now on", batch=half)
-            await self._decode(batch[:half], turn)
-            await self._decode(batch[half:], turn)
         except Exception as exc:  # the libraries' errors have no common class
             log.warning("decoding failed", batch=len(batch), error=repr(exc), exc_info=True)
             if len(batch) == 1:
                 _fail(batch[0], exc)
-                return
-            for request in batch:
-                await self._decode([request], turn)
+            else:
+                again = [[request] for request in batch]
         else:
+            self._limit.fitted(len(batch), perf_counter())
             elapsed = perf_counter() - began
             for request, result in zip(batch, results, strict=True):
                 if not request.result.done():  # the caller may have been cancelled
                     timing = {"queue": round(began - request.queued_at, 4), **result.timing}
                     request.result.set_result(replace(result, elapsed=elapsed, timing=timing))
+        self._batcher.max_items = self._limit.value
+        # Not in the except clauses: there the traceback keeps alive what was encoded, and its memory.
+        if again == [batch]:
+            await asyncio.sleep(_AGAIN_AFTER)
+        for part in again:
+            await self._decode(part, turn, tries + 1 if len(batch) == 1 else 1)
 
 
 def _fail(request: _Request, exc: Exception) -> None:

@@ -27,7 +27,8 @@ from faster_whisper.tokenizer import _LANGUAGE_CODES, Tokenizer
 from faster_whisper.transcribe import get_suppressed_tokens
 from numpy.typing import NDArray
 
-from processors.stt.core import Hypothesis, OutOfMemory, compression_ratio
+from processors.stt.core import DeviceLost, Hypothesis, OutOfMemory, compression_ratio
+from processors.stt.whisper import cuda
 from processors.stt.whisper.tokens import AlignedWord
 
 Features = NDArray[np.float32]
@@ -113,7 +114,7 @@ class Whisper:
         for row, window in enumerate(windows):
             length = min(frames, window.shape[1])
             stacked[row, :, :length] = window[:, :length]
-        with call(), _translate_out_of_memory():
+        with call(), _translated_errors():
             return self._model.encode(ctranslate2.StorageView.from_array(stacked))
 
     def in_memory(self, encoded: Any) -> Any:
@@ -125,7 +126,7 @@ class Whisper:
     def between(self, encoded: Any, row: int, start: float, end: float) -> Any:
         """What was encoded of one window from second `start` to `end`: one row, which still knows what is around."""
         first, last = int(start * _TOKENS_PER_SECOND), math.ceil(end * _TOKENS_PER_SECOND)
-        with _translate_out_of_memory():
+        with _translated_errors():
             part = np.asarray(self.in_memory(encoded))[row : row + 1, first : max(last, first + 1)]
             return ctranslate2.StorageView.from_array(np.ascontiguousarray(part))
 
@@ -133,12 +134,12 @@ class Whisper:
         """Some of the encoded windows."""
         if list(rows) == list(range(encoded.shape[0])):
             return encoded
-        with _translate_out_of_memory():
+        with _translated_errors():
             return ctranslate2.StorageView.from_array(np.asarray(self.in_memory(encoded))[list(rows)])
 
     def detect_languages(self, encoded: Any) -> list[dict[str, float]]:
         """The probability of each language for each window, most likely first."""
-        with _translate_out_of_memory():
+        with _translated_errors():
             found = self._model.detect_language(encoded)
         return [
             {token[2:-2]: float(p) for token, p in languages if token[2:-2] in self.languages} for languages in found
@@ -147,7 +148,7 @@ class Whisper:
     def generate(self, encoded: Any, prompts: Sequence[Prompt], search: Search, max_tokens: int) -> list[Hypothesis]:
         """Decode each window. The contexts of all prompts must have the same length. max_tokens: per text."""
         starts = [[*prompt.context, *self._tokenizer(prompt.language, prompt.task).sot_sequence] for prompt in prompts]
-        with _translate_out_of_memory():
+        with _translated_errors():
             results = self._model.generate(
                 encoded,
                 starts,
@@ -186,7 +187,7 @@ class Whisper:
         for row, text in enumerate(tokens):
             together[len(text)].append(row)
         found: list[list[AlignedWord]] = [[] for _ in tokens]
-        with _translate_out_of_memory():
+        with _translated_errors():
             if len(together) > 1:
                 encoded = self.in_memory(encoded)  # copied once, not once per group
             for rows in together.values():
@@ -239,12 +240,14 @@ def _words(tokenizer: Any, tokens: list[int], result: Any) -> list[AlignedWord]:
 
 
 @contextmanager
-def _translate_out_of_memory() -> Iterator[None]:
+def _translated_errors() -> Iterator[None]:
     try:
         yield
     except (RuntimeError, MemoryError) as exc:
-        if isinstance(exc, MemoryError) or "out of memory" in str(exc).lower():
+        if isinstance(exc, MemoryError) or cuda.is_out_of_memory(str(exc)):
             raise OutOfMemory(str(exc)) from exc
+        if cuda.is_sticky(str(exc)):
+            raise DeviceLost(str(exc)) from exc
         raise
 
 
@@ -278,6 +281,20 @@ def gpus() -> int:
     """Number of GPUs that CTranslate2 can use."""
     found: int = ctranslate2.get_cuda_device_count()
     return found
+
+
+def gpu_fault() -> str | None:
+    """Why no GPU can be used, as `cuda.explain` puts it; None: one can. Loads cuBLAS and runs one small kernel."""
+    if not gpus():
+        return cuda.NO_GPU
+    if (fault := cuda.load_cublas()) is not None:
+        return fault
+    try:
+        one = ctranslate2.StorageView.from_array(np.zeros(1, np.float32)).to_device(ctranslate2.Device.cuda)
+        one.to(ctranslate2.DataType.float16)
+    except (RuntimeError, MemoryError) as exc:
+        return cuda.explain(str(exc) or "out of memory")
+    return None
 
 
 def compute_types(device: Literal["cpu", "cuda"]) -> frozenset[str]:

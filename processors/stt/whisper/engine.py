@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from audio import RATE, to_float32
 from bus import StartError
 from contract import SpeechOptions
-from processors.stt.core import DecodeResult, Model, Part, UnsupportedOptions
+from processors.stt.core import DecodeResult, Model, OutOfMemory, Part, UnsupportedOptions
 from processors.stt.filters.hallucination import remove_hallucinations
 from processors.stt.filters.speech import SPEECH_THRESHOLD, SpeechDetector
 from processors.stt.whisper.backend import FRAMES_PER_SECOND, Search, Whisper
@@ -148,12 +148,15 @@ class Engine:
         The result of a sound with several utterances has their results in `parts`.
         turn: entered for each call of the model; up to `workers` calls run at the same time.
         The same audio and options always give the same result, whatever else is in the batch, also in other workers
-        with this model, compute type and kind of processor. Raises OutOfMemory if the batch is too large.
+        with this model, compute type and kind of processor. Raises OutOfMemory if the batch is too large, DeviceLost.
         """
-        return [
-            self._judged(result, audio)
-            for result, audio in zip(decode(self._whisper, batch, self._search, turn), batch, strict=True)
-        ]
+        try:
+            found = decode(self._whisper, batch, self._search, turn)
+        except OutOfMemory as exc:
+            reason = str(exc)
+        else:
+            return [self._judged(result, audio) for result, audio in zip(found, batch, strict=True)]
+        raise OutOfMemory(reason)  # not in the except clause: with its traceback it would keep what was encoded alive
 
     def _judged(self, result: DecodeResult, audio: PreparedAudio) -> DecodeResult:
         """The result without what nobody said; each utterance is judged for itself."""

@@ -11,7 +11,8 @@ from typing import Literal
 import structlog
 
 from bus import StartError
-from processors.stt.whisper.backend import compute_types, download, gpus, known_models
+from processors.stt.whisper.backend import compute_types, download, gpu_fault, gpus, known_models
+from processors.stt.whisper.cuda import NO_MEMORY
 
 log = structlog.get_logger()
 
@@ -23,13 +24,20 @@ PREFERRED_COMPUTE_TYPES = {"cpu": ("int8", "float32"), "cuda": ("float16", "int8
 
 
 def choose_device(device: Device) -> Literal["cpu", "cuda"]:
-    """The device to use; raises StartError if a GPU is asked for and there is none."""
-    present = gpus()
-    if device == "auto":
-        return "cuda" if present else "cpu"
-    if device == "cuda" and not present:
-        raise StartError("STT_DEVICE='cuda': there is no usable CUDA device; accepted here: auto, cpu")
-    return device
+    """The device to use: with `auto` the CPU if no GPU can be used.
+
+    Raises StartError if `cuda` cannot be, or if a GPU has no memory left just now: after the next start it may have.
+    """
+    if device == "cpu":
+        return "cpu"
+    fault = gpu_fault()
+    if fault is None:
+        return "cuda"
+    if device == "cuda" or fault == NO_MEMORY:
+        raise StartError(f"STT_DEVICE={device!r}: {fault}; accepted here: {'cpu' if device == 'auto' else 'auto, cpu'}")
+    if gpus():
+        log.warning("the CPU is used in place of the GPU", reason=fault)
+    return "cpu"
 
 
 def choose_compute_type(compute_type: str, device: Literal["cpu", "cuda"]) -> str:

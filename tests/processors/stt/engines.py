@@ -13,7 +13,7 @@ from pathlib import Path
 from bus import Bus
 from contract import SpeechOptions
 from processors.stt.__main__ import run_process
-from processors.stt.core import DecodedSegment, DecodeResult, Model, OutOfMemory, Part, UnsupportedOptions
+from processors.stt.core import DecodedSegment, DecodeResult, DeviceLost, Model, OutOfMemory, Part, UnsupportedOptions
 from processors.stt.scheduling.scheduler import SpeechEngine
 from processors.stt.worker import Settings, serve_utterances
 from tests.support import wait_until
@@ -220,12 +220,30 @@ class Lossy(Length):
         return super().call(batch)[1:]
 
 
+class OutOfReach(Length):
+    """Has no memory for its first `failures` batches."""
+
+    def call(self, batch: Sequence[Audio]) -> list[DecodeResult]:
+        if len(self.batches) < self._failures:
+            self.batches.append([])
+            raise OutOfMemory("CUDA failed with error out of memory")
+        return super().call(batch)
+
+
+class Lost(Length):
+    """Its device is lost at the first call."""
+
+    def call(self, batch: Sequence[Audio]) -> list[DecodeResult]:
+        raise DeviceLost("CUDA failed with error an illegal memory access was encountered")
+
+
 def load_none(name: str) -> SpeechEngine:
     raise AssertionError(f"{name} is not loaded in this test")
 
 
 async def _main(bus: Bus, settings: Settings) -> None:
-    engine = Lossy() if sys.argv[1] == "lossy" else Stuck(Path(sys.argv[1]), int(sys.argv[2]))
+    short = {"lossy": Lossy, "lost": Lost}
+    engine = short[sys.argv[1]]() if sys.argv[1] in short else Stuck(Path(sys.argv[1]), int(sys.argv[2]))
     await serve_utterances(bus, engine, settings, load_none)
 
 

@@ -83,6 +83,9 @@ Probe = Callable[..., tuple[int, dict[str, Any]]]
 @pytest.fixture
 def probe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Probe:
     """Runs the probe with only these settings and an empty model cache in `tmp_path`."""
+    for name in ("CUDA_VISIBLE_DEVICES", "CUDA_DEVICE_ORDER"):
+        monkeypatch.setenv(name, "")  # restored at the end, since the probe sets them
+        monkeypatch.delenv(name)
     for name in [name for name in os.environ if name.startswith("STT_")]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("STENOBUS_CACHE", str(tmp_path / "ours"))
@@ -106,6 +109,7 @@ async def test_the_probe_prints_one_json_object(tmp_path: Path) -> None:
         "device": "cpu",
         "compute_type": "float32",
         "gpus": gpus(),
+        "fault": None,
         "model": "models/whisper-micro",
         "folder": str(MODEL),
     }
@@ -144,6 +148,7 @@ def test_the_probe_finds_a_model_in_the_cache(probe: Probe, tmp_path: Path, name
         ({"STT_MODEL": "./nowhere"}, "STT_MODEL='./nowhere': there is no such folder"),
         ({"STT_COMPUTE_TYPE": "int3", "STT_DEVICE": "cpu"}, "STT_COMPUTE_TYPE='int3': not supported by cpu"),
         ({"STT_DEVICE": "tpu"}, "STT_DEVICE='tpu': "),
+        ({"STT_DEVICE_INDEX": "63"}, "STT_DEVICE_INDEX=63: there is no usable CUDA device; accepted: "),
         ({"STT_BEAM_SIZE": "0"}, "STT_BEAM_SIZE='0': "),
     ],
 )

@@ -163,16 +163,32 @@ def test_a_model_that_is_still_to_be_downloaded() -> None:
     assert "STT_MODEL" in check.fix
 
 
+CUBLAS = "cuBLAS for CUDA 12 is missing or cannot be loaded: pip install 'stenobus[cuda]'"
+
+
 @pytest.mark.parametrize(
-    ("names", "usable", "device", "verdict", "found"),
+    ("names", "usable", "device", "fault", "verdict", "found", "fix"),
     [
-        ([], 0, "cpu", "ok", "none: the CPU is used"),
-        (["NVIDIA H200"], 1, "cuda", "ok", "NVIDIA H200"),
-        (["NVIDIA H200"], 1, "cpu", "ok", "NVIDIA H200, not used: STT_DEVICE is cpu"),
-        ([], 2, "cuda", "ok", "2 CUDA devices"),
-        (["NVIDIA H200"], 0, "cpu", "warn", "NVIDIA H200, but the speech engine cannot use it"),
+        ([], 0, "cpu", None, "ok", "none: the CPU is used", ""),
+        (["NVIDIA H200"], 1, "cuda", None, "ok", "NVIDIA H200", ""),
+        (["NVIDIA H200"], 1, "cpu", None, "ok", "NVIDIA H200, not used: STT_DEVICE is cpu", ""),
+        ([], 2, "cuda", None, "ok", "2 CUDA devices", ""),
+        (
+            ["NVIDIA H200"],
+            *(1, "cpu", CUBLAS, "warn"),
+            "NVIDIA H200, but the CPU is used: cuBLAS for CUDA 12 is missing or cannot be loaded",
+            "pip install 'stenobus[cuda]'",
+        ),
+        (
+            ["NVIDIA H200"],
+            *(0, "cpu", None, "warn"),
+            "NVIDIA H200, but the speech engine cannot use it",
+            "install driver R570 or newer; in a container, start it with --gpus all",
+        ),
     ],
 )
-def test_a_gpu(names: list[str], usable: int, device: str, verdict: str, found: str) -> None:
-    check = machine.gpu(names, usable, device)
-    assert (check.verdict, check.found, bool(check.fix)) == (verdict, found, verdict == "warn")
+def test_a_gpu(
+    names: list[str], usable: int, device: str, fault: str | None, verdict: str, found: str, fix: str
+) -> None:
+    check = machine.gpu(names, usable, device, fault)
+    assert (check.verdict, check.found, check.fix) == (verdict, found, fix)

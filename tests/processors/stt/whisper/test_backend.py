@@ -1,4 +1,4 @@
-"""The model on CTranslate2: features, prompts, decoding, and running out of memory."""
+"""The model on CTranslate2: features, prompts, decoding, and errors of the device."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from audio import to_float32
-from processors.stt.core import OutOfMemory
+from processors.stt.core import DeviceLost, OutOfMemory
 from processors.stt.whisper.backend import FULL_WINDOW, Features, Prompt, Search, Whisper
 from tests.processors.stt.sounds import Sentence
 
@@ -157,13 +157,15 @@ class Broken:
     ("error", "expected"),
     [
         (RuntimeError("CUDA failed with error out of memory"), OutOfMemory),
-        (RuntimeError("CUBLAS_STATUS_ALLOC_FAILED: Out of Memory"), OutOfMemory),
+        (RuntimeError("cuBLAS failed with status CUBLAS_STATUS_ALLOC_FAILED"), OutOfMemory),
+        (RuntimeError("parallel_for failed: cudaErrorInvalidDevice: invalid device ordinal"), OutOfMemory),
         (MemoryError(), OutOfMemory),
-        (RuntimeError("CUDA failed with error unspecified launch failure"), RuntimeError),
+        (RuntimeError("CUDA failed with error unspecified launch failure"), DeviceLost),
+        (RuntimeError("CUDA failed with error invalid argument"), RuntimeError),
         (ValueError("out of memory of what it was"), ValueError),
     ],
 )
-def test_out_of_memory_is_recognised(
+def test_errors_of_the_device_are_recognised(
     whisper: Whisper,
     features: list[Features],
     monkeypatch: pytest.MonkeyPatch,

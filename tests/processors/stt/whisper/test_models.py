@@ -152,9 +152,9 @@ def test_a_broken_model_says_what_is_broken(tmp_path: Path) -> None:
         Engine(str(tmp_path / "broken"), device="cpu")
 
 
-@pytest.mark.parametrize(("gpus", "device"), [(0, "cpu"), (1, "cuda")])
-def test_auto_takes_a_gpu_if_there_is_one(monkeypatch: pytest.MonkeyPatch, gpus: int, device: str) -> None:
-    monkeypatch.setattr(ctranslate2, "get_cuda_device_count", lambda: gpus)
+@pytest.mark.parametrize(("fault", "device"), [("there is no usable CUDA device", "cpu"), (None, "cuda")])
+def test_auto_takes_a_gpu_if_there_is_one(monkeypatch: pytest.MonkeyPatch, fault: str | None, device: str) -> None:
+    monkeypatch.setattr("processors.stt.whisper.models.gpu_fault", lambda: fault)
     assert choose_device("auto") == device
     assert choose_device("cpu") == "cpu"
 
