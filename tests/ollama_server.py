@@ -2,12 +2,16 @@
 
 It "summarises" by filling the JSON schema of the request with lines of its prompt, so that an answer has the shape that
 was asked for and the language of what was said. What else may happen is put into `plan`, one entry for each request.
+
+As Ollama does, it cuts a prompt that is longer than the context, and says so only by its `prompt_eval_count`. As its
+models do, it thinks unless it is told not to, or whatever it is told. (server/routes.go, llm/llama_server.go)
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
+import re
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -26,15 +30,30 @@ from tests.support import wait_until
 VERSION = "0.12.3"
 DEFAULT_CONTEXT = 4_096
 
+THOUGHT = 'Hmm, they may want this: {"title": "Draft", "summary": "A thought."} ' * 40
+
 Chat = dict[str, Any]
 Behaviour = Callable[["OllamaServer", Chat], Awaitable[Response]]
 
 
 @dataclass
 class OllamaServer:
-    """`requests` are the bodies of all chat requests, in order; `busiest` how many were active at the same time."""
+    """`requests` are the bodies of all chat requests, in order; `busiest` how many were active at the same time.
+
+    `prompts` are the prompts that the model has read. `window`: the tokens for which it was trained; `context`: those
+    that the server has room for. `bytes_a_token`: how many bytes of text that is not ASCII make a token. `obeys`: it
+    does not think if it is told not to.
+    """
 
     models: set[str] = field(default_factory=lambda: {"gemma3:latest"})
+    family: str = "gemma3"
+    capabilities: list[str] = field(default_factory=lambda: ["completion", "vision"])
+    window: int = 131_072
+    context: int = 131_072
+    bytes_a_token: int = 3
+    obeys: bool = True
+    describes: bool = True
+    prompts: list[str] = field(default_factory=list)
     plan: deque[Behaviour] = field(default_factory=deque)
     requests: list[Chat] = field(default_factory=list)
     url: str = ""
@@ -52,8 +71,39 @@ class OllamaServer:
         self.requests.append(body)
         if (model if ":" in model else f"{model}:latest") not in self.models:
             return error(404, f"model '{model}' not found")
+        if body.get("think") and "thinking" not in self.capabilities:
+            return error(400, f'"{model}" does not support thinking')
+        self.prompts.append(_text(self.read(body)))
         behaviour = self.plan.popleft() if self.plan else fills_the_schema
         return await behaviour(self, body)
+
+    def read(self, body: Chat) -> list[bytes]:
+        """The tokens of the prompt that the model reads. A prompt that does not fit loses its middle.
+
+        What `num_keep` names stays, and then as much of the end as leaves half of the rest of the context free.
+        """
+        prompt = "".join(f"<|{message['role']}|>\n{message['content']}\n" for message in body["messages"])
+        tokens, context = tokenize(prompt, self.bytes_a_token), self._context(body)
+        if len(tokens) <= context - 1:
+            return tokens
+        keep = body.get("options", {}).get("num_keep", 4)
+        keep = min(len(tokens) if keep < 0 else keep, context - 1)
+        limit = context - max((context - keep) // 2, 1)
+        return tokens[:keep] + tokens[len(tokens) - (limit - keep) :] if limit > keep else tokens[:keep]
+
+    def _context(self, body: Chat) -> int:
+        return min(int(body.get("options", {}).get("num_ctx", DEFAULT_CONTEXT)), self.window, self.context)
+
+    async def show(self, request: Request) -> Response:
+        """POST /api/show."""
+        if not self.describes:
+            return error(404, "page not found")
+        model = (await request.json()).get("model", "")
+        if (model if ":" in model else f"{model}:latest") not in self.models:
+            return error(404, f"model '{model}' not found")
+        info = {"general.architecture": self.family, f"{self.family}.context_length": self.window}
+        details = {"format": "gguf", "family": self.family, "families": [self.family]}
+        return JSONResponse({"details": details, "model_info": info, "capabilities": self.capabilities})
 
     async def tags(self, _request: Request) -> Response:
         """GET /api/tags."""
@@ -66,28 +116,54 @@ class OllamaServer:
 
     def reply(self, body: Chat, content: str, gate: asyncio.Event | None = None, done_reason: str = "stop") -> Response:
         """A model's answer: a stream of lines, each of which waits for `gate`, or one object with `"stream": false`."""
+        thinks = "thinking" in self.capabilities and not (self.obeys and body.get("think") is False)
+        room = body.get("options", {}).get("num_predict", -1)
+        thought, room = _cut(THOUGHT if thinks else "", room, self.bytes_a_token)
+        answer, room = _cut(content, room, self.bytes_a_token)
+        if answer != content:
+            done_reason = "length"
+        end = _end(len(self.read(body)), len(tokenize(thought + answer, self.bytes_a_token)), done_reason)
         if not body.get("stream", True):
-            return JSONResponse(_part(body, content) | _end(body, content, done_reason))
+            return JSONResponse(_part(body, answer, thought) | end)
 
         async def lines() -> AsyncIterator[bytes]:
             self.active += 1
             self.busiest = max(self.busiest, self.active)
             try:
-                for start in range(0, len(content), 24):
-                    yield _line(_part(body, content[start : start + 24]))
+                if thought:
+                    yield _line(_part(body, "", thought))
+                for start in range(0, len(answer), 24):
+                    yield _line(_part(body, answer[start : start + 24]))
                     if gate is not None:
                         await gate.wait()
                     await asyncio.sleep(0)
-                yield _line(_part(body, "") | _end(body, content, done_reason))
+                yield _line(_part(body, "") | end)
             finally:
                 self.active -= 1
 
         return StreamingResponse(lines(), media_type="application/x-ndjson")
 
 
+def tokenize(text: str, bytes_a_token: int) -> list[bytes]:
+    """Tokens of six letters and a space, or of this many bytes that are not ASCII; others are tokens of their own."""
+    pattern = rb" ?[A-Za-z]{1,6}|[\x80-\xff]{1,%d}|." % bytes_a_token
+    return re.findall(pattern, text.encode(), re.DOTALL)
+
+
+def _text(tokens: list[bytes]) -> str:
+    return b"".join(tokens).decode(errors="ignore")
+
+
+def _cut(text: str, room: int, bytes_a_token: int) -> tuple[str, int]:
+    """What a model says of this before it has written `room` tokens, and the room that is left; below 0: no limit."""
+    tokens = tokenize(text, bytes_a_token)
+    return (text, room) if room < 0 else (_text(tokens[:room]), max(0, room - len(tokens)))
+
+
 async def fills_the_schema(server: OllamaServer, body: Chat) -> Response:
     """What happens where nothing else is planned."""
-    lines = [line for line in body["messages"][-1]["content"].splitlines() if line and not line.startswith("<")]
+    lines = [line for line in _text(server.read(body)).partition("<|user|>")[2].splitlines() if line and line[0] != "<"]
+    lines = lines or ["I have not been told what to do."]
     wanted = body.get("format")
     content = (
         json.dumps(_instance(wanted, wanted, lines), ensure_ascii=False) if isinstance(wanted, dict) else lines[-1]
@@ -147,6 +223,7 @@ async def serving(server: OllamaServer, port: int = 0) -> AsyncIterator[OllamaSe
     """Run on 127.0.0.1; `url` is set when it answers."""
     routes = [
         Route("/api/chat", server.chat, methods=["POST"]),
+        Route("/api/show", server.show, methods=["POST"]),
         Route("/api/tags", server.tags),
         Route("/api/version", server.version),
     ]
@@ -164,22 +241,21 @@ async def serving(server: OllamaServer, port: int = 0) -> AsyncIterator[OllamaSe
         await task
 
 
-def _part(body: Chat, content: str) -> dict[str, Any]:
+def _part(body: Chat, content: str, thinking: str = "") -> dict[str, Any]:
     now = datetime.now(UTC).isoformat().replace("+00:00", "Z")
-    message = {"role": "assistant", "content": content}
+    message = {"role": "assistant", "content": content} | ({"thinking": thinking} if thinking else {})
     return {"model": body["model"], "created_at": now, "message": message, "done": False}
 
 
-def _end(body: Chat, content: str, done_reason: str) -> dict[str, Any]:
-    prompt = sum(len(message["content"].encode()) // 4 for message in body["messages"])
+def _end(read: int, written: int, done_reason: str) -> dict[str, Any]:
     return {
         "done": True,
         "done_reason": done_reason,
         "total_duration": 3_000_000,
         "load_duration": 1_000_000,
-        "prompt_eval_count": min(prompt, body.get("options", {}).get("num_ctx", DEFAULT_CONTEXT)),
+        "prompt_eval_count": read,
         "prompt_eval_duration": 1_000_000,
-        "eval_count": len(content.encode()) // 4 + 1,
+        "eval_count": written,
         "eval_duration": 1_000_000,
     }
 

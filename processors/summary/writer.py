@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import aclosing, asynccontextmanager
-from typing import Annotated, Any, cast
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from typing import Annotated, TypeVar
 
-import httpx
-import ollama
 import structlog
 from pydantic import AfterValidator, AliasChoices, Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -16,28 +16,16 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from bus.backoff import delays
 from contract import JobOptions, Summary, Transcript, language_of, transcript_text
 from processors.summary import core, extractive
+from processors.summary.engine import Busy, CutOff, Engine, EngineError, Thought, Truncated, Unreachable, check_host
+from processors.summary.model import MIN_CONTEXT, MIN_PART, SAMPLE_TOKENS, Model, sample
 
 log = structlog.get_logger()
 
-DEFAULT_HOST = "http://127.0.0.1:11434"
-_OVERLOADED = {408, 425, 429}
 _FIRST_DELAY, _LONGEST_DELAY = 0.25, 8.0
 _SECOND_TEMPERATURE = 0.5
 """At temperature 0 the model would repeat its mistake."""
 
-
-def check_host(host: str) -> str:
-    """Return `host`, or raise ValueError where no client can be made for it."""
-    scheme, separator, _ = host.partition("://")
-    if separator and scheme not in {"http", "https"}:
-        raise ValueError("accepted: host, host:port, http://host:port or https://host:port")
-    if "@" in host:
-        raise ValueError("must not carry a user name or a password: it is shown in summaries")
-    try:
-        ollama.AsyncClient(host=host or DEFAULT_HOST)
-    except httpx.InvalidURL as exc:
-        raise ValueError(str(exc)) from exc
-    return host
+T = TypeVar("T")
 
 
 class Settings(BaseSettings):
@@ -59,89 +47,11 @@ class Settings(BaseSettings):
         description="Seconds that a live job waits for its corrected transcript; without it the live one is used.",
     )
     at_once: int = Field(2, ge=1, description="Requests to the language model at the same time.")
-    context: int = Field(16_384, ge=core.MIN_CONTEXT, description="Tokens of prompt and answer together.")
-
-
-class EngineError(Exception):
-    """There is no answer; the text says why in one sentence. Only Unreachable and Busy are worth another attempt."""
-
-
-class ModelMissing(EngineError):
-    """Ollama does not have the model."""
-
-
-class Unreachable(EngineError):
-    """Nothing answers at OLLAMA_HOST; it may be starting."""
-
-
-class Busy(EngineError):
-    """Ollama gave no complete answer: it is overloaded, was stopped, or failed. Another attempt may succeed."""
-
-
-class CutOff(EngineError):
-    """The model filled its answer's limit without coming to an end."""
-
-
-class Engine:
-    """A model that Ollama serves at `host`, written as in OLLAMA_HOST; empty: Ollama's default.
-
-    context: tokens of prompt and answer together. Every request names it, because Ollama's default is small and it
-    silently truncates a longer prompt. answer: tokens of the answer at most.
-    connect_timeout: seconds until a silent host counts as unreachable. The answer itself has no time limit here.
-    """
-
-    def __init__(self, host: str, model: str, *, context: int, answer: int, connect_timeout: float) -> None:
-        self.model = model
-        self.name = f"Ollama at {host or DEFAULT_HOST}"
-        timeout = httpx.Timeout(None, connect=connect_timeout)
-        self._client = ollama.AsyncClient(host=host or DEFAULT_HOST, timeout=timeout)
-        self._options = {"num_ctx": context, "num_predict": answer}
-
-    async def close(self) -> None:
-        """Close idle connections."""
-        await self._client.close()  # type: ignore[no-untyped-call]
-
-    async def ask(
-        self, messages: Sequence[Mapping[str, str]], schema: Mapping[str, Any], temperature: float = 0.0
-    ) -> str:
-        """The model's answer, bound to a JSON schema; raises EngineError.
-
-        The answer is streamed, so that a server that dies half way is noticed at once.
-
-        Source: https://github.com/ollama/ollama/blob/main/docs/api.md
-        """
-        options = {**self._options, "temperature": temperature}
-        answer = await self._client.chat(self.model, messages, format=dict(schema), options=options, stream=True)
-        try:
-            return await self._collect(answer)
-        except ollama.ResponseError as exc:
-            raise self._refusal(exc) from exc
-        except (httpx.ConnectError, httpx.ConnectTimeout) as exc:
-            raise Unreachable(f"{self.name} cannot be reached") from exc
-        except httpx.TransportError as exc:
-            raise Busy(f"{self.name} broke off: {exc or type(exc).__name__}") from exc
-        except (ValueError, TypeError, AttributeError) as exc:  # raised by the client on a line of another protocol
-            raise EngineError(f"{self.name} does not answer as Ollama does") from exc
-
-    async def _collect(self, answer: Any) -> str:
-        pieces: list[str] = []
-        async with aclosing(answer):
-            async for piece in answer:
-                part = cast("ollama.ChatResponse", piece)
-                pieces.append(part.message.content or "")
-                if part.done:
-                    if part.done_reason == "length":
-                        raise CutOff(f"model {self.model} did not come to an end")
-                    return "".join(pieces)
-        raise Busy(f"{self.name} broke off: the answer has no end")
-
-    def _refusal(self, exc: ollama.ResponseError) -> EngineError:
-        status, text = exc.status_code, exc.error.strip()[:200]
-        if status == 404 and "model" in text and "not found" in text:
-            return ModelMissing(f"model {self.model} is not installed in Ollama: run `ollama pull {self.model}`")
-        if status in _OVERLOADED or status >= 500 or status < 0:  # negative: an error inside the stream
-            return Busy(f"{self.name} failed: {text}")
-        return EngineError(f"{self.name} refused: {text} (status {status})")
+    context: int = Field(
+        16_384,
+        ge=MIN_CONTEXT,
+        description="Tokens of prompt and answer together; the model's own window where that is smaller.",
+    )
 
 
 class Writer:
@@ -151,6 +61,7 @@ class Writer:
         self._engine = engine
         self._settings = settings
         self._slots = asyncio.Semaphore(settings.at_once)
+        self._thinks = False
 
     async def write(self, job: str, options: JobOptions, transcripts: Sequence[Transcript]) -> Summary:
         """Summarise a job, by extraction if the model fails or `deadline` is over; `transcripts` in order of index."""
@@ -169,33 +80,77 @@ class Writer:
         return answer.to_summary(job, language, self._engine.model)
 
     async def _summarize(self, text: str, language: str | None, title: str | None, until: float) -> core.Answer:
-        """Summarise in one request what fits the context; of a longer text, the parts and then their summaries."""
-        limit = core.transcript_tokens(self._settings.context)
-        parts, source = core.parts(text, limit), "the transcript"
-        while (count := len(parts)) > 1:
-            notes = []
-            for number, part in enumerate(parts, 1):
-                about = f"This is part {number} of {count} of {source}."
-                notes.append(await self._answer(core.prompt(part, language, title, about), until))
-            parts, source = core.parts("\n".join(note.to_text() for note in notes), limit), "notes on the transcript"
-            if len(parts) >= count:
-                raise core.BadAnswer(f"model {self._engine.model} wrote no less than it read")
-        about = "" if source == "the transcript" else "These are notes on the parts of the transcript, in order."
-        return await self._answer(core.prompt(parts[0], language, title, about), until)
-
-    async def _answer(self, messages: list[dict[str, str]], until: float) -> core.Answer:
-        """One usable answer; after an unusable one the model is asked once more."""
+        """Summarise with what the model can do; `until`: the deadline, on the clock of the event loop."""
+        model = await self._retry(lambda: self._engine.describe(self._settings.context), until)
+        if model.context < self._settings.context:
+            log.info("context limited to the window of the model", model=self._engine.model, tokens=model.context)
+        model = replace(model, thinks=model.thinks or self._thinks)
+        limit = _room(model, language, title)
+        if limit < MIN_PART:
+            raise EngineError(f"the window of model {self._engine.model}, {model.context} tokens, is too small")
+        if model.tokens(text) > limit:
+            model = await self._measured(model, sample(text, min(SAMPLE_TOKENS, limit)), until)
         try:
-            return core.parse(await self._ask(messages, 0.0, until))
+            return await self._in_parts(model, text, language, title, until)
+        except Thought:
+            if model.thinks:
+                raise
+            log.info("leaving room for the thoughts of the model", model=self._engine.model)
+            self._thinks = True
+            return await self._in_parts(replace(model, thinks=True), text, language, title, until)
+
+    async def _measured(self, model: Model, lines: str, until: float) -> Model:
+        counted = await self._retry(lambda: self._engine.count(lines, model), until) if lines else None
+        return model.measured(lines, counted) if counted else model
+
+    async def _in_parts(
+        self, model: Model, text: str, language: str | None, title: str | None, until: float
+    ) -> core.Answer:
+        """Summarise in one request what fits the context; of a longer text, the parts and then their summaries."""
+        source, about = _TRANSCRIPT, ""
+        limit = _room(model, language, title)
+        parts = deque(model.parts(text, limit))
+        while True:
+            notes: list[core.Answer] = []
+            while parts:
+                count = len(notes) + len(parts)
+                if count > 1:
+                    about = _about_part(len(notes) + 1, count, source)
+                part = parts.popleft()
+                try:
+                    notes.append(await self._answer(core.prompt(part, language, title, about), model, until))
+                except Truncated as exc:
+                    log.info("summarising in smaller parts", reason=str(exc))
+                    model = replace(model, context=min(model.context, exc.context))
+                    limit = min(_room(model, language, title), model.tokens(part) * 5 // 8)
+                    if limit < MIN_PART:
+                        raise
+                    parts = deque(piece for longer in (part, *parts) for piece in model.parts(longer, limit))
+            if len(notes) == 1:
+                return notes[0]
+            parts, source = deque(model.parts("\n".join(note.to_text() for note in notes), limit)), _NOTES
+            about = "These are notes on the parts of the transcript, in order."
+            if len(parts) >= len(notes):
+                raise core.BadAnswer(f"model {self._engine.model} wrote no less than it read")
+
+    async def _answer(self, messages: list[dict[str, str]], model: Model, until: float) -> core.Answer:
+        """One usable answer; after an unusable one the model is asked once more."""
+        engine, schema = self._engine, core.schema()
+        try:
+            return core.parse(await self._retry(lambda: engine.ask(messages, schema, model), until))
+        except Thought:
+            raise
         except (core.BadAnswer, CutOff) as exc:
             log.info("asking the language model again", reason=str(exc))
         try:
-            return core.parse(await self._ask(messages, _SECOND_TEMPERATURE, until))
+            return core.parse(
+                await self._retry(lambda: engine.ask(messages, schema, model, _SECOND_TEMPERATURE), until)
+            )
         except core.BadAnswer as exc:
-            raise core.BadAnswer(f"the answer of model {self._engine.model} cannot be used: {exc}") from exc
+            raise core.BadAnswer(f"the answer of model {engine.model} cannot be used: {exc}") from exc
 
-    async def _ask(self, messages: list[dict[str, str]], temperature: float, until: float) -> str:
-        """Ask until there is an answer, with backoff between attempts; raises EngineError at the deadline."""
+    async def _retry(self, call: Callable[[], Awaitable[T]], until: float) -> T:
+        """Call until there is an answer, with backoff between attempts; raises EngineError at the deadline."""
         settings, clock = self._settings, asyncio.get_running_loop().time
         reason = f"{self._engine.name} was not done within {settings.deadline:g} s"
         retry_in, unreachable_since = delays(_FIRST_DELAY, _LONGEST_DELAY), None
@@ -204,7 +159,7 @@ class Writer:
                 while True:
                     try:
                         async with self._slots:
-                            return await self._engine.ask(messages, core.schema(), temperature)
+                            return await call()
                     except Unreachable:
                         delay, unreachable_since = next(retry_in), unreachable_since or clock()
                         if clock() + delay > unreachable_since + settings.connect_deadline:
@@ -217,16 +172,22 @@ class Writer:
             raise EngineError(reason) from None
 
 
+_TRANSCRIPT, _NOTES = "the transcript", "notes on the transcript"
+
+
+def _room(model: Model, language: str | None, title: str | None) -> int:
+    """Tokens of a part of the transcript that fit into one request."""
+    return model.room(core.prompt("", language, title, _about_part(100, 100, _NOTES)))
+
+
+def _about_part(number: int, count: int, source: str) -> str:
+    return f"This is part {number} of {count} of {source}."
+
+
 @asynccontextmanager
 async def open_writer(settings: Settings) -> AsyncIterator[Writer]:
     """A writer and its HTTP client. Ollama may be away: each summary finds that out for itself."""
-    engine = Engine(
-        settings.ollama_host,
-        settings.model,
-        context=settings.context,
-        answer=core.answer_tokens(settings.context),
-        connect_timeout=settings.connect_deadline,
-    )
+    engine = Engine(settings.ollama_host, settings.model, connect_timeout=settings.connect_deadline)
     try:
         yield Writer(engine, settings)
     finally:

@@ -162,6 +162,11 @@ def test_the_prompt_has_title_and_part() -> None:
         f"```json\n{json.dumps(GOOD, indent=2)}\n```",
         f"Here it is: {json.dumps(GOOD)} I hope that it helps.",
         f'<think>{{"title": maybe}} {{"title": "t"}}</think>{json.dumps(GOOD)}',
+        f'Perhaps {{"title": "t", "summary": "a draft"}}. No.\n</think>\n\n{json.dumps(GOOD)}',
+        f'[THINK]{{"title": "t", "summary": "a draft"}}[/THINK]{json.dumps(GOOD)}',
+        f'<|channel|>analysis<|message|>{{"title": "t", "summary": "a draft"}}<|end|><|start|>assistant'
+        f"<|channel|>final<|message|>{json.dumps(GOOD)}",
+        json.dumps(GOOD).replace("The release moves", "<think>What was it? Yes.</think>The release moves"),
         json.dumps(GOOD | {"mood": "good"}),
     ],
 )
@@ -193,6 +198,8 @@ def test_lists_are_tidied() -> None:
         ("I cannot do that.", "no JSON object"),
         ('{"title": "cut off', "no JSON object"),
         ('["title", "summary"]', "no JSON object"),
+        ('<think>First {"title": "t", "summary": "a draft"}, and then', "no JSON object"),
+        ('{"title": "t", "summary": "<think>It seems that', "no JSON object"),
         ("{" * 5_000, "no JSON object"),
         ('{"a":' * 5_000, "no JSON object"),
         ('{"title": "t"}', "summary: Field required"),
@@ -217,39 +224,3 @@ def test_an_answer_becomes_notes() -> None:
     notes = Answer.model_validate(GOOD | {"decisions": []}).to_text().splitlines()
     assert notes[:4] == ["Release", "The release moves to Friday.", "Key points:", "- Tests are slow."]
     assert notes[4:] == ["Action items:", "- Mina tell the customers"]
-
-
-def test_a_short_text_is_one_part() -> None:
-    assert core.parts("one\ntwo", 100) == ["one\ntwo"]
-
-
-def test_parts_are_cut_between_lines() -> None:
-    lines = [f"sentence number {number}" for number in range(20)]
-    parts = core.parts("\n".join(lines), 30)
-    assert len(parts) > 1
-    assert "\n".join(parts).splitlines() == lines
-
-
-def test_a_long_line_is_cut_between_words() -> None:
-    words = [f"word{number}" for number in range(200)]
-    parts = core.parts(" ".join(words), 50)
-    assert len(parts) > 1
-    assert [word for part in parts for word in part.split()] == words
-
-
-@given(
-    st.text(st.characters(exclude_categories=["Cs"]) | st.sampled_from("가나다 \n"), max_size=400), st.integers(6, 60)
-)
-def test_parts_fit_and_nothing_is_lost(text: str, limit: int) -> None:
-    parts = core.parts(text, limit)
-    assert all(core.tokens(part) <= limit for part in parts)
-    assert "".join("".join(parts).split()) == "".join(text.split())
-
-
-@pytest.mark.parametrize("context", [core.MIN_CONTEXT, 16_384, 131_072])
-def test_prompt_and_answer_fit_the_context(context: int) -> None:
-    material = core.parts("가나다라\n" * context, core.transcript_tokens(context))[0]
-    messages = core.prompt(material, "ko", "제" * 200, "This is part 10 of 20 of the transcript.")
-    asked = sum(core.tokens(message["content"]) for message in messages)
-    assert asked + core.answer_tokens(context) <= context
-    assert asked > context // 2

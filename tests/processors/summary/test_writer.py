@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -10,20 +9,9 @@ from pydantic import ValidationError
 
 from compose.ports import free_port
 from contract import JobOptions, Summary, Transcript
-from processors.summary import core
-from processors.summary.writer import (
-    Busy,
-    CutOff,
-    Engine,
-    EngineError,
-    ModelMissing,
-    Settings,
-    Unreachable,
-    Writer,
-    check_host,
-    open_writer,
-)
-from tests.ollama_server import Behaviour, OllamaServer, fails, says, serving, streams, waits_for
+from processors.summary.model import MIN_CONTEXT
+from processors.summary.writer import Settings, Writer, open_writer
+from tests.ollama_server import Behaviour, OllamaServer, fails, says, serving, streams, tokenize, waits_for
 from tests.support import wait_until
 
 KOREAN = ["내일까지 보고서를 씁시다.", "보고서는 민아 씨가 씁니다.", "네."]
@@ -100,7 +88,7 @@ async def test_a_missing_model_is_not_waited_for(ollama: OllamaServer) -> None:
         summary = await write(writer)
     assert summary.engine == "extractive"
     assert summary.reason == "model llama9 is not installed in Ollama: run `ollama pull llama9`"
-    assert len(ollama.requests) == 1
+    assert ollama.requests == []
 
 
 @pytest.mark.parametrize(
@@ -162,25 +150,84 @@ async def test_requests_at_a_time_are_limited(ollama: OllamaServer) -> None:
     assert ollama.busiest == 2
 
 
-async def test_a_long_meeting_is_summarised_in_parts(ollama: OllamaServer) -> None:
+@pytest.mark.parametrize("bytes_a_token", [1, 3])
+async def test_a_long_meeting_is_summarised_in_parts(ollama: OllamaServer, bytes_a_token: int) -> None:
+    ollama.bytes_a_token = bytes_a_token
     texts = [f"{number}번 안건은 개발팀과 함께 다시 검토하기로 했습니다." for number in range(300)]
-    async with writing(ollama, context=core.MIN_CONTEXT) as writer:
+    async with writing(ollama, context=MIN_CONTEXT) as writer:
         summary = await write(writer, texts, "ko")
     assert summary.engine == "ollama"
-    prompts = [request["messages"][1]["content"] for request in ollama.requests]
-    assert len(prompts) > 3
-    assert all(sum(text in prompt.splitlines() for prompt in prompts) == 1 for text in texts[:-1])
-    assert f"This is part 1 of {len(prompts) - 1} of the transcript." in prompts[0]
-    assert "These are notes on the parts of the transcript, in order." in prompts[-1]
-    for request in ollama.requests:
-        asked = sum(core.tokens(message["content"]) for message in request["messages"])
-        assert asked + request["options"]["num_predict"] <= request["options"]["num_ctx"] == core.MIN_CONTEXT
+    counted, *parts, last = ollama.prompts
+    assert ollama.requests[0]["options"]["num_predict"] == 1
+    assert len(counted.encode()) < 2_500
+    assert [text for part in parts for text in part.splitlines() if text in texts] == texts
+    assert len(parts) > 3
+    assert f"This is part 1 of {len(parts)} of the transcript." in parts[0]
+    assert "These are notes on the parts of the transcript, in order." in last
+    for request in ollama.requests[1:]:
+        asked = sum(len(tokenize(message["content"], bytes_a_token)) for message in request["messages"])
+        assert asked + request["options"]["num_predict"] <= request["options"]["num_ctx"] == MIN_CONTEXT
+
+
+async def test_a_short_meeting_is_not_counted(writer: Writer, ollama: OllamaServer) -> None:
+    assert (await write(writer, KOREAN * 20, "ko")).engine == "ollama"
+    assert len(ollama.requests) == 1
+
+
+@pytest.mark.parametrize("bytes_a_token", [1, 3])
+async def test_what_ollama_has_cut_off_is_asked_again_in_smaller_parts(
+    ollama: OllamaServer, bytes_a_token: int
+) -> None:
+    """The server has room for less than the window of the model, so that every first part is cut."""
+    ollama.bytes_a_token, ollama.context = bytes_a_token, 4_000
+    texts = [f"{number}번 안건, the budget, 다시 검토하기로 했습니다." for number in range(600)]
+    async with writing(ollama) as writer:
+        summary = await write(writer, texts, "ko")
+    assert (summary.engine, summary.reason) == ("ollama", None)
+    read = [prompt for prompt in ollama.prompts[1:] if prompt.rstrip().endswith("</transcript>")]
+    assert len(read) < len(ollama.prompts) - 1
+    assert [text for prompt in read for text in prompt.splitlines() if text in texts] == texts
+
+
+async def test_the_window_of_the_model_limits_the_context(ollama: OllamaServer) -> None:
+    ollama.window = 2_048
+    async with writing(ollama) as writer:
+        summary = await write(writer, ["We write the report."] * 300)
+    assert summary.engine == "ollama"
+    assert {request["options"]["num_ctx"] for request in ollama.requests} == {2_048}
+    assert sum(prompt.count("We write the report.") for prompt in ollama.prompts[:-1]) == 300
+    ollama.window = 512
+    async with writing(ollama) as writer:
+        summary = await write(writer)
+    assert summary.reason == "the window of model gemma3, 512 tokens, is too small"
+
+
+async def test_a_model_that_can_think_is_asked_not_to(writer: Writer, ollama: OllamaServer) -> None:
+    ollama.family, ollama.capabilities = "qwen3", ["completion", "thinking"]
+    assert (await write(writer)).summary == max(ENGLISH, key=len)
+    (request,) = ollama.requests
+    assert request["think"] is False
+
+
+@pytest.mark.parametrize(("family", "requests"), [("gptoss", 1), ("qwen3", 2)])
+async def test_a_model_that_thinks_all_the_same_gets_room_for_it(
+    family: str, requests: int, ollama: OllamaServer
+) -> None:
+    """Its thoughts fill the usual room for an answer; gpt-oss, which always thinks, has more from the start."""
+    ollama.family, ollama.capabilities, ollama.obeys = family, ["completion", "thinking"], False
+    async with writing(ollama, context=MIN_CONTEXT) as writer:
+        for _ in range(2):
+            summary = await write(writer)
+            assert (summary.engine, summary.summary) == ("ollama", max(ENGLISH, key=len))
+    assert ollama.requests[0]["think"] == ("low" if family == "gptoss" else False)
+    assert len(ollama.requests) == requests + 1
+    assert ollama.requests[-1]["options"]["num_predict"] == MIN_CONTEXT // 2
 
 
 async def test_a_model_that_does_not_shorten_is_given_up(ollama: OllamaServer) -> None:
-    wordy = says('{"title": "t", "summary": "%s"}' % ("blah " * 2_000))
+    wordy = says('{"title": "t", "summary": "%s"}' % ("blah " * 900))
     ollama.plan.extend([wordy] * 50)
-    async with writing(ollama, context=core.MIN_CONTEXT) as writer:
+    async with writing(ollama, context=MIN_CONTEXT) as writer:
         summary = await write(writer, ["word " * 4_000])
     assert (summary.engine, summary.reason) == ("extractive", "model gemma3 wrote no less than it read")
 
@@ -210,131 +257,3 @@ def test_bad_settings_name_their_variable(name: str, value: str, monkeypatch: py
         Settings()
     (error,) = caught.value.errors()
     assert name in {str(error["loc"][0]), f"SUMMARY_{error['loc'][0]}".upper()}
-
-
-# One request to Ollama.
-
-MESSAGES = core.prompt("We meet on Friday.\nMina writes the report.", "en", None)
-PIECE = json.dumps({"model": "gemma3", "message": {"role": "assistant", "content": '{"ti'}, "done": False}).encode()
-
-
-def engine_at(host: str, model: str = "gemma3") -> Engine:
-    return Engine(host, model, context=8_192, answer=1_024, connect_timeout=2.0)
-
-
-@pytest.fixture
-async def engine(ollama: OllamaServer) -> AsyncIterator[Engine]:
-    made = engine_at(ollama.url)
-    yield made
-    await made.close()
-
-
-async def test_a_request_is_as_ollama_documents_it(engine: Engine, ollama: OllamaServer) -> None:
-    answer = core.parse(await engine.ask(MESSAGES, core.schema()))
-    assert answer.summary == "Mina writes the report."
-    (request,) = ollama.requests
-    assert (request["model"], request["stream"], request["messages"]) == ("gemma3", True, MESSAGES)
-    assert request["format"] == core.schema()
-    assert request["options"] == {"num_ctx": 8_192, "num_predict": 1_024, "temperature": 0.0}
-
-
-async def test_a_streamed_answer_is_joined(engine: Engine, ollama: OllamaServer) -> None:
-    words = "한 문장이 여러 조각으로 나뉘어 옵니다. " * 20
-    ollama.plan.append(says(words))
-    assert await engine.ask(MESSAGES, core.schema()) == words
-
-
-async def test_a_host_may_have_no_scheme(ollama: OllamaServer) -> None:
-    engine = engine_at(ollama.url.removeprefix("http://"))
-    assert await engine.ask(MESSAGES, core.schema())
-    await engine.close()
-
-
-@pytest.mark.parametrize("host", ["http://127.0.0.1:{port}", "127.0.0.1:{port}", "http://no-such-host.invalid"])
-async def test_an_engine_that_is_away_is_unreachable(host: str) -> None:
-    host = host.format(port=free_port())
-    engine = engine_at(host)
-    with pytest.raises(Unreachable, match=rf"^Ollama at {host} cannot be reached$"):
-        await engine.ask(MESSAGES, core.schema())
-    await engine.close()
-
-
-async def test_a_missing_model_says_how_to_get_it(ollama: OllamaServer) -> None:
-    engine = engine_at(ollama.url, "llama9:70b")
-    with pytest.raises(ModelMissing) as caught:
-        await engine.ask(MESSAGES, core.schema())
-    assert str(caught.value) == "model llama9:70b is not installed in Ollama: run `ollama pull llama9:70b`"
-    await engine.close()
-
-
-@pytest.mark.parametrize(
-    ("behaviour", "reason"),
-    [
-        (fails(503, "server busy, please try again.  maximum pending requests exceeded"), "failed: server busy"),
-        (fails(500), "failed: llama runner process has terminated"),
-        (fails(429, "slow down"), "failed: slow down"),
-        (streams(PIECE, b'{"error":"an error was encountered while running the model"}'), "failed: an error was"),
-        (streams(PIECE, dies=True), "broke off: "),
-        (streams(PIECE), "broke off: the answer has no end"),
-        (streams(), "broke off: the answer has no end"),
-    ],
-)
-async def test_some_failures_are_worth_another_attempt(
-    behaviour: object, reason: str, engine: Engine, ollama: OllamaServer
-) -> None:
-    ollama.plan.append(behaviour)  # type: ignore[arg-type]
-    with pytest.raises(Busy, match=rf"^Ollama at {ollama.url} {reason}"):
-        await engine.ask(MESSAGES, core.schema())
-    assert await engine.ask(MESSAGES, core.schema())
-
-
-@pytest.mark.parametrize(
-    ("behaviour", "reason"),
-    [
-        (fails(400, '"gemma3" does not support chat'), r"refused: \"gemma3\" does not support chat \(status 400\)"),
-        (fails(404, "page not found"), r"refused: page not found \(status 404\)"),
-        (streams(b"<!DOCTYPE html>"), "does not answer as Ollama does"),
-        (streams(b"[1, 2]"), "does not answer as Ollama does"),
-        (streams(b'{"hello": "world"}'), "does not answer as Ollama does"),
-    ],
-)
-async def test_other_failures_are_final(behaviour: object, reason: str, engine: Engine, ollama: OllamaServer) -> None:
-    ollama.plan.append(behaviour)  # type: ignore[arg-type]
-    with pytest.raises(EngineError, match=reason) as caught:
-        await engine.ask(MESSAGES, core.schema())
-    assert type(caught.value) is EngineError
-
-
-async def test_an_answer_that_was_cut_off_is_refused(engine: Engine, ollama: OllamaServer) -> None:
-    ollama.plan.append(says('{"title": "and so on and', done_reason="length"))
-    with pytest.raises(CutOff, match="model gemma3 did not come to an end"):
-        await engine.ask(MESSAGES, core.schema())
-
-
-async def test_a_cancelled_request_is_closed(engine: Engine, ollama: OllamaServer) -> None:
-    ollama.plan.append(waits_for(asyncio.Event()))
-    asking = asyncio.create_task(engine.ask(MESSAGES, core.schema()))
-    await wait_until(lambda: ollama.active == 1, description="the request is active")
-    asking.cancel()
-    await wait_until(lambda: ollama.active == 0, description="the server has noticed")
-    with pytest.raises(asyncio.CancelledError):
-        await asking
-
-
-@pytest.mark.parametrize(
-    "host", ["", "0.0.0.0", "127.0.0.1:11434", "http://gpu-box:11434", "https://ollama.example.org", "[::1]"]
-)
-def test_hosts_that_ollama_accepts(host: str) -> None:
-    assert check_host(host) == host
-
-
-@pytest.mark.parametrize("host", ["ftp://box", "box:port", "http://box:99999", "http://me:secret@box"])
-def test_bad_hosts_are_refused(host: str) -> None:
-    with pytest.raises(ValueError, match=r".+"):
-        check_host(host)
-
-
-async def test_the_default_host_is_that_of_ollama() -> None:
-    engine = engine_at("")
-    assert engine.name == "Ollama at http://127.0.0.1:11434"
-    await engine.close()
