@@ -26,8 +26,8 @@ Answer = TypeVar("Answer")
 def check_server(url: str) -> str:
     """Return a server's address without a trailing slash; raises ValueError that says what is accepted."""
     parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ValueError(f"{url!r} is not an address like http://HOST:PORT or https://HOST")
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
+        raise ValueError(f"{url!r} is not an address like http://HOST:PORT or https://HOST/PREFIX")
     return url.rstrip("/")
 
 
@@ -47,7 +47,7 @@ async def create_job(server: str, options: Mapping[str, Any]) -> CreatedJob:
     except ValidationError as exc:
         raise ServerError(f"{server} created a job but named no job_id and ws_url") from exc
     try:
-        return CreatedJob(created.job_id, urljoin(f"{_ws(server)}/", created.ws_url))
+        return CreatedJob(created.job_id, _absolute(server, created.ws_url))
     except ValueError as exc:
         raise ServerError(f"the server sent a ws_url that is not valid: {created.ws_url}") from exc
 
@@ -55,6 +55,14 @@ async def create_job(server: str, options: Mapping[str, Any]) -> CreatedJob:
 def socket_url(server: str, job_id: str) -> str:
     """The address of a job's capture socket at any server."""
     return f"{_ws(server)}/api/v1/stream/{quote(job_id, safe='')}"
+
+
+def _absolute(server: str, ws_url: str) -> str:
+    """The address of a socket; one without a host is below the server, whether or not it has the server's path."""
+    prefix = urlsplit(server).path
+    if ws_url.startswith("/") and not ws_url.startswith(("//", f"{prefix}/")):
+        ws_url = prefix + ws_url
+    return urljoin(f"{_ws(server)}/", ws_url)
 
 
 def _ws(server: str) -> str:

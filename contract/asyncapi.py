@@ -283,9 +283,15 @@ def _server(protocol: str, title: str, default: str) -> Json:
     return {"host": "{host}", "protocol": protocol, "title": title, "variables": {"host": host}}
 
 
-def document() -> str:
-    """The specification as JSON text, indented so that changes show well in a diff."""
-    return json.dumps(specification(), indent=1, ensure_ascii=False) + "\n"
+def document(root: str = "") -> str:
+    """The specification as JSON text, indented so that changes show well in a diff.
+
+    root: the path prefix of the edge, `""` for none.
+    """
+    described = specification()
+    if root:
+        described["servers"]["edge"]["pathname"] = root
+    return json.dumps(described, indent=1, ensure_ascii=False) + "\n"
 
 
 if __name__ == "__main__":

@@ -20,7 +20,8 @@ from edge.services import Services
 
 async def unknown_socket(websocket: WebSocket) -> None:
     """Answer a WebSocket handshake at a path that has no WebSocket."""
-    detail = "there is no WebSocket here; the capture socket is /api/v1/stream/{job_id}"
+    root = websocket.scope["root_path"]
+    detail = f"there is no WebSocket here; the capture socket is {root}/api/v1/stream/{{job_id}}"
     await websocket.send_denial_response(Problem(404, detail).response())
 
 

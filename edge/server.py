@@ -165,6 +165,7 @@ async def serve(app: ASGIApp, listening: socket.socket, stopping: asyncio.Event)
         http=HttpProtocol,
         ws=CaptureProtocol,
         lifespan="off",
+        proxy_headers=False,  # `edge.proxy` follows them, and some more
         ws_max_size=MAX_MESSAGE,
         ws_per_message_deflate=False,  # speech does not compress; it costs CPU and up to 300 kB a connection
         # Nothing is read from a client while its audio waits for the bus: a missing pong must not end its connection.

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from urllib.parse import urlsplit
 
 import structlog
-from pydantic import Field, ValidationInfo, field_validator
+from pydantic import AliasChoices, Field, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from bus import AudioPublisher, Bus
@@ -18,6 +18,7 @@ from bus.supervisor import Supervisor
 from contract import State
 from edge.capture.ownership import OwnershipRegistry
 from edge.capture.pacing import ReadCoalescing, Ticker
+from edge.proxy import read_addresses, read_path, read_prefix
 from store.jobs import JobNotFound, JobStore, StoreError, StoreSettings, connect
 
 log = structlog.get_logger()
@@ -33,8 +34,21 @@ class Settings(BaseSettings):
 
     host: str = Field("127.0.0.1", description="Address to listen on.")
     port: int = Field(8000, ge=0, le=65_535, description="Port of the page, REST and sockets; 0: a free one.")
+    root_path: str = Field(
+        "",
+        description="Path prefix below which a reverse proxy serves the edge, such as `/steno`. A trusted proxy can "
+        "also name it in `X-Forwarded-Prefix`.",
+    )
+    trusted_proxies: str = Field(
+        "127.0.0.1,::1",
+        validation_alias=AliasChoices("EDGE_TRUSTED_PROXIES", "FORWARDED_ALLOW_IPS", "trusted_proxies"),
+        description="Addresses and networks, separated by commas, of the reverse proxies whose `X-Forwarded-For`, "
+        "`-Proto`, `-Host` and `-Prefix` are followed; `*`: all.",
+    )
     capture_url: str | None = Field(
-        None, description="`wss://host:port` at which clients reach the capture socket, if not at our own."
+        None,
+        description="`wss://host:port`, and a path prefix where there is one, at which clients reach the capture "
+        "socket, if not at our own address.",
     )
     reuse_port: bool = Field(False, description="Whether other edge processes may listen on the same port.")
     requires: str = Field(
@@ -57,10 +71,22 @@ class Settings(BaseSettings):
         if url is None:
             return None
         parts = urlsplit(url)  # itself raises ValueError for what is no address at all
-        plain = not (parts.path.strip("/") or parts.query or parts.fragment or parts.username is not None)
+        plain = not (parts.query or parts.fragment or parts.username is not None)
         if parts.scheme not in ("ws", "wss") or not parts.hostname or parts.port == 0 or not plain:
-            raise ValueError("ws:// or wss:// and a host are accepted, and a port, such as wss://capture.example.org")
-        return f"{parts.scheme}://{parts.netloc}"
+            raise ValueError(
+                "ws:// or wss:// and a host are accepted, with a port and a path, such as wss://capture.example.org"
+            )
+        return f"{parts.scheme}://{parts.netloc}{read_path(parts.path)}"
+
+    @field_validator("root_path")
+    @classmethod
+    def _prefix(cls, path: str) -> str:
+        return read_prefix(path)
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _addresses(cls, addresses: str) -> str:
+        return read_addresses(addresses)
 
     @field_validator("reuse_port")
     @classmethod

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections.abc import Callable, Mapping
-from functools import cache
+from functools import lru_cache
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -38,18 +38,22 @@ async def get_asyncapi(request: Request) -> Response:
 
 
 async def serve_document(
-    request: Request, media_type: str, build: Callable[[], str], headers: Mapping[str, str] | None = None
+    request: Request, media_type: str, build: Callable[[str], str], headers: Mapping[str, str] | None = None
 ) -> Response:
-    """A document that is built once and that clients may keep; 304 for those who have it already."""
-    body, tag = await asyncio.to_thread(_built, build)
-    sent = {"Cache-Control": f"public, max-age={_MAX_AGE}", "ETag": tag, **(headers or {})}
+    """A document that is built once and that clients may keep; 304 for those who have it already.
+
+    build: called with the path prefix below which clients reach this server.
+    """
+    body, tag = await asyncio.to_thread(_built, build, request.scope["root_path"])
+    caching = {"Cache-Control": f"public, max-age={_MAX_AGE}", "ETag": tag, "Vary": "X-Forwarded-Prefix"}
+    sent = {**caching, **(headers or {})}
     known = {name.strip().removeprefix("W/") for name in request.headers.get("If-None-Match", "").split(",")}
     if known & {tag, "*"}:
         return Response(status_code=304, headers=sent)
     return Response(body, headers=sent, media_type=media_type)
 
 
-@cache
-def _built(build: Callable[[], str]) -> tuple[bytes, str]:
-    body = build().encode()
+@lru_cache(maxsize=32)
+def _built(build: Callable[[str], str], root: str) -> tuple[bytes, str]:
+    body = build(root).encode()
     return body, f'"{hashlib.sha256(body).hexdigest()[:16]}"'

@@ -6,7 +6,6 @@ import uuid
 from typing import Any, get_args
 
 from pydantic import ConfigDict, Field, field_validator
-from starlette.datastructures import URL
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
@@ -76,7 +75,7 @@ async def create_job(request: Request) -> JSONResponse:
         raise Problem(503, trouble, retry_after=services.settings.retry_after)
     job_id = uuid.uuid4().hex
     await services.store.create(job_id, _job_options(options, services.settings))
-    ws_url = f"{_socket_origin(request.url, services.settings)}/api/v1/stream/{job_id}"
+    ws_url = f"{_sockets(request, services.settings)}/api/v1/stream/{job_id}"
     return respond(CreatedView(job_id=job_id, ws_url=ws_url), 201)
 
 
@@ -86,11 +85,12 @@ def _job_options(asked: CreateBody, settings: Settings) -> JobOptions:
     return JobOptions(**asked.model_dump() | {"correct": correct and asked.source == "live"})
 
 
-def _socket_origin(url: URL, settings: Settings) -> str:
-    """Scheme, host and port of the capture socket for a client that used `url`."""
+def _sockets(request: Request, settings: Settings) -> str:
+    """The address below which the client of a request reaches capture sockets."""
     if settings.capture_url is not None:
         return settings.capture_url
-    return f"{'wss' if url.scheme == 'https' else 'ws'}://{url.netloc}"
+    url = request.url
+    return f"{'wss' if url.scheme == 'https' else 'ws'}://{url.netloc}{request.scope['root_path']}"
 
 
 def _check_options(options: CreateBody) -> None:

@@ -86,13 +86,13 @@ class Endpoint:
         return text[:1].upper() + text[1:]
 
 
-def document(endpoints: Iterable[Endpoint]) -> str:
+def document(endpoints: Iterable[Endpoint], root: str = "") -> str:
     """The specification as JSON text."""
-    return json.dumps(specification(endpoints), ensure_ascii=False, indent=1) + "\n"
+    return json.dumps(specification(endpoints, root), ensure_ascii=False, indent=1) + "\n"
 
 
-def specification(endpoints: Iterable[Endpoint]) -> Json:
-    """The specification as dicts and lists."""
+def specification(endpoints: Iterable[Endpoint], root: str = "") -> Json:
+    """The specification as dicts and lists. root: the path prefix of the server, `""` for none."""
     table = tuple(endpoints)
     names, schemas = _schemas(table)
     paths: dict[str, Json] = {}
@@ -101,6 +101,7 @@ def specification(endpoints: Iterable[Endpoint]) -> Json:
     return {
         "openapi": "3.1.0",
         "info": {"title": "Stenobus", "version": f"{VERSION}.0.0", "description": _ABOUT},
+        **({"servers": [{"url": root}]} if root else {}),
         "tags": [{"name": group} for group in dict.fromkeys(endpoint.group for endpoint in table)],
         "paths": paths,
         "components": {"schemas": schemas},

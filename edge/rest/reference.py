@@ -28,10 +28,10 @@ _PAGE = """<!doctype html>
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <meta name="color-scheme" content="light dark">
 <title>Stenobus: REST reference</title>
-<link rel="icon" href="/web/icon.svg" type="image/svg+xml">
-<link rel="stylesheet" href="/web/styles/base.css">
-<link rel="stylesheet" href="/web/styles/docs.css">
-<script src="/web/theme.js"></script>
+<link rel="icon" href="{root}/web/icon.svg" type="image/svg+xml">
+<link rel="stylesheet" href="{root}/web/styles/base.css">
+<link rel="stylesheet" href="{root}/web/styles/docs.css">
+<script src="{root}/web/theme.js"></script>
 </head>
 <body>
 <main class="reference">
@@ -39,8 +39,9 @@ _PAGE = """<!doctype html>
 <article>
 <h1>Stenobus REST</h1>
 {about}
-<p>For programs: <a href="/openapi.json">openapi.json</a> describes this interface, and
-<a href="/asyncapi.json">asyncapi.json</a> the capture socket and the bus.</p>
+{below}
+<p>For programs: <a href="{root}/openapi.json">openapi.json</a> describes this interface, and
+<a href="{root}/asyncapi.json">asyncapi.json</a> the capture socket and the bus.</p>
 {operations}
 <h2 id="schemas">Schemas</h2>
 {schemas}
@@ -63,11 +64,13 @@ _LIMITS = {
 }
 
 
-def page(specification: Json) -> str:
-    """The page as HTML."""
+def page(specification: Json, root: str = "") -> str:
+    """The page as HTML. root: the path prefix of the server, `""` for none."""
     schemas = specification["components"]["schemas"]
     operations = list(_operations(specification))
     return _PAGE.format(
+        root=escape(root or "."),
+        below=f"<p>Here, all paths are below <code>{escape(root)}</code>.</p>" if root else "",
         contents=_contents(specification, operations),
         about=_prose(specification["info"]["description"]),
         operations="\n".join(

@@ -44,12 +44,12 @@ async def get_docs(request: Request) -> Response:
     return await about.serve_document(request, "text/html", _docs, reference.HEADERS)
 
 
-def _openapi() -> str:
-    return openapi.document(ENDPOINTS)
+def _openapi(root: str) -> str:
+    return openapi.document(ENDPOINTS, root)
 
 
-def _docs() -> str:
-    return reference.page(openapi.specification(ENDPOINTS))
+def _docs(root: str) -> str:
+    return reference.page(openapi.specification(ENDPOINTS), root)
 
 
 ENDPOINTS: tuple[Endpoint, ...] = (

@@ -23,7 +23,8 @@ TYPES = {
 }
 """The files that are served, by suffix. The tables of the operating system differ between machines."""
 
-_NONCE = b"{nonce}"
+_NONCE, _ROOT = b"{nonce}", b"{root}"
+"""What the page has in place of its nonce, and of the path prefix before its links."""
 
 _POLICY = {
     "default-src": "'none'",
@@ -78,14 +79,17 @@ def routes() -> list[BaseRoute]:
     assets = dict(_assets(FOLDER))
     policy = "; ".join(f"{directive} {sources}" for directive, sources in _POLICY.items())
 
-    async def page(_request: Request) -> Response:
+    async def page(request: Request) -> Response:
         nonce = secrets.token_urlsafe(16)
+        # Behind a proxy that does not tell its prefix, relative links lead to the right place.
+        root = request.scope["root_path"] or (".." if request.path_params else ".")
         headers = {
             **_HEADERS,
             "Cache-Control": "no-cache",
             "Content-Security-Policy": policy.replace("{nonce}", nonce),
         }
-        return Response(html.replace(_NONCE, nonce.encode()), headers=headers, media_type="text/html; charset=utf-8")
+        body = html.replace(_NONCE, nonce.encode()).replace(_ROOT, root.encode())
+        return Response(body, headers=headers, media_type="text/html; charset=utf-8")
 
     async def asset(request: Request) -> Response:
         found = assets.get(request.path_params["path"])

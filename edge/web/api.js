@@ -1,5 +1,7 @@
 /** The REST interface of the server. */
 
+import { at } from "./base.js";
+
 /** A request failed; the message is a sentence. status: 0 if no server answered; retryAfter: seconds or null. */
 export class ApiError extends Error {
   constructor(status, message, retryAfter = null) {
@@ -14,11 +16,10 @@ export class ApiError extends Error {
   }
 }
 
-/** Create a job; gives its id and the path of its socket. options: as in `/docs`; null values are left out. */
+/** Create a job; gives its id. options: as in `/docs`; null values are left out. */
 export async function createJob(options) {
   const body = Object.fromEntries(Object.entries(options).filter(([, value]) => value !== null && value !== ""));
-  const created = await call("POST", "/api/v1/stream/create", body);
-  return { job: created.job_id, path: socketPath(created) };
+  return (await call("POST", at("api/v1/stream/create"), body)).job_id;
 }
 
 /** A job's record, also while it is live. */
@@ -37,7 +38,7 @@ export function listJobs({ query = "", status = "", cursor = "", limit = 20 }, s
   if (query.trim()) params.set("q", query.trim());
   if (status) params.set("status", status);
   if (cursor) params.set("cursor", cursor);
-  return call("GET", `/api/v1/jobs?${params}`, undefined, signal);
+  return call("GET", at(`api/v1/jobs?${params}`), undefined, signal);
 }
 
 /** The waveform of a job's sound: { min, max }, the lowest and highest sample of equal stretches, -1..1. */
@@ -50,26 +51,19 @@ export function jobUrl(job, what) {
   return `${jobPath(job)}/${what}`;
 }
 
-/** The address of a job's socket on the server of this page. sample: the first one that the page still has. */
-export function socketUrl(path, sample) {
-  const url = new URL(path, location.href);
+/**
+ * The address of a job's socket on the server of this page, which is the only one that the page may connect to.
+ * sample: the first one that the page still has.
+ */
+export function socketUrl(job, sample) {
+  const url = new URL(at(`api/v1/stream/${encodeURIComponent(job)}`), location.href);
   url.protocol = location.protocol === "https:" ? "wss:" : "ws:";
   url.searchParams.set("sample", String(sample));
   return url.href;
 }
 
-/** Behind a proxy the server may not know its own address, so only the path of `ws_url` is used. */
-function socketPath({ job_id: job, ws_url: address }) {
-  try {
-    const url = new URL(address, location.href);
-    return url.pathname + url.search;
-  } catch {
-    return `/api/v1/stream/${encodeURIComponent(job)}`;
-  }
-}
-
 function jobPath(job) {
-  return `/api/v1/jobs/${encodeURIComponent(job)}`;
+  return at(`api/v1/jobs/${encodeURIComponent(job)}`);
 }
 
 async function call(method, path, body, signal) {

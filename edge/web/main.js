@@ -1,5 +1,6 @@
 /** The page: its views, and the recording, which continues whichever view is shown. */
 
+import { BASE, currentPath } from "./base.js";
 import { allowed, ScreenLock } from "./capture/microphone.js";
 import { Recording } from "./capture/recording.js";
 import { Store } from "./capture/storage.js";
@@ -76,13 +77,14 @@ class App extends EventTarget {
 
   show() {
     this.view?.dispose();
-    const job = location.pathname.match(/^\/jobs\/([^/]+)$/)?.[1];
+    const path = currentPath();
+    const job = path.match(/^jobs\/([^/]+)$/)?.[1];
     if (job) this.view = new JobView(this, decodeURIComponent(job));
-    else if (location.pathname === "/jobs") this.view = new JobsView();
+    else if (path === "jobs") this.view = new JobsView();
     else this.view = new CaptureView(this);
     fill(this.main, this.view.element);
     this.setTitle(this.view.title);
-    const page = job ? "jobs" : location.pathname === "/jobs" ? "jobs" : "capture";
+    const page = job || path === "jobs" ? "jobs" : "capture";
     for (const link of document.querySelectorAll("nav a")) {
       if (link.dataset.page === page) link.setAttribute("aria-current", "page");
       else link.removeAttribute("aria-current");
@@ -153,6 +155,9 @@ function titleOf(name) {
   return name.replace(/\.[^.]+$/, "").slice(0, 200) || null;
 }
 
+// Relative links, which the page has where its prefix is not known, must not change their meaning with the address.
+for (const link of document.querySelectorAll("header a, link[rel=icon]")) link.href = `${link.href}`;
+
 const app = new App(await Store.open());
 themeButton(document.querySelector(".theme"), () => app.dispatchEvent(new Event("theme")));
 
@@ -161,7 +166,7 @@ document.addEventListener("click", (event) => {
   if (!link || event.defaultPrevented || event.button || event.metaKey || event.ctrlKey || event.shiftKey) return;
   if (link.origin !== location.origin || link.hasAttribute("download") || link.hash) return;
   event.preventDefault();
-  if (link.pathname === "/" && app.recording?.ended) app.reset();
+  if (link.pathname === BASE && app.recording?.ended) app.reset();
   app.go(link.pathname + link.search);
 });
 addEventListener("popstate", () => app.show());
@@ -171,7 +176,7 @@ acceptDrops({
   onError: (text) => app.toast(text),
   onFile: async (file) => {
     if (app.recording) app.reset();
-    if (location.pathname !== "/") app.go("/");
+    if (currentPath() !== "") app.go(BASE);
     await app.view.send(file);
   },
 });

@@ -1,7 +1,8 @@
 // Apply the chosen theme before the page is drawn. Not a module, because modules run too late.
 (() => {
   try {
-    const chosen = localStorage.getItem("theme");
+    const base = new URL("../", document.currentScript.src).pathname;
+    const chosen = localStorage.getItem(base === "/" ? "theme" : `theme${base}`); // as `storageName` of base.js
     if (chosen === "light" || chosen === "dark") document.documentElement.dataset.theme = chosen;
   } catch {
     // Without storage the theme follows the system.

@@ -13,7 +13,7 @@ import uvicorn
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
-from starlette.routing import Route, WebSocketRoute
+from starlette.routing import Mount, Route, WebSocketRoute
 from starlette.websockets import WebSocket
 
 from client.reading import Json
@@ -215,6 +215,7 @@ async def scripted_server() -> AsyncIterator[ScriptedServer]:
         Route("/api/v1/jobs/{id}", job),
         WebSocketRoute("/api/v1/stream/{id}", capture),
     ]
+    routes = [*routes, Mount("/steno", routes=routes)]
     config = uvicorn.Config(Starlette(routes=routes), ws="websockets-sansio", lifespan="off", log_level="critical")
     running = uvicorn.Server(config)
 

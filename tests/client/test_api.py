@@ -15,7 +15,9 @@ def test_addresses_that_are_taken(url: str) -> None:
     assert check_server(url) == url.rstrip("/")
 
 
-@pytest.mark.parametrize("url", ["", "localhost:8000", "ws://x", "http://", "http:///path", "ftp://x"])
+@pytest.mark.parametrize(
+    "url", ["", "localhost:8000", "ws://x", "http://", "http:///path", "ftp://x", "http://x/?q=1", "http://x/#a"]
+)
 def test_addresses_that_are_not(url: str) -> None:
     with pytest.raises(ValueError, match=r"is not an address like http://HOST:PORT"):
         check_server(url)
@@ -30,6 +32,13 @@ async def test_a_created_job_has_a_socket(server: ScriptedServer) -> None:
 async def test_a_relative_ws_url_is_below_the_server(server: ScriptedServer) -> None:
     server.refusal = JSONResponse({"job_id": "j9", "ws_url": "/api/v1/stream/j9"}, status_code=201)
     assert await create_job(server.url, {}) == CreatedJob("j9", server.url.replace("http", "ws") + "/api/v1/stream/j9")
+
+
+@pytest.mark.parametrize("ws_url", ["/api/v1/stream/j9", "/steno/api/v1/stream/j9", "api/v1/stream/j9"])
+async def test_a_relative_ws_url_is_below_the_path_of_the_server(server: ScriptedServer, ws_url: str) -> None:
+    server.refusal = JSONResponse({"job_id": "j9", "ws_url": ws_url}, status_code=201)
+    socket = server.url.replace("http", "ws") + "/steno/api/v1/stream/j9"
+    assert await create_job(f"{server.url}/steno", {}) == CreatedJob("j9", socket)
 
 
 async def test_another_kind_of_server(server: ScriptedServer) -> None:

@@ -24,10 +24,10 @@ export class Connection extends EventTarget {
    * Events: "message" (detail: the server's), "state" (`state` is "connecting", "open", "waiting" or "closed", with
    * `retryAt` in ms and `reason`), "end" (detail: as CaptureProtocol.closed gives it, when it will not reconnect).
    */
-  constructor(protocol, path) {
+  constructor(protocol, job) {
     super();
     this.protocol = protocol;
-    this.path = path;
+    this.job = job;
     this.state = "closed";
     this.reason = "";
     this.retryAt = 0;
@@ -38,7 +38,7 @@ export class Connection extends EventTarget {
 
   connect() {
     clearTimeout(this.retry);
-    const socket = new WebSocket(socketUrl(this.path, this.protocol.begin()));
+    const socket = new WebSocket(socketUrl(this.job, this.protocol.begin()));
     this.socket = socket;
     this.receivedAt = this.sentAt = performance.now();
     socket.onmessage = ({ data }) => this.#receive(socket, data);

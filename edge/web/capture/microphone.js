@@ -1,6 +1,6 @@
 /** The microphone as a source of frames, and the screen lock that keeps it available. */
 
-const WORKLET = "/web/capture/recorder.worklet.js";
+const WORKLET = new URL("./recorder.worklet.js", import.meta.url);
 
 /** Milliseconds that an audio context may take to start; before the first click on the page it never does. */
 const START_TIMEOUT = 1_000;

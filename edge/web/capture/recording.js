@@ -195,14 +195,13 @@ export class Recording extends EventTarget {
   }
 
   async #begin(file) {
-    const { job, path } = await createJob(this.entry.options);
-    await this.stored.add(job, path, file);
+    await this.stored.add(await createJob(this.entry.options), file);
     this.#connect();
   }
 
   #connect() {
     const protocol = new CaptureProtocol(this.sound, MAX_MESSAGE);
-    this.connection = new Connection(protocol, this.entry.path);
+    this.connection = new Connection(protocol, this.entry.job);
     this.connection.addEventListener("message", ({ detail }) => this.#receive(detail));
     this.connection.addEventListener("state", () => this.#changed());
     this.connection.addEventListener("end", ({ detail }) => this.#connectionEnded(detail));
@@ -287,11 +286,11 @@ export class Recording extends EventTarget {
   async #nextPart(stored) {
     const { job: before, options } = this.entry;
     const title = options.title ? `${options.title} (continued)`.slice(0, 200) : null;
-    const { job, path } = await retrying(
+    const job = await retrying(
       () => createJob({ ...options, title, metadata: { continues: before } }),
       (reason) => this.#notify(reason),
     );
-    await this.stored.continueAs(job, path, this.sound.rebase(stored), this.sound);
+    await this.stored.continueAs(job, this.sound.rebase(stored), this.sound);
     this.transcript.nextPart(this.entry.offset / RATE);
     this.notice = "";
     this.#connect();

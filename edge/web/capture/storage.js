@@ -4,10 +4,11 @@
  * Some browsers store nothing in private windows: there a Store does nothing, and `available` is false.
  */
 
+import { storageName } from "../base.js";
 import { FileBuffer, LiveBuffer } from "../core/buffer.js";
 import { decode } from "./file.js";
 
-const NAME = "stenobus";
+const NAME = storageName("stenobus");
 const VERSION = 1;
 
 /** Milliseconds within which a window that is reloading releases its lock. */
@@ -28,7 +29,7 @@ export class Store {
     this.available = db !== null;
   }
 
-  /** Store a recording: { job, path, kind, options, offset, parts, acked, over, at, ... }; file: a Blob or null. */
+  /** Store a recording: { job, kind, options, offset, parts, acked, over, at, ... }; file: a Blob or null. */
   async add(entry, file = null) {
     await this.#write(["recordings", "files"], (recordings, files) => {
       recordings.put(entry);
@@ -141,7 +142,7 @@ export class StoredRecording {
   constructor(store, kind, options) {
     this.store = store;
     // offset: samples of the recording before this job; parts: the jobs that have those; at: time of the last change.
-    this.entry = { job: "", path: "", kind, options, offset: 0, parts: [], acked: 0, over: false, at: 0 };
+    this.entry = { job: "", kind, options, offset: 0, parts: [], acked: 0, over: false, at: 0 };
     /** Why the sound is not stored, or not all of it. */
     this.problem = "";
     this.storedEnd = 0; // the first sample that is not stored yet
@@ -149,9 +150,9 @@ export class StoredRecording {
   }
 
   /** Store a new recording; file: the file that it sends, or null. */
-  async add(job, path, file) {
+  async add(job, file) {
     this.unlock = (await lockJob(job)) ?? this.unlock;
-    await this.#write({ job, path }, (store, entry) => store.add(entry, file));
+    await this.#write({ job }, (store, entry) => store.add(entry, file));
   }
 
   /** Load a stored recording; gives its sound, or null if another window has it. Raises FileError. */
@@ -189,14 +190,14 @@ export class StoredRecording {
   }
 
   /** Continue the recording as another job, `offset` samples after the beginning of the current one. */
-  async continueAs(job, path, offset, sound) {
+  async continueAs(job, offset, sound) {
     const { entry } = this;
     this.unlock();
     this.unlock = (await lockJob(job)) ?? (() => {});
     const live = entry.kind === "live" && sound.end > 0;
     this.storedEnd = live ? sound.end : 0;
     const parts = [...entry.parts, entry.job];
-    await this.#write({ job, path, parts, offset: entry.offset + offset, acked: 0 }, (store, next) =>
+    await this.#write({ job, parts, offset: entry.offset + offset, acked: 0 }, (store, next) =>
       store.move(entry.job, next, live ? sound.read(0, sound.end) : null),
     );
   }

@@ -1,6 +1,7 @@
 /** One recording: its sound, transcript and summary, with export and delete. */
 
 import { deleteJob, getJob, getPeaks, jobUrl } from "../api.js";
+import { at } from "../base.js";
 import { isLive, languageName, length, moment } from "../core/format.js";
 import { Transcript, lineAt } from "../core/transcript.js";
 import { fill, h, icon } from "../dom.js";
@@ -59,7 +60,7 @@ export class JobView {
         this.element,
         h("h1", {}, "Recording"),
         h("section", { class: "card error", role: "alert" }, h("p", {}, error.message)),
-        h("p", {}, h("a", { href: "/jobs" }, "All recordings")),
+        h("p", {}, h("a", { href: at("jobs") }, "All recordings")),
       );
     }
     this.element.setAttribute("aria-busy", "false");
@@ -76,7 +77,7 @@ export class JobView {
     this.state = h("span", { class: "state" }, badge(record.state));
     fill(
       this.element,
-      h("a", { class: "back", href: "/jobs" }, icon("back"), "Recordings"),
+      h("a", { class: "back", href: at("jobs") }, icon("back"), "Recordings"),
       h(
         "header",
         { class: "head" },
@@ -201,7 +202,7 @@ export class JobView {
     if (!(await confirm({ title: `Delete “${title}”?`, text, yes: "Delete" }))) return;
     try {
       await deleteJob(this.job);
-      this.app.go("/jobs");
+      this.app.go(at("jobs"));
       this.app.toast(`“${title}” was deleted.`);
     } catch (error) {
       this.app.toast(error.message);

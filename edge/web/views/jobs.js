@@ -1,6 +1,7 @@
 /** The list of recordings: searched, filtered, page by page. */
 
 import { listJobs } from "../api.js";
+import { at } from "../base.js";
 import { isLive, languageName, length, marked, moment, stateName } from "../core/format.js";
 import { fill, h, icon } from "../dom.js";
 
@@ -78,7 +79,7 @@ export class JobsView {
   #restart() {
     const query = this.search.value.trim();
     const params = new URLSearchParams(Object.entries({ q: query, status: this.status }).filter(([, value]) => value));
-    history.replaceState(history.state, "", params.size ? `/jobs?${params}` : "/jobs");
+    history.replaceState(history.state, "", at(params.size ? `jobs?${params}` : "jobs"));
     for (const button of this.filters.children) {
       button.setAttribute("aria-pressed", String(button.dataset.value === this.status));
     }
@@ -138,7 +139,7 @@ export function jobItem(job, query = "") {
     { data: { job: job.job_id } },
     h(
       "a",
-      { href: `/jobs/${encodeURIComponent(job.job_id)}` },
+      { href: at(`jobs/${encodeURIComponent(job.job_id)}`) },
       h("span", { class: "title" }, highlighted(job.title || "Untitled recording", query), badge(job.state)),
       job.text ? h("span", { class: "snippet", lang: job.language }, highlighted(job.text, query)) : null,
       h("span", { class: "facts" }, facts.join(" · ")),

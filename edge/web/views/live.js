@@ -1,5 +1,6 @@
 /** The start page during a recording, and after it. */
 
+import { at } from "../base.js";
 import { tenths } from "../core/format.js";
 import { RATE, wav } from "../core/pcm.js";
 import { fill, h, icon } from "../dom.js";
@@ -94,7 +95,7 @@ export class Live {
   }
 
   #parts(parts) {
-    const links = parts.flatMap((job, index) => [" ", h("a", { href: `/jobs/${job}` }, `Part ${index + 1}`)]);
+    const links = parts.flatMap((job, index) => [" ", h("a", { href: at(`jobs/${job}`) }, `Part ${index + 1}`)]);
     return h("p", { class: "quiet" }, "Without a connection the server closed the earlier parts: ", links, ".");
   }
 

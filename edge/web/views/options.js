@@ -1,10 +1,11 @@
 /** The options of a new recording. */
 
+import { storageName } from "../base.js";
 import { h, fill } from "../dom.js";
 import { microphones } from "../capture/microphone.js";
 import { languageChoices } from "../core/format.js";
 
-const STORED = "options";
+const STORED = storageName("options");
 
 export class Options {
   constructor() {

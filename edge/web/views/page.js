@@ -1,5 +1,6 @@
 /** Parts of the page that belong to no view: the dialog, dropped files, the theme. */
 
+import { storageName } from "../base.js";
 import { fill, h, icon } from "../dom.js";
 
 const THEMES = [
@@ -74,7 +75,7 @@ export function themeButton(button, onChange) {
     if (next) root.dataset.theme = next;
     else delete root.dataset.theme;
     try {
-      localStorage.setItem("theme", next);
+      localStorage.setItem(storageName("theme"), next);
     } catch {
       // the choice then lasts until the page is left
     }

@@ -1,5 +1,6 @@
 /** The panel of a recording: its phase, its progress, its problems, and its buttons. */
 
+import { at } from "../base.js";
 import { fill, h, icon, setText } from "../dom.js";
 import { clock, tenths } from "../core/format.js";
 import { Meter } from "./meter.js";
@@ -93,7 +94,7 @@ export class RecordingPanel {
     if (this.buttonsOf === phase) return;
     this.buttonsOf = phase;
     const focused = this.buttons.contains(document.activeElement);
-    this.visit.href = `/jobs/${this.recording.entry.job}`;
+    this.visit.href = at(`jobs/${this.recording.entry.job}`);
     const finished = this.recording.ended ? [this.reset, this.visit] : [];
     const wanted = { recording: [this.pause, this.stop], paused: [this.resume, this.stop] }[phase] ?? finished;
     fill(this.buttons, wanted);

@@ -156,6 +156,8 @@ async def test_the_socket_is_on_the_host_that_created_the_job(start_edge: StartE
 async def test_the_socket_can_be_on_a_configured_host(start_edge: StartEdge) -> None:
     async with start_edge(capture_url="wss://capture.example.org/") as edge:
         assert await socket_url(edge.url) == "wss://capture.example.org/api/v1/stream/JOB"
+    async with start_edge(capture_url="wss://example.org/ws/", root_path="/steno") as edge:
+        assert await socket_url(edge.url) == "wss://example.org/ws/api/v1/stream/JOB"
 
 
 async def list_jobs(edge: Edge, query: str = "") -> dict[str, Any]:

@@ -27,6 +27,9 @@ OWN = sorted(
 READABLE = 4.5
 """Contrast that WCAG 2.2 asks of text, success criterion 1.4.3."""
 
+NAMED = r"""(?:from |import |URL\()"(\.[^"]+\.\w+)"|"[^"]*(/web/[^"]+)\""""
+"""Other files that a file names: relative to itself, and in HTML below the path prefix."""
+
 NAMESPACES = {"http://www.w3.org/2000/svg"}
 
 
@@ -122,10 +125,9 @@ def luminance(colour: str) -> float:
 @pytest.mark.parametrize("file", [*OWN, "index.html"])
 async def test_every_referenced_file_exists(http: httpx.AsyncClient, file: str) -> None:
     text = (FOLDER / file).read_text()
-    named = re.findall(r'(?:from|import) "([^"]+)"|"(/web/[^"]+)"', text)
-    for relative, absolute in named:
-        url = httpx.URL(f"{http.base_url}/web/{file}").join(relative or absolute)
-        assert (await http.head(url)).status_code == 200, f"{file} names {relative or absolute}"
+    for relative, below in re.findall(NAMED, text):
+        url = httpx.URL(f"{http.base_url}/web/{file}").join(relative or below)
+        assert (await http.head(url)).status_code == 200, f"{file} names {relative or below}"
     foreign = set(re.findall(r"""https?://[^\s"'`)>]+""", re.sub(r"(?m)^\s*(\*|//|/\*\*).*$", "", text)))
     assert {url for url in foreign if re.match(r"https?://\w+\.\w", url)} <= NAMESPACES
 
@@ -133,6 +135,5 @@ async def test_every_referenced_file_exists(http: httpx.AsyncClient, file: str) 
 async def test_every_file_is_used(http: httpx.AsyncClient) -> None:
     pages = [reference.page(specification(ENDPOINTS)), *((FOLDER / file).read_text() for file in [*OWN, "index.html"])]
     text = "\n".join(pages)
-    used = set(re.findall(r'(?:from|import) "[^"]*?([^"/]+)"|"/web/(?:[^"]*/)?([^"/]+)"', text))
-    names = {relative or absolute for relative, absolute in used}
+    names = {(relative or below).rpartition("/")[2] for relative, below in re.findall(NAMED, text)}
     assert {file.rpartition("/")[2] for file in OWN} <= names

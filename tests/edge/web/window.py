@@ -68,7 +68,7 @@ async def finished(page: Page) -> str:
     await expect(page.locator(".phase")).to_have_text("Finished", timeout=TRANSCRIBED_WITHIN)
     href = await page.get_by_role("link", name="Open the recording").get_attribute("href")
     assert href is not None
-    return href.removeprefix("/jobs/")
+    return href.rpartition("/")[2]
 
 
 async def finish(page: Page) -> str:

@@ -6,7 +6,6 @@ import { equal, near, ok, test } from "./harness.js";
 function entry(job, more = {}) {
   return {
     job,
-    path: `/api/v1/stream/${job}`,
     kind: "live",
     options: { title: job },
     offset: 0,
