@@ -23,7 +23,7 @@ from processors.stt.whisper.decoder import NO_TURNS, Turn
 from processors.stt.whisper.engine import Engine
 from processors.stt.whisper.models import cores, find_model
 from processors.stt.whisper.prepared import PreparedAudio
-from processors.stt.worker import BATCH_SIZE, Settings
+from processors.stt.worker import Settings
 
 Kind = Literal["ours", "one_at_a_time", "batched_pipeline", "sliding_window"]
 
@@ -121,13 +121,13 @@ class _Ours:
             compute_type=way.compute_type,
             workers=way.workers,
             threads=way.threads,
+            batch_size=way.batch_size,
             beam_size=way.beam_size,
             shortest_window=way.shortest_window,
         )
         self.batches = self._engine.batches
         batch_seconds = float(Settings.model_fields["batch_seconds"].default)
-        batch_size = way.batch_size or BATCH_SIZE[way.device]
-        self._scheduler = Scheduler(self._engine, batch_size, batch_seconds, asyncio.create_task)
+        self._scheduler = Scheduler(self._engine, self._engine.batch_size, batch_seconds, asyncio.create_task)
 
     async def transcribe(self, pcm: bytes, due: float, before: Sequence[bytes]) -> str:
         await _until(due)

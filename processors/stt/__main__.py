@@ -68,6 +68,8 @@ async def _load_first(bus: Bus, settings: Settings) -> Engine | None:
         hash=engine.model.hash,
         device=engine.device,
         compute_type=engine.compute_type,
+        workers=engine.workers,
+        batch_size=engine.batch_size,
         seconds=round(time.perf_counter() - began, 2),
     )
     return engine
@@ -81,6 +83,7 @@ def load_engine(settings: Settings, name: str) -> Engine:
         compute_type=settings.compute_type,
         workers=settings.workers,
         threads=settings.threads,
+        batch_size=settings.batch_size,
         beam_size=settings.beam_size,
         shortest_window=settings.shortest_window,
         context=settings.context,

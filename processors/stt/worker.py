@@ -30,7 +30,6 @@ from processors.stt.whisper.models import Device, offered_models
 
 log = structlog.get_logger()
 
-BATCH_SIZE = {"cpu": 8, "cuda": 32}
 PRIORITIES: dict[Source, Priority] = {"live": Priority.LIVE, "upload": Priority.UPLOAD, "replay": Priority.REPLAY}
 
 Handler = Callable[[Utterance], Awaitable[Sequence[Transcript]]]
@@ -67,11 +66,16 @@ class Settings(BaseSettings):
     )
     compute_type: str = Field("auto", description="A CTranslate2 type; auto: float16 on a GPU, int8 on a CPU.")
     workers: int = Field(
-        0, ge=0, le=64, description="Batches decoded at the same time; 0: on a CPU and a small model its cores, else 1."
+        0,
+        ge=0,
+        le=64,
+        description="Batches decoded at the same time; 0: 2 on a GPU, on a CPU and a small model its cores, else 1.",
     )
     threads: int = Field(0, ge=0, le=256, description="Cores for each batch on a CPU; 0: cores / workers.")
     beam_size: int = Field(1, ge=1, le=10, description="Width of the beam search.")
-    batch_size: int = Field(0, ge=0, le=256, description="Utterances in a batch; 0: 8 on a CPU, 32 on a GPU.")
+    batch_size: int = Field(
+        0, ge=0, le=256, description="Utterances in a batch; 0: 8 on a CPU, on a GPU what it encodes in 250 ms."
+    )
     batch_seconds: float = Field(480, gt=0, description="Seconds of encoder windows in a batch.")
     shortest_window: float = Field(
         0, ge=0, le=30, description="Seconds of the shortest encoder window; 0: what the model says, else 15."
@@ -101,7 +105,7 @@ async def serve_utterances(
     async with Supervisor() as tasks:
 
         def schedule(engine: SpeechEngine) -> Scheduler:
-            batch_size = settings.batch_size or BATCH_SIZE[engine.device]
+            batch_size = settings.batch_size or engine.batch_size
             return Scheduler(engine, batch_size, settings.batch_seconds, tasks.start)
 
         pool = ModelPool(engine, settings.offered, load, schedule, settings.models_loaded, tasks.start)

@@ -138,10 +138,12 @@ class ModelPool:
 
     async def _fill(self, name: str, slot: _Slot) -> None:
         """Load a model into its slot; a slot whose model cannot be loaded is freed."""
+        engine, reason = None, ""
         try:
             engine = await asyncio.get_running_loop().run_in_executor(self._loader, self._load, self._others[name])
         except (StartError, OSError) as exc:
             reason = str(exc).partition(": ")[2] if isinstance(exc, StartError) else str(exc)
+        if engine is None:  # not in the except clause: with its traceback it would keep what was loaded alive
             slot.ready.set_exception(Unavailable(f"model {name!r} cannot be loaded: {reason}"))
             slot.ready.exception()  # all users may be gone
             del self._slots[name]

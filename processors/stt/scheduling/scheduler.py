@@ -78,6 +78,11 @@ class SpeechEngine(Protocol):
         ...
 
     @property
+    def batch_size(self) -> int:
+        """The most utterances of a batch."""
+        ...
+
+    @property
     def in_context(self) -> bool:
         """Whether an utterance is decoded with what was said around it."""
         ...

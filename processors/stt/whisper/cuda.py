@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import sys
-from collections.abc import MutableMapping, Sequence
+from collections.abc import Mapping, MutableMapping, Sequence
 from pathlib import Path
 
 from bus import StartError
@@ -107,3 +107,13 @@ def select_gpu(index: int, environment: MutableMapping[str, str]) -> None:
         raise StartError(f"STT_DEVICE_INDEX={index}: CUDA_VISIBLE_DEVICES is {named!r}; accepted here: {accepted}")
     environment.setdefault("CUDA_DEVICE_ORDER", "PCI_BUS_ID")  # as nvidia-smi; CUDA's own order is by speed
     environment["CUDA_VISIBLE_DEVICES"] = visible[index] if visible else str(index)
+
+
+def kernel_cache(environment: Mapping[str, str]) -> Path:
+    """Where the driver keeps kernels that it has compiled."""
+    return Path(environment.get("CUDA_CACHE_PATH") or "~/.nv/ComputeCache").expanduser()
+
+
+def is_filled(folder: Path) -> bool:
+    """Whether there is anything in a folder."""
+    return folder.is_dir() and any(folder.iterdir())

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
+import structlog
 from numpy.typing import NDArray
 
 from audio import RATE, to_float32
@@ -18,7 +20,8 @@ from processors.stt.core import DecodeResult, Model, OutOfMemory, Part, Unsuppor
 from processors.stt.filters.hallucination import remove_hallucinations
 from processors.stt.filters.speech import SPEECH_THRESHOLD, SpeechDetector
 from processors.stt.whisper.backend import FRAMES_PER_SECOND, Search, Whisper
-from processors.stt.whisper.decoder import NO_TURNS, Turn, decode
+from processors.stt.whisper.cuda import explain, is_filled, kernel_cache
+from processors.stt.whisper.decoder import FALLBACK, NO_TURNS, Turn, decode
 from processors.stt.whisper.models import (
     DEFAULT_MODEL,
     Device,
@@ -30,12 +33,18 @@ from processors.stt.whisper.models import (
     hash_model,
 )
 from processors.stt.whisper.prepared import PreparedAudio, PreparedPart, context_length
+from processors.stt.whisper.warmup import choose_batch_size, warm_up
+
+log = structlog.get_logger()
 
 SMALL_MODEL = 100_000_000
 """Bytes of weights. On a CPU, models below this run faster as several inferences on one core each."""
 
 SHORTEST_WINDOW = 15.0
 """Seconds of the shortest encoder window of a model that was trained on 30 s. How it was chosen: decision 21."""
+
+CPU_BATCH = 8
+"""Utterances. They are encoded one by one on a CPU; together they are only decoded."""
 
 Context = Literal["auto", "on", "off"]
 
@@ -47,8 +56,10 @@ class Engine:
     """A loaded speech model. It is warmed up, so that the first utterance takes no longer than the next.
 
     `model`: as for `find_model`; empty: DEFAULT_MODEL. `languages`: the language codes that it knows. `workers`: how
-    many calls of the model run at the same time (0: one for each core if the model is small, else one). `threads`:
-    cores for each of them on a CPU (0: all cores divided by the workers). `shortest_window`: seconds of the shortest
+    many calls of the model run at the same time (0: two on a GPU; on a CPU one for each core if the model is small,
+    else one). `threads`: cores for each of them on a CPU (0: all cores divided by the workers). `batch_size`: the most
+    utterances of a batch (0: 8 on a CPU; on a GPU as many as it encodes fast enough, which is measured). After the
+    start it is the number for which there is memory. `shortest_window`: seconds of the shortest
     encoder window, up to 30 (0: what the model's folder says, else SHORTEST_WINDOW). `context`: whether an utterance is
     decoded with what was said around it (auto: unless the model's folder says that it was trained on short windows).
     Raises StartError if there is no such model, device or type.
@@ -62,6 +73,7 @@ class Engine:
         compute_type: str = "auto",
         workers: int = 0,
         threads: int = 0,
+        batch_size: int = 0,
         beam_size: int = 1,
         shortest_window: float = 0,
         context: Context = "auto",
@@ -79,6 +91,8 @@ class Engine:
             trained_on = _shortest_window(folder)
             self._shortest = round((shortest_window or trained_on or SHORTEST_WINDOW) * FRAMES_PER_SECOND)
             self.in_context = not trained_on if context == "auto" else context == "on"
+            if self.device == "cuda" and not is_filled(kernels := kernel_cache(os.environ)):
+                log.info("a GPU newer than Ada compiles its kernels now, for up to a minute", kept_in=str(kernels))
             self._whisper = Whisper(
                 folder,
                 device=self.device,
@@ -87,13 +101,19 @@ class Engine:
                 threads=threads or max(1, cores() // self.workers),
             )
             self.languages = self._whisper.languages
-            self._warm_up()
+            self.batch_size = self._warm_up(batch_size)
         except Exception as exc:  # the libraries' errors have no common class
-            raise StartError(f"STT_MODEL={name!r}: cannot be used on {self.device}: {first_line(exc)}") from exc
+            reason = explain(str(exc)) or first_line(exc)
+            raise StartError(f"STT_MODEL={name!r}: cannot be used on {self.device}: {reason}") from exc
 
-    def _warm_up(self) -> None:
-        features = self._whisper.features(np.zeros(RATE, np.float32))
-        decode(self._whisper, [PreparedAudio(features, SpeechOptions(), shortest=self._shortest)], self._search)
+    def _warm_up(self, batch_size: int) -> int:
+        """Make the calls that are slow only the first time; returns the largest batch."""
+        if self.device == "cpu":
+            features = self._whisper.features(np.zeros(RATE, np.float32))
+            decode(self._whisper, [PreparedAudio(features, SpeechOptions(), shortest=self._shortest)], self._search)
+            return batch_size or CPU_BATCH
+        size = batch_size or choose_batch_size(self._whisper)
+        return warm_up(self._whisper, size, self.workers, self._shortest, (self._search, FALLBACK))
 
     def context(self, samples: int) -> int:
         """How many samples of earlier sound an utterance of so many samples is decoded with, at most."""
@@ -187,7 +207,9 @@ class Engine:
 
 
 def _default_workers(device: str, folder: Path) -> int:
-    small = device == "cpu" and (folder / "model.bin").stat().st_size < SMALL_MODEL
+    if device == "cuda":
+        return 2  # while one waits for the host between two tokens, the GPU works for the other
+    small = (folder / "model.bin").stat().st_size < SMALL_MODEL
     return cores() if small else 1
 
 

@@ -28,8 +28,8 @@ class Encoded:
 class Starved:
     """The model of an engine on a GPU that has room for `room` windows; decoding one takes as much as having it.
 
-    Where there is no room it raises `error`. `sizes`: of the batches that it was to decode. While `is_open` is not set
-    it encodes nothing.
+    Where there is no room it raises `error`. `sizes`: of the batches that it was to decode. `calls`: their
+    kind, rows, and frames, beam or tokens; `threads`: who made them. While `is_open` is not set it encodes nothing.
     """
 
     device = "cuda"
@@ -37,6 +37,8 @@ class Starved:
     def __init__(self, model: Any, room: float, error: str) -> None:
         self.room, self.used, self.error = room, 0, error
         self.sizes: list[int] = []
+        self.calls: list[tuple[str, int, int]] = []
+        self.threads: set[int] = set()
         self.is_open = threading.Event()
         self.is_open.set()
         self._model = model
@@ -46,6 +48,7 @@ class Starved:
 
     def encode(self, features: Any, **more: Any) -> Encoded:
         assert self.is_open.wait(60)
+        self._count("encode", features.shape[0], features.shape[2])
         self._reserve(features.shape[0])
         return Encoded(self._model.encode(features, **more), self)
 
@@ -54,11 +57,17 @@ class Starved:
 
     def generate(self, encoded: Any, prompts: Sequence[Sequence[int]], **more: Any) -> Any:
         self.sizes.append(len(prompts))
+        self._count("generate", len(prompts), more["beam_size"])
         self._reserve(len(prompts))
         return self._model.generate(_view(encoded), prompts, **more)
 
-    def align(self, encoded: Any, *arguments: Any, **more: Any) -> Any:
-        return self._model.align(_view(encoded), *arguments, **more)
+    def align(self, encoded: Any, start: Sequence[int], texts: Sequence[Sequence[int]], *more: Any) -> Any:
+        self._count("align", len(texts), max(map(len, texts)))
+        return self._model.align(_view(encoded), start, texts, *more)
+
+    def _count(self, kind: str, rows: int, detail: int) -> None:
+        self.calls.append((kind, rows, detail))
+        self.threads.add(threading.get_ident())
 
     def _reserve(self, rows: int) -> None:
         if self.used + rows > self.room:
