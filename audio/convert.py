@@ -8,6 +8,8 @@ import av
 import numpy as np
 from numpy.typing import NDArray
 
+from audio.channels import Mixer
+
 RATE = 16_000
 """Samples per second."""
 
@@ -44,15 +46,17 @@ def to_float32(pcm: bytes) -> NDArray[np.float32]:
 
 
 class Resampler:
-    """Decoded frames of any format to mono 16 kHz s16le. How the audio is split into frames does not matter."""
+    """Decoded frames of any format to mono 16 kHz s16le."""
 
-    def __init__(self) -> None:
-        self._input: tuple[str, str, int] | None = None
+    def __init__(self, mixer: Mixer | None = None) -> None:
+        self._mixer = mixer or Mixer()
+        self._input: tuple[str, int] | None = None
         self._swr: av.AudioResampler | None = None
 
     def push(self, frame: av.AudioFrame) -> bytes:
         """Take the next frame. Its format may differ from the one before, as in chained streams."""
-        kind = (frame.format.name, frame.layout.name, frame.sample_rate)
+        frame = self._mixer.mono(frame)
+        kind = (frame.format.name, frame.sample_rate)
         done = b""
         if kind != self._input:
             done = self.flush()

@@ -64,6 +64,19 @@ def damage_line(holes: Sequence[tuple[float, float]]) -> str:
     return f"incomplete: {sum(size for _, size in holes):.1f} s are missing {places}, replaced by silence"
 
 
+def taken_line(options: Mapping[str, Any]) -> str:
+    """Which track and channel of a file a job's options say were taken; empty if there was one only."""
+    match options.get("metadata"):
+        case {
+            "audio": {"track": int(track), "tracks": int(tracks), "channel": str(channel), "channels": int(channels)}
+        }:
+            parts = [f"track {track} of {tracks}"] if tracks > 1 else []
+            if channels > 1:
+                parts.append(f"mix of {channels} channels" if channel == "mix" else f"channel {channel} of {channels}")
+            return clean(", ".join(parts))
+    return ""
+
+
 def status_line(transcript: Transcript) -> str:
     """The state of a capture in one line."""
     if transcript.kept is not None:
@@ -150,12 +163,13 @@ class View:
                 self.line(f"- {item}")
         self.line(f"\n{engine_line(summary)}")
 
-    def end(self) -> None:
-        """Print the summary, if there is one, and the totals."""
+    def end(self, taken: str = "") -> None:
+        """Print the summary, if there is one, and the totals; taken: as by `taken_line`."""
         known = self.transcript
         if known.summary is not None:
             self.summary(known.summary)
-        self.line(f"{count(known.segments, 'segment')}, {known.saved:.1f} s of audio, job {known.job}")
+        totals = [count(known.segments, "segment"), f"{known.saved:.1f} s of audio", f"job {known.job}", taken]
+        self.line(", ".join(filter(None, totals)))
 
     def line(self, text: str) -> None:
         """Print a line without markup; in a pipe it is never wrapped."""

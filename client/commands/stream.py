@@ -6,11 +6,12 @@ import asyncio
 import signal
 import sys
 import threading
-from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
 from contextlib import aclosing, nullcontext, suppress
 from dataclasses import asdict
 from enum import StrEnum
 from functools import partial
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -18,16 +19,22 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from audio import CHANNELS, Taken, channels, read_channel
 from client.errors import ClientError
 from client.reading import Json
 from client.session.capture import capture
 from client.session.microphone import devices, microphone
 from client.session.outgoing import LIVE_MS, UPLOAD_MS
 from client.session.retry import GIVE_UP_AFTER, Reconnecting
-from client.session.source import in_thread, pcm
+from client.session.source import Choice, Findings, in_thread, pcm
 from client.shell import LOCAL, AsJson, Servers, exit_on_failure, print_json, print_note
 from client.transcript import Transcript
-from client.view import View, damage_line
+from client.view import View, damage_line, taken_line
+
+EACH = "each"
+
+_MOST_TITLE = 200
+"""Characters of a job's title."""
 
 
 class Task(StrEnum):
@@ -35,6 +42,13 @@ class Task(StrEnum):
 
     TRANSCRIBE = "transcribe"
     TRANSLATE = "translate"
+
+
+def _read_channel(text: str) -> str:
+    try:
+        return text if text == EACH else read_channel(text)
+    except ValueError as exc:
+        raise typer.BadParameter(str(exc)) from exc
 
 
 def stream(
@@ -50,6 +64,13 @@ def stream(
     fast: Annotated[bool, typer.Option("--fast", help="Upload a recording, not in real time.")] = False,
     as_json: AsJson = False,
     raw: Annotated[bool, typer.Option("--raw", help="The input is raw samples: 16 kHz mono s16le.")] = False,
+    track: Annotated[
+        int | None,
+        typer.Option(min=1, help="Which audio track of the file. Default: the one marked default, if it has sound."),
+    ] = None,
+    channel: Annotated[
+        str, typer.Option(callback=_read_channel, help=f"Which channel of the file: {CHANNELS}. each: a job for each.")
+    ] = "mix",
     language: Annotated[
         str | None, typer.Option(help="Whisper language code, such as en or ko. Default: detected.")
     ] = None,
@@ -83,32 +104,78 @@ def stream(
         with exit_on_failure():
             _list_devices(as_json=as_json)
         return
-    _check(file, mic=mic, device=device, fast=fast, raw=raw)
+    _check(file, mic=mic, device=device, fast=fast, raw=raw, choice=Choice(track, channel))
     given = {"language": language, "title": title, "prompt": prompt, "task": task.value, "summary": not no_summary}
     options: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
     if fast and file != "-":
         options["source"] = "upload"  # nobody waits for single segments of a recording
-    holes: list[tuple[float, float]] = []
+    begin = partial(capture, servers, frame_ms=frame_ms, fast=fast, give_up_after=give_up_after)
+    with exit_on_failure():
+        if file is None:
+            _stream_microphone(device, partial(begin, options=options), servers, as_json=as_json)
+            return
+        known: set[str] = set()
+        for each in channels(file, track) if channel == EACH else [channel]:
+            if channel == EACH:
+                options["title"] = f"{title or Path(file).name} ({each})"[-_MOST_TITLE:]
+                if not as_json:
+                    typer.echo(f"Channel {each}")
+            choice = Choice(track, each)
+            if not _stream_file(file, choice, begin, options, servers, known, raw=raw, as_json=as_json):
+                return
+
+
+def _stream_microphone(
+    device: str | None, begin: Callable[..., AsyncGenerator[Json]], servers: Sequence[str], *, as_json: bool
+) -> None:
     lost: list[float] = []
     ended = threading.Event()
-    if file is None:
-        audio = microphone(device, lost.append, ended.is_set)
-    else:
-        audio = pcm(file, lambda *hole: holes.append(hole), raw=raw)
-    with exit_on_failure():
-        try:
-            begin = partial(
-                capture, servers, options=options, frame_ms=frame_ms, fast=fast, give_up_after=give_up_after
-            )
-            asyncio.run(show_capture(begin, audio, servers, on_end=ended.set, as_json=as_json))
-        finally:
-            if holes:
-                print_note(f"{'stdin' if file == '-' else file}: {damage_line(holes)}")
-            if lost:
-                print_note(f"this machine was too busy: {sum(lost):.1f} s from the microphone were lost")
+    audio = microphone(device, lost.append, ended.is_set)
+    try:
+        asyncio.run(show_capture(begin, audio, servers, on_end=ended.set, as_json=as_json))
+    finally:
+        if lost:
+            print_note(f"this machine was too busy: {sum(lost):.1f} s from the microphone were lost")
 
 
-def _check(file: str | None, *, mic: bool, device: str | None, fast: bool, raw: bool) -> None:
+def _stream_file(
+    file: str,
+    choice: Choice,
+    begin: Callable[..., AsyncGenerator[Json]],
+    options: Mapping[str, Any],
+    servers: Sequence[str],
+    known: set[str],
+    *,
+    raw: bool,
+    as_json: bool,
+) -> bool:
+    """Make one job of a file; False if it was ended early. known: the sentences that were printed already."""
+    name = "stdin" if file == "-" else file
+
+    def tell(sentence: str) -> None:
+        if sentence not in known:
+            known.add(sentence)
+            print_note(f"{name}: {sentence}")
+
+    given = dict(options)  # read when the job is created, when the first chunk is there
+
+    def take(taken: Taken) -> None:
+        if taken.tracks > 1 or taken.channels > 1:
+            given["metadata"] = {"audio": asdict(taken)}
+
+    findings = Findings(tell, take)
+    ended = threading.Event()
+    audio = pcm(file, findings, choice, raw=raw)
+    try:
+        capturing = partial(begin, options=given)
+        asyncio.run(show_capture(capturing, audio, servers, options=given, on_end=ended.set, as_json=as_json))
+    finally:
+        if findings.holes:
+            tell(damage_line(findings.holes))
+    return not ended.is_set()
+
+
+def _check(file: str | None, *, mic: bool, device: str | None, fast: bool, raw: bool, choice: Choice) -> None:
     """Raise BadParameter for arguments that exclude each other."""
     if file is None and not mic:
         raise typer.BadParameter("name a FILE, - for stdin, or give --mic", param_hint="FILE")
@@ -116,6 +183,11 @@ def _check(file: str | None, *, mic: bool, device: str | None, fast: bool, raw: 
         raise typer.BadParameter("give a FILE or --mic, not both", param_hint="--mic")
     if mic and (fast or raw):
         raise typer.BadParameter("--fast and --raw are for files", param_hint="--mic")
+    if choice != Choice():
+        if mic or raw:
+            raise typer.BadParameter("--track and --channel are for files", param_hint="--mic" if mic else "--raw")
+        if choice.channel == EACH and file == "-":
+            raise typer.BadParameter("stdin can be read only once: name a file", param_hint="--channel each")
     if device is not None and not mic:
         raise typer.BadParameter("it names a microphone: give --mic too", param_hint="--device")
     if file == "-" and sys.stdin.isatty():
@@ -166,12 +238,14 @@ async def show_capture(
     audio: Iterator[bytes],
     servers: Sequence[str],
     *,
+    options: Mapping[str, Any] | None = None,
     on_end: Callable[[], None],
     as_json: bool,
 ) -> None:
     """Capture `audio` and show the messages.
 
-    `begin`: `capture` with its options; `on_end`: called when no more audio is wanted.
+    `begin`: `capture` with its options; `options`: these, if they say what was taken of a file; `on_end`: called when
+    no more audio is wanted.
     """
     interrupt = _Interrupt(on_end)
     view = View(Console(highlight=False), Transcript())
@@ -201,4 +275,4 @@ async def show_capture(
                 print_note(f"to see the job: stenobus job {interrupt.job} {where}")
             raise
     if not as_json:
-        view.end()
+        view.end(taken_line(options or {}))

@@ -7,6 +7,8 @@ import sys
 import threading
 from collections.abc import AsyncGenerator, Callable, Iterable, Iterator
 from contextlib import suppress
+from dataclasses import dataclass, field
+from functools import partial
 
 import httpx
 
@@ -20,14 +22,41 @@ _WAV_HEADER = 44
 _WAV_BYTES = 65_536
 
 
-def pcm(path: str, missing: Callable[[float, float], None], *, raw: bool = False) -> Iterator[bytes]:
+@dataclass(frozen=True)
+class Choice:
+    """What to decode of a file: the best track or the one of this number, and a channel as in audio.read_channel."""
+
+    track: int | None = None
+    channel: str = "mix"
+
+
+@dataclass(frozen=True)
+class Findings:
+    """Who hears, from another thread, what decoding a file finds besides its sound."""
+
+    tell: Callable[[str], None] = lambda _sentence: None
+    """Gets each sentence about what is unusual."""
+    take: Callable[[audio.Taken], None] = lambda _taken: None
+    """Is told, before the first chunk, which track and channel are decoded."""
+    holes: list[tuple[float, float]] = field(default_factory=list)
+    """Start and length in seconds of damage that became silence."""
+
+
+def pcm(path: str, findings: Findings, choice: Choice = Choice(), *, raw: bool = False) -> Iterator[bytes]:
     """Yield 16 kHz mono s16le of a file, or of stdin for `-`; `raw`: it consists of such samples already.
 
-    `missing(start, seconds)` is called for damage that became silence. Raises audio.AudioError for what cannot be read
-    or decoded.
+    Raises audio.AudioError for what cannot be read or decoded.
     """
+    decode = partial(
+        audio.decode,
+        missing=lambda *hole: findings.holes.append(hole),
+        track=choice.track,
+        channel=choice.channel,
+        tell=findings.tell,
+        taken=findings.take,
+    )
     if path != "-" and not raw:
-        yield from audio.decode(path, missing)
+        yield from decode(path)
         return
     stdin = path == "-"
     try:
@@ -36,7 +65,7 @@ def pcm(path: str, missing: Callable[[float, float], None], *, raw: bool = False
             if raw:
                 yield from iter(lambda: file.read(_RAW_BYTES), b"")
             else:
-                yield from audio.decode(file, missing)
+                yield from decode(file)
     except OSError as exc:
         name = "stdin" if stdin else path
         raise audio.AudioError(f"{name}: {(exc.strerror or str(exc)).lower()}") from exc

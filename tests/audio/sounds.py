@@ -1,12 +1,18 @@
 """Sounds with a known content, and containers around them."""
 
 import io
+import struct
 import wave
-from typing import IO, Any, cast
+from collections.abc import Sequence
+from fractions import Fraction
+from typing import IO, Any, NamedTuple, cast
 
 import av
 import numpy as np
+from av.stream import Disposition
 from numpy.typing import NDArray
+
+from audio import Taken, decode
 
 
 def tone(seconds: float, hz: float = 440, rate: int = 16_000, peak: float = 0.5) -> NDArray[np.int16]:
@@ -31,12 +37,57 @@ def wav(samples: NDArray[np.int16], rate: int = 16_000) -> bytes:
     return file.getvalue()
 
 
+def float_wav(samples: NDArray[Any], rate: int = 16_000) -> bytes:
+    """samples: (n,), full scale is 1."""
+    data = samples.astype("<f4").tobytes()
+    form = struct.pack("<HHIIHH", 3, 1, rate, 4 * rate, 4, 32)
+    return b"".join([b"RIFF", le32(36 + len(data)), b"WAVEfmt ", le32(16), form, b"data", le32(len(data)), data])
+
+
+def le32(number: int) -> bytes:
+    return number.to_bytes(4, "little")
+
+
 def encoded(samples: NDArray[np.int16], rate: int, container: str, codec: str) -> bytes:
+    """samples: (n,) or (n, 2)."""
+    layout = "mono" if samples.ndim == 1 else "stereo"
     file = io.BytesIO()
     with av.open(file, "w", format=container) as output:
-        stream = cast("av.AudioStream", output.add_stream(codec, rate=rate, layout="mono"))
-        output.mux(stream.encode(frame(samples, rate)))
+        stream = cast("av.AudioStream", output.add_stream(codec, rate=rate, layout=layout))
+        output.mux(stream.encode(frame(samples.ravel(), rate, layout)))
         output.mux(stream.encode(None))
+    return file.getvalue()
+
+
+class Track(NamedTuple):
+    samples: NDArray[np.int16]
+    default: bool = False
+    language: str = "und"
+
+
+def movie(container: str, codec: str, tracks: Sequence[Track], late: float = 0) -> bytes:
+    """Eight seconds of picture, and tracks of sound at 48 kHz that begin `late` seconds after it."""
+    file = io.BytesIO()
+    packets: list[av.Packet[Any]] = []
+    with av.open(file, "w", format=container) as output:
+        video = output.add_stream("mpeg2video" if container.startswith("mpeg") else "mpeg4", rate=25)
+        video.width = video.height = 64
+        video.pix_fmt = "yuv420p"
+        streams = [cast("av.AudioStream", output.add_stream(codec, rate=48_000, layout="mono")) for _ in tracks]
+        for stream, track in zip(streams, tracks, strict=True):
+            stream.disposition = Disposition.default if track.default else Disposition(0)
+            stream.metadata["language"] = track.language
+        for index in range(200):
+            image = av.VideoFrame.from_ndarray(np.full((96, 64), index, np.uint8), format="yuv420p")
+            image.pts, image.time_base = index, Fraction(1, 25)
+            packets += video.encode(image)
+        packets += video.encode(None)
+        for stream, track in zip(streams, tracks, strict=True):
+            sound = frame(track.samples, 48_000)
+            sound.pts, sound.time_base = round(late * 48_000), Fraction(1, 48_000)
+            packets += [*stream.encode(sound), *stream.encode(None)]
+        for packet in sorted(packets, key=lambda packet: float((packet.dts or 0) * (packet.time_base or 0))):
+            output.mux(packet)
     return file.getvalue()
 
 
@@ -84,3 +135,35 @@ class Pipe(io.RawIOBase):
         buffer[: len(data)] = data
         self.taken += len(data)
         return len(data)
+
+
+class Decoded:
+    """Everything that decoding gave, of a file or of a pipe."""
+
+    def __init__(self, data: bytes, *, pipe: bool = False, track: int | None = None, channel: str = "mix") -> None:
+        self.told: list[str] = []
+        self.gaps: list[tuple[float, float]] = []
+        self.taken: list[Taken] = []
+        source = io.BufferedReader(Pipe(data)) if pipe else io.BytesIO(data)
+        chunks = decode(
+            source,
+            lambda *gap: self.gaps.append(gap),
+            track=track,
+            channel=channel,
+            tell=self.told.append,
+            taken=self.taken.append,
+        )
+        self.pcm = np.frombuffer(b"".join(chunks), "<i2")
+
+    @property
+    def seconds(self) -> float:
+        return len(self.pcm) / 16_000
+
+    def level(self, start: float, end: float) -> float:
+        """As `level`, of a part in seconds."""
+        return level(self.pcm[round(start * 16_000) : round(end * 16_000)])
+
+    def pitch(self, start: float, end: float) -> float:
+        """The strongest frequency of a part, in Hz."""
+        part = self.pcm[round(start * 16_000) : round(end * 16_000)].astype(np.float64)
+        return float(np.argmax(np.abs(np.fft.rfft(part))) * 16_000 / len(part))

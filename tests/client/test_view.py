@@ -10,7 +10,7 @@ from rich.console import Console
 
 from client.reading import Summary
 from client.transcript import Transcript
-from client.view import View, clean, clock, count, damage_line, engine_line, length, sections, status_line
+from client.view import View, clean, clock, count, damage_line, engine_line, length, sections, status_line, taken_line
 from tests.client.server import SUMMARY, segment
 
 KOREAN = "다음 회의는 금요일 오후 세 시에 시작하고 모두가 참석해야 합니다."
@@ -75,6 +75,22 @@ def test_status_line() -> None:
 )
 def test_damage(holes: list[tuple[float, float]], line: str) -> None:
     assert damage_line(holes) == line
+
+
+@pytest.mark.parametrize(
+    ("audio", "line"),
+    [
+        ({"track": 2, "tracks": 3, "channel": "mix", "channels": 1}, "track 2 of 3"),
+        ({"track": 1, "tracks": 1, "channel": "left", "channels": 2}, "channel left of 2"),
+        ({"track": 1, "tracks": 2, "channel": "mix", "channels": 6}, "track 1 of 2, mix of 6 channels"),
+        ({"track": 1, "tracks": 1, "channel": "mix", "channels": 1}, ""),
+        ({"track": "first"}, ""),
+        (None, ""),
+    ],
+)
+def test_which_track_and_channel_were_taken(audio: object, line: str) -> None:
+    assert taken_line({"metadata": {"audio": audio}}) == line
+    assert taken_line({"metadata": audio}) == taken_line({}) == ""
 
 
 def test_who_wrote_the_summary_and_why() -> None:

@@ -19,6 +19,14 @@ async def test_a_job_and_its_record(server: ScriptedServer) -> None:
     assert (code, json.loads(out), out.count("\n")) == (0, server.jobs["j1"], 1)
 
 
+async def test_which_track_and_channel_a_job_has(server: ScriptedServer) -> None:
+    server.jobs["j1"] = record("completed", [], 5.96)
+    audio = {"track": 2, "tracks": 3, "channel": "left", "channels": 2}
+    server.jobs["j1"]["options"]["metadata"] = {"audio": audio}
+    _, out, _ = await invoke("job", "j1", "--server", server.url)
+    assert out.splitlines()[0] == "completed, 6.0 s of audio, track 2 of 3, channel left of 2"
+
+
 async def test_an_unknown_job_is_exit_code_1(server: ScriptedServer) -> None:
     expected = (1, "", "stenobus: the server answered 404: Not Found: no job j2\n")
     assert await invoke("job", "j2", "--server", server.url) == expected

@@ -14,6 +14,7 @@ from starlette.responses import JSONResponse
 
 from audio import write_flac
 from client.reading import Json
+from tests.audio.sounds import Track, le32, movie, tone, wav
 from tests.client.conftest import SECOND
 from tests.client.inprocess import invoke
 from tests.client.process import ROOT, run, start
@@ -103,6 +104,49 @@ async def test_damage_is_reported(server: ScriptedServer, tmp_path: Path) -> Non
     assert len(server.sound) == 320_000
 
 
+def two_channels(path: Path) -> str:
+    path.write_bytes(wav(np.stack([tone(1, 300), tone(1, 700)], axis=1)))
+    return str(path)
+
+
+async def test_each_channel_is_a_job(server: ScriptedServer, tmp_path: Path) -> None:
+    path = two_channels(tmp_path / "call.wav")
+    code, out, err = await invoke("stream", path, "--fast", "--channel", "each", "--server", server.url)
+    assert (code, err) == (0, "")
+    names = ["left", "right"]
+    assert [job["title"] for job in server.created] == [f"call.wav ({name})" for name in names]
+    assert [job["metadata"]["audio"]["channel"] for job in server.created] == names
+    assert [line for line in out.splitlines() if line.startswith("Channel ")] == [f"Channel {name}" for name in names]
+    assert out.splitlines()[-1].endswith("job j1, channel right of 2")
+
+
+async def test_the_wanted_track_and_channel_are_sent_and_named(server: ScriptedServer, tmp_path: Path) -> None:
+    path = tmp_path / "film.mkv"
+    path.write_bytes(movie("matroska", "libopus", [Track(tone(3, 300, 48_000)), Track(tone(3, 700, 48_000))]))
+    code, out, err = await invoke("stream", str(path), "--fast", "--track", "2", "--server", server.url)
+    assert (code, err) == (0, "")
+    assert server.created[0]["metadata"] == {"audio": {"track": 2, "tracks": 2, "channel": "mix", "channels": 1}}
+    assert out.splitlines()[-1].endswith("job j1, track 2 of 2")
+    call = two_channels(tmp_path / "call.wav")
+    await invoke("stream", call, "--fast", "--channel", "right", "--server", server.url)
+    assert server.sound == tone(1, 700).tobytes()
+
+
+async def test_what_is_unusual_is_told_once(server: ScriptedServer, tmp_path: Path) -> None:
+    path = tmp_path / "call.wav"
+    data = wav(np.stack([tone(2), -tone(2)], axis=1))
+    path.write_bytes(data[:40] + le32(100) + data[44:])
+    code, _, err = await invoke("stream", str(path), "--fast", "--server", server.url)
+    assert code == 0
+    told = [
+        "the header of the file promises 0.0 s, but there are 2.0 s: all were taken",
+        "its channels cancel each other out for 2.0 s from 0.0 s on: one of them was taken there instead of the mix",
+    ]
+    assert err.splitlines() == [f"stenobus: {path}: {sentence}" for sentence in told]
+    _, _, err = await invoke("stream", str(path), "--fast", "--channel", "each", "--server", server.url)
+    assert err.splitlines() == [f"stenobus: {path}: {told[0]}"]
+
+
 async def test_json_prints_what_the_server_sent(server: ScriptedServer) -> None:
     """From stdin, in a locale without Korean."""
     arguments = ("-", "--raw", "--fast", "--json", "--no-summary", "--language", "ko", "--frame-ms", "100")
@@ -181,6 +225,11 @@ async def test_an_unreachable_server_is_exit_code_3(flac: str, closed_port: int)
     ("arguments", "sentence"),
     [
         (["nowhere.wav"], "stenobus: nowhere.wav: no such file\n"),
+        (["nowhere.wav", "--channel", "each"], "stenobus: nowhere.wav: no such file\n"),
+        (["a.wav", "--channel", "middle"], "is not a channel; accepted: left, right, mix, each, or a number from 1 on"),
+        (["-", "--raw", "--channel", "left"], "--track and --channel are for files"),
+        (["-", "--channel", "each"], "stdin can be read only once: name a file"),
+        (["--mic", "--track", "1"], "--track and --channel are for files"),
         (["pyproject.toml"], "stenobus: pyproject.toml: no audio stream\n"),
         (["-", "--server", "localhost:8000"], "is not an address like http://HOST:PORT"),
         (["-", "--frame-ms", "5"], "Invalid value for '--frame-ms'"),

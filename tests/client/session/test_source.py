@@ -9,30 +9,32 @@ import pytest
 
 from audio import AudioError, write_flac
 from client.errors import ClientError
-from client.session.source import in_thread, pcm
+from client.session.source import Findings, in_thread, pcm
 from tests.support import wait_until
 
 SOUND = bytes(range(256)) * 100
 
 
-def never(start: float, seconds: float) -> None:
-    pytest.fail(f"nothing is missing, yet {seconds} s at {start}")
+def never(sentence: str) -> None:
+    pytest.fail(f"nothing is unusual, yet: {sentence}")
 
 
 def test_raw_samples_are_taken_as_they_are(tmp_path: Path) -> None:
     (tmp_path / "sound.raw").write_bytes(SOUND)
-    assert b"".join(pcm(str(tmp_path / "sound.raw"), never, raw=True)) == SOUND
+    assert b"".join(pcm(str(tmp_path / "sound.raw"), Findings(never), raw=True)) == SOUND
 
 
 def test_a_file_is_decoded(tmp_path: Path) -> None:
     write_flac(tmp_path / "sound.flac", SOUND)
-    assert b"".join(pcm(str(tmp_path / "sound.flac"), never)) == SOUND
+    findings = Findings(never)
+    assert b"".join(pcm(str(tmp_path / "sound.flac"), findings)) == SOUND
+    assert findings.holes == []
 
 
 @pytest.mark.parametrize("raw", [False, True])
 def test_a_missing_file_is_named(raw: bool) -> None:
     with pytest.raises(AudioError, match=r"nowhere\.wav: no such file"):
-        next(pcm("nowhere.wav", never, raw=raw))
+        next(pcm("nowhere.wav", Findings(never), raw=raw))
 
 
 async def test_chunks_keep_their_order() -> None:
