@@ -11,6 +11,7 @@ import signal
 import sys
 from pathlib import Path
 
+from compose import gpus
 from compose.ports import free_port, refused
 from compose.servers import StartError, locked, nats_server, redis_server
 from compose.system import CANNOT_START, Part, discover, processes, run, wait_ready
@@ -69,11 +70,12 @@ async def _system(edges: dict[str, str], workers: int, data: Path, lock: int) ->
         **os.environ,
         "NATS_URL": nats.url,
         "STORE_URL": redis.url,
+        "CUDA_CACHE_PATH": os.environ.get("CUDA_CACHE_PATH") or str((data / "cuda").absolute()),
         **edges,
         "PYTHONPATH": os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]),
     }
-    named = processes(discover(ROOT), workers)
-    parts = [Part(name, logs / f"{name}.log", env, module) for name, module in named.items()]
+    named = processes(discover(ROOT), workers, await gpus.count(env))
+    parts = [Part(name, logs / f"{name}.log", {**env, **one.env}, one.module) for name, one in named.items()]
     host, port = edges["EDGE_HOST"], int(edges["EDGE_PORT"])
 
     async def ready() -> None:

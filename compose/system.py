@@ -12,9 +12,10 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import NoReturn
+from typing import NamedTuple, NoReturn
 
 from compose.child import Child
+from compose.gpus import SPEECH
 from compose.ports import LOOPBACK
 from compose.servers import Server, StartError
 
@@ -27,10 +28,22 @@ CANNOT_START = 2
 """Exit status of a part whose settings are wrong; the last line that it wrote says why."""
 
 
-def processes(modules: Sequence[str], workers: int) -> dict[str, str]:
-    """Return the module of each process by the process's name: one of each, but `workers` of the edge."""
-    found = {module: module for module in modules}
-    return found | {f"{EDGE}-{number}": EDGE for number in range(2, workers + 1)}
+class Process(NamedTuple):
+    """A process to start: its module, and what its environment has that others' has not."""
+
+    module: str
+    env: Mapping[str, str] = {}
+
+
+def processes(modules: Sequence[str], workers: int, gpus: int = 0) -> dict[str, Process]:
+    """Return the processes by name: one of each module, but `workers` of the edge, and a speech worker for each GPU."""
+    found = {module: Process(module) for module in modules}
+    found |= {f"{EDGE}-{number}": Process(EDGE) for number in range(2, workers + 1)}
+    if SPEECH in found and gpus > 1:
+        for index in range(gpus):
+            name = SPEECH if index == 0 else f"{SPEECH}-{index + 1}"
+            found[name] = Process(SPEECH, {"STT_DEVICE_INDEX": str(index)})
+    return found
 
 
 def discover(root: Path) -> list[str]:

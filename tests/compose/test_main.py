@@ -174,10 +174,52 @@ async def test_stdout_is_one_line_and_the_parts_get_their_environment(launch: La
     assert url == f"http://{given['EDGE_HOST']}:{given['EDGE_PORT']}"
     assert given["NATS_URL"].startswith("nats://127.0.0.1:")
     assert given["STT_MODEL"] == "some model"
+    assert given["CUDA_CACHE_PATH"] == str(here / "my data" / "cuda")
     assert "EDGE_REUSE_PORT" not in given, "one edge shares nothing"
     assert set(composed.children()) == {"nats-server", "redis-server", "edge", "processors.worker"}
     assert await composed.stop() == 0
     assert await composed.line() == ""
+
+
+SPEECH = """
+import json, os, pathlib, sys, time
+if sys.argv[1:] == ["probe"]:
+    print(json.dumps(json.loads(os.environ["PROBED"])))
+    sys.exit()
+index = os.environ.get("STT_DEVICE_INDEX", "none")
+pathlib.Path(os.environ["HERE"], f"gpu-{index}").touch()
+time.sleep(3600)
+"""
+
+
+@pytest.mark.parametrize(
+    ("env", "indices"),
+    [
+        ({"PROBED": '{"device": "cuda", "gpus": 2}'}, ["gpu-0", "gpu-1"]),
+        ({"PROBED": '{"device": "cuda", "gpus": 1}'}, ["gpu-none"]),
+        ({"PROBED": '{"device": "cpu", "gpus": 2}'}, ["gpu-none"]),
+        ({"PROBED": '{"error": "STT_MODEL is wrong"}'}, ["gpu-none"]),
+        ({"PROBED": '{"device": "cuda", "gpus": 2}', "STT_DEVICE_INDEX": "1"}, ["gpu-1"]),
+    ],
+)
+async def test_each_gpu_has_a_speech_worker(
+    launch: Launch, here: Path, env: dict[str, str], indices: list[str]
+) -> None:
+    plant(here, "processors.stt", SPEECH)
+    driver = here / "bin" / "nvidia-smi"
+    driver.parent.mkdir()
+    driver.write_text("#!/bin/sh")
+    driver.chmod(0o755)
+    composed = await launch(PATH=f"{driver.parent}:{os.environ['PATH']}", **env)
+    await composed.ready()
+
+    def running() -> list[str]:
+        return sorted(path.name for path in here.glob("gpu-*"))
+
+    await wait_until(lambda: len(running()) >= len(indices), description="they run")
+    assert running() == indices
+    assert sum("processors.stt" in child.cmdline() for child in composed.processes()) == len(indices)
+    assert await composed.stop() == 0
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP])

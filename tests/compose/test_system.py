@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from compose.ports import free_port
-from compose.system import Backoff, discover, missing, processes, wait_ready
+from compose.system import Backoff, Process, discover, missing, processes, wait_ready
 from tests.support import wait_until
 
 ROOT = Path(__file__).parents[2]
@@ -34,13 +34,19 @@ def test_our_own_parts_are_found() -> None:
     assert {"processors.stt", "processors.summary", "processors.vad"} <= set(discover(ROOT))
 
 
-def test_only_the_edge_has_several_processes() -> None:
-    assert processes(["edge", "processors.vad"], 1) == {"edge": "edge", "processors.vad": "processors.vad"}
-    assert processes(["edge", "processors.vad"], 3) == {
-        "edge": "edge",
-        "processors.vad": "processors.vad",
-        "edge-2": "edge",
-        "edge-3": "edge",
+def test_the_edge_has_as_many_processes_as_asked_for_and_speech_one_for_each_gpu() -> None:
+    edge, vad, speech = Process("edge"), Process("processors.vad"), Process("processors.stt")
+    assert processes(["edge", "processors.vad"], 1, 4) == {"edge": edge, "processors.vad": vad}
+    assert processes(["edge", "processors.stt"], 3, 1) == {
+        "edge": edge,
+        "processors.stt": speech,
+        "edge-2": edge,
+        "edge-3": edge,
+    }
+    assert processes(["processors.stt", "processors.vad"], 1, 2) == {
+        "processors.stt": Process("processors.stt", {"STT_DEVICE_INDEX": "0"}),
+        "processors.stt-2": Process("processors.stt", {"STT_DEVICE_INDEX": "1"}),
+        "processors.vad": vad,
     }
 
 
