@@ -52,11 +52,21 @@ class Batcher(Generic[T]):
 
     max_items, max_cost: limits of a batch; a single entry may exceed max_cost. max_background: in place of max_cost for
     interim results and corrections, because something more urgent waits for a call of theirs. workers: how many batches
-    may be in progress that are at least as urgent as the next one.
+    may be in progress that are at least as urgent as the next one. crowded: those share cores, so that interim results
+    start only while nothing more urgent is in progress, as corrections always do.
     """
 
-    def __init__(self, max_items: int, max_cost: float, workers: int = 1, max_background: float | None = None) -> None:
+    def __init__(
+        self,
+        max_items: int,
+        max_cost: float,
+        workers: int = 1,
+        max_background: float | None = None,
+        *,
+        crowded: bool = False,
+    ) -> None:
         self.max_items = max_items
+        self._alone = {Priority.PARTIAL, Priority.CORRECTION} if crowded else {Priority.CORRECTION}
         self._max_cost = dict.fromkeys(Priority, max_cost)
         if max_background is not None:
             self._max_cost[Priority.PARTIAL] = self._max_cost[Priority.CORRECTION] = min(max_cost, max_background)
@@ -86,7 +96,7 @@ class Batcher(Generic[T]):
 
         Less urgent ones do not count: they pause.
         """
-        if priority is Priority.CORRECTION and set(running) - {priority}:
+        if priority in self._alone and any(other < priority for other in running):
             return 0
         return max(0, self._workers - sum(other <= priority for other in running))
 

@@ -83,6 +83,11 @@ class SpeechEngine(Protocol):
         ...
 
     @property
+    def crowded(self) -> bool:
+        """Whether such calls share cores, and slow each other down."""
+        ...
+
+    @property
     def in_context(self) -> bool:
         """Whether an utterance is decoded with what was said around it."""
         ...
@@ -141,10 +146,10 @@ class Scheduler:
         self.engine = engine
         self._create_task = create_task
         self._batcher: Batcher[_Request] = Batcher(
-            batch_size, batch_seconds, engine.workers, MAX_BACKGROUND.get(engine.device)
+            batch_size, batch_seconds, engine.workers, MAX_BACKGROUND.get(engine.device), crowded=engine.crowded
         )
         self._limit = BatchLimit(batch_size)
-        self._turns = Turns(engine.workers)
+        self._turns = Turns(engine.workers, engine.crowded)
         self._running: list[Priority] = []
         self._batches: set[asyncio.Task[None]] = set()
         self._changed = asyncio.Event()

@@ -25,10 +25,12 @@ class Turns:
     Only the `workers` most urgent batches in progress get turns, even between two calls of theirs; of equally urgent
     ones the oldest. But a batch that has waited for `MAX_SKIPPED` calls of others gets the next turn, so that under
     lasting overload it gets one call in nine, unless it is a correction.
+    crowded: calls at the same time share cores, so that a batch also waits while a more urgent one is in progress.
     """
 
-    def __init__(self, workers: int) -> None:
+    def __init__(self, workers: int, crowded: bool = False) -> None:
         self._workers = workers
+        self._crowded = crowded
         self._calls = 0
         self._in_progress: set[Turn] = set()
         self._changed = threading.Condition()
@@ -87,7 +89,10 @@ class Turns:
     def _is_next(self, turn: Turn) -> bool:
         if self._calls == self._workers:
             return False
-        return turn in heapq.nsmallest(self._workers, self._in_progress, key=Turn.order)
+        first = heapq.nsmallest(self._workers, self._in_progress, key=Turn.order)
+        if self._crowded:
+            first = [other for other in first if other.order()[:2] == first[0].order()[:2]]
+        return turn in first
 
 
 @dataclass(eq=False, slots=True)

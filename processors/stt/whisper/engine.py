@@ -37,8 +37,12 @@ from processors.stt.whisper.warmup import choose_batch_size, warm_up
 
 log = structlog.get_logger()
 
-SMALL_MODEL = 100_000_000
-"""Bytes of weights. On a CPU, models below this run faster as several inferences on one core each."""
+TINY_MODEL = 100_000_000
+"""Bytes of weights. On a CPU, several calls of a model below this run at the same time, on one core each."""
+
+SMALL_MODEL = 300_000_000
+"""As TINY_MODEL, but each call may use two cores: the encoder of whisper-base needs half the time on two, its decoder
+no less. On two cores it so decodes 1.7 times as many utterances as with one call on both, and one alone is no later."""
 
 SHORTEST_WINDOW = 15.0
 """Seconds of the shortest encoder window of a model that was trained on 30 s. How it was chosen: decision 21."""
@@ -57,9 +61,10 @@ class Engine:
 
     `model`: as for `find_model`; empty: DEFAULT_MODEL. `languages`: the language codes that it knows. `workers`: how
     many calls of the model run at the same time (0: two on a GPU; on a CPU one for each core if the model is small,
-    else one). `threads`: cores for each of them on a CPU (0: all cores divided by the workers). `batch_size`: the most
-    utterances of a batch (0: 8 on a CPU; on a GPU as many as it encodes fast enough, which is measured). After the
-    start it is the number for which there is memory. `shortest_window`: seconds of the shortest
+    else one). `threads`: cores for each of them on a CPU (0: all cores divided by the workers, but at least two unless
+    the model is tiny). `crowded`: calls at the same time share cores. `batch_size`: the most utterances of a batch (0:
+    8 on a CPU; on a GPU as many as it encodes fast enough, which is measured). After the start it is the number for
+    which there is memory. `shortest_window`: seconds of the shortest
     encoder window, up to 30 (0: what the model's folder says, else SHORTEST_WINDOW). `context`: whether an utterance is
     decoded with what was said around it (auto: unless the model's folder says that it was trained on short windows).
     Raises StartError if there is no such model, device or type.
@@ -85,6 +90,8 @@ class Engine:
         is_path = folder == Path(name).expanduser()
         self.model = Model(folder.resolve().name if is_path else name, hash_model(folder))
         self.workers = workers or _default_workers(self.device, folder)
+        threads = threads or _default_threads(self.workers, folder)
+        self.crowded = self.device == "cpu" and self.workers * threads > cores()
         self._search = Search(beam_size)
         self._detector = SpeechDetector()
         try:
@@ -98,7 +105,7 @@ class Engine:
                 device=self.device,
                 compute_type=self.compute_type,
                 workers=self.workers,
-                threads=threads or max(1, cores() // self.workers),
+                threads=threads,
             )
             self.languages = self._whisper.languages
             self.batch_size = self._warm_up(batch_size)
@@ -209,8 +216,15 @@ class Engine:
 def _default_workers(device: str, folder: Path) -> int:
     if device == "cuda":
         return 2  # while one waits for the host between two tokens, the GPU works for the other
-    small = (folder / "model.bin").stat().st_size < SMALL_MODEL
-    return cores() if small else 1
+    return cores() if _size(folder) < SMALL_MODEL else 1
+
+
+def _default_threads(workers: int, folder: Path) -> int:
+    return max(1 if _size(folder) < TINY_MODEL else min(2, cores()), cores() // workers)
+
+
+def _size(folder: Path) -> int:
+    return (folder / "model.bin").stat().st_size
 
 
 def _nothing(part: PreparedPart, options: SpeechOptions) -> DecodeResult:

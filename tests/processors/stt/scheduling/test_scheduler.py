@@ -260,6 +260,22 @@ async def test_the_most_urgent_batch_goes_on_and_the_model_has_no_more_calls_tha
         assert [samples for samples, step in engine.calls_made if step == 1] == [50, 40, 30, 20, 10]
 
 
+async def test_where_calls_share_cores_a_less_urgent_batch_waits_for_the_end_of_a_final(start: Start) -> None:
+    engine = Stepped(workers=2, steps=2)
+    engine.crowded = True
+    scheduler = start(engine)
+    partial = ask(scheduler, 10, Priority.PARTIAL)
+    await engine.called(10, 0)
+    final = ask(scheduler, 20, Priority.LIVE)
+    await engine.called(20, 0)
+    upload = await ask_waiting(scheduler, 30, Priority.UPLOAD)
+    other = ask(scheduler, 40, Priority.PARTIAL)
+    engine.allow(8)
+    await asyncio.gather(partial, final, upload, other)
+    order = engine.calls_made
+    assert order.index((20, 1)) < min(order.index(call) for call in ((10, 1), (30, 0), (40, 0)))
+
+
 @pytest.mark.parametrize(("priority", "goes_on"), [(Priority.UPLOAD, True), (Priority.CORRECTION, False)])
 async def test_under_lasting_overload_a_paused_batch_gets_one_call_in_nine(
     start: Start, priority: Priority, goes_on: bool
