@@ -47,11 +47,15 @@ _MAX_INITIAL_TIMESTAMP = 50
 
 @dataclass(frozen=True)
 class Prompt:
-    """What a decoding starts from. `context`: tokens from `Whisper.context`."""
+    """What a decoding starts from. `context`: tokens from `Whisper.context`.
+
+    `timestamps`: whether the text has them; without, there are fewer tokens to decode.
+    """
 
     language: str
     task: str
     context: tuple[int, ...] = ()
+    timestamps: bool = True
 
 
 @dataclass(frozen=True)
@@ -70,6 +74,7 @@ class Whisper:
         self._model = ctranslate2.models.Whisper(
             str(folder), device=device, compute_type=compute_type, inter_threads=workers, intra_threads=threads
         )
+        self._aligns_at_once = device != "cpu"
         self._extract = _extractor(folder)
         self._lock = threading.Lock()
         self._tokenizers: dict[tuple[str, str], Any] = {}
@@ -110,7 +115,8 @@ class Whisper:
             rows = [np.asarray(self.in_memory(self.encode([window], frames, call))) for window in windows]
             return ctranslate2.StorageView.from_array(np.concatenate(rows))
         bands = windows[0].shape[0]
-        stacked = np.zeros((len(windows), bands, frames), np.float32)
+        # On a GPU half as much to copy; the model computes with no more precision there.
+        stacked = np.zeros((len(windows), bands, frames), np.float32 if self._model.device == "cpu" else np.float16)
         for row, window in enumerate(windows):
             length = min(frames, window.shape[1])
             stacked[row, :, :length] = window[:, :length]
@@ -125,16 +131,19 @@ class Whisper:
 
     def between(self, encoded: Any, row: int, start: float, end: float) -> Any:
         """What was encoded of one window from second `start` to `end`: one row, which still knows what is around."""
-        first, last = int(start * _TOKENS_PER_SECOND), math.ceil(end * _TOKENS_PER_SECOND)
+        first = int(start * _TOKENS_PER_SECOND)
+        last = min(max(math.ceil(end * _TOKENS_PER_SECOND), first + 1), encoded.shape[1])
         with _translated_errors():
-            part = np.asarray(self.in_memory(encoded))[row : row + 1, first : max(last, first + 1)]
-            return ctranslate2.StorageView.from_array(np.ascontiguousarray(part))
+            return _piece(encoded, row * encoded.shape[1] + first, (1, last - first, encoded.shape[2]))
 
     def select(self, encoded: Any, rows: Sequence[int]) -> Any:
-        """Some of the encoded windows."""
-        if list(rows) == list(range(encoded.shape[0])):
+        """Some of the encoded windows. Those that follow each other are not copied."""
+        count, *size = encoded.shape
+        if list(rows) == list(range(count)):
             return encoded
         with _translated_errors():
+            if list(rows) == list(range(rows[0], rows[-1] + 1)):
+                return _piece(encoded, rows[0] * size[0], (len(rows), *size))
             return ctranslate2.StorageView.from_array(np.asarray(self.in_memory(encoded))[list(rows)])
 
     def detect_languages(self, encoded: Any) -> list[dict[str, float]]:
@@ -146,8 +155,8 @@ class Whisper:
         ]
 
     def generate(self, encoded: Any, prompts: Sequence[Prompt], search: Search, max_tokens: int) -> list[Hypothesis]:
-        """Decode each window. The contexts of all prompts must have the same length. max_tokens: per text."""
-        starts = [[*prompt.context, *self._tokenizer(prompt.language, prompt.task).sot_sequence] for prompt in prompts]
+        """Decode each window. All prompts must have the same length, and timestamps or not. max_tokens: per text."""
+        starts = [self._start(prompt) for prompt in prompts]
         with _translated_errors():
             results = self._model.generate(
                 encoded,
@@ -162,6 +171,10 @@ class Whisper:
                 suppress_tokens=self._suppressed,
             )
         return [self._hypothesis(result) for result in results]
+
+    def _start(self, prompt: Prompt) -> list[int]:
+        tokenizer = self._tokenizer(prompt.language, prompt.task)
+        return [*prompt.context, *tokenizer.sot_sequence, *([] if prompt.timestamps else [tokenizer.no_timestamps])]
 
     def _hypothesis(self, result: Any) -> Hypothesis:
         tokens = result.sequences_ids[0]
@@ -179,13 +192,15 @@ class Whisper:
     ) -> list[list[AlignedWord]]:
         """When each word of each window was said. tokens: text only, none empty. frames: without padding.
 
-        Only texts with the same number of tokens are aligned together. CTranslate2 pads shorter ones and includes the
-        padding in the mean by which it scales the attention, so that a text's times would depend on its batch.
+        CTranslate2 pads shorter texts, and if all windows have as many frames, includes the padding in the mean by
+        which it scales the attention, so that a text's times would depend on its batch. Then, and on a CPU, where it is
+        faster, only texts with the same number of tokens are aligned together.
         """
         tokenizer = self._tokenizer(language, task)
+        at_once = self._aligns_at_once and len(set(frames)) > 1
         together: dict[int, list[int]] = defaultdict(list)
         for row, text in enumerate(tokens):
-            together[len(text)].append(row)
+            together[0 if at_once else len(text)].append(row)
         found: list[list[AlignedWord]] = [[] for _ in tokens]
         with _translated_errors():
             if len(together) > 1:
@@ -249,6 +264,32 @@ def _translated_errors() -> Iterator[None]:
         if cuda.is_sticky(str(exc)):
             raise DeviceLost(str(exc)) from exc
         raise
+
+
+@dataclass(frozen=True)
+class _Memory:
+    """Memory that a StorageView owns, by the array interface, which NumPy defines and CUDA extends."""
+
+    owner: Any
+    interface: Mapping[str, Any]
+
+    def __getattr__(self, name: str) -> Any:
+        if name == f"__{'' if self.owner.device == 'cpu' else 'cuda_'}array_interface__":
+            return self.interface
+        raise AttributeError(name)
+
+
+def _piece(encoded: Any, first: int, shape: tuple[int, ...]) -> Any:
+    """What lies in one piece from vector number `first` on, without copying it from the device.
+
+    Types that the array interface does not have, as bfloat16, are converted and copied.
+    """
+    if encoded.dtype not in (ctranslate2.DataType.float32, ctranslate2.DataType.float16):
+        encoded = encoded.to(ctranslate2.DataType.float32)
+    interface = getattr(encoded, "__array_interface__" if encoded.device == "cpu" else "__cuda_array_interface__")
+    width = np.dtype(interface["typestr"]).itemsize
+    address = interface["data"][0] + first * shape[-1] * width
+    return ctranslate2.StorageView.from_array(_Memory(encoded, {**interface, "shape": shape, "data": (address, False)}))
 
 
 def _extractor(folder: Path) -> Any:

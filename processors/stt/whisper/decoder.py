@@ -157,17 +157,13 @@ def _choose_languages(whisper: Whisper, encoded: Any, rests: Sequence[Rest], cal
     """
     unknown = [(row, rest) for row, rest in enumerate(rests) if not rest.progress.languages]
     together: list[tuple[int, Rest]] = []
-    readable = None  # copied from the device once
     for row, rest in unknown:
         audio = rest.audio
         given = audio.language or audio.options.language
         if given is not None or not whisper.multilingual:
             rest.progress.languages = [given or "en"] * len(audio.heard)
         elif audio.is_shared:
-            if readable is None:
-                with calls("detect"):
-                    readable = whisper.in_memory(encoded)
-            _choose_by_part(whisper, readable, row, rest.progress, calls)
+            _choose_by_part(whisper, encoded, row, rest.progress, calls)
         else:
             together.append((row, rest))
     if not together:

@@ -37,9 +37,12 @@ def context_length(frames: int, shortest: int) -> int:
 
 
 def text_length(frames: int, shortest: int) -> int:
-    """Frames that the limit of a text is for. Sounds of more than 6 s share that of their window, and so a batch."""
+    """Frames that the limit of a text is for. Sounds of more than 6 s share that of their window, and so a batch.
+
+    Where all windows are full ones, as on a GPU perhaps, so that batches are what counts, all sounds share it.
+    """
     length = window_length(frames)
-    return length if length <= _SHORT else max(length, shortest)
+    return length if length <= _SHORT and shortest < FULL_WINDOW else max(length, shortest)
 
 
 def max_tokens(length: int) -> int:
@@ -75,7 +78,7 @@ class PreparedAudio:
     """Tokens of the prompt."""
     shortest: int = FULL_WINDOW
     interim: bool = False
-    """For an interim result: no second attempt, and word times only to tell its words from the context's."""
+    """For an interim result: no timestamps, no second attempt, and word times only where it shares its window."""
     parts: tuple[PreparedPart, ...] = ()
     """The utterances in it, in order; () is one that fills it."""
     language: str | None = None
@@ -111,7 +114,7 @@ class PreparedAudio:
     @property
     def group(self) -> Hashable:
         """Only sounds of the same group can share a batch."""
-        return text_length(self.frames, self.shortest), self.shortest, len(self.context)
+        return text_length(self.frames, self.shortest), self.shortest, len(self.context), self.interim
 
     def excerpt(
         self, first: int, last: int, language: str | None, evidence: tuple[Evidence, ...] = ()

@@ -85,7 +85,8 @@ class Rest:
     @property
     def prompt(self) -> Prompt:
         """What its decoding starts from."""
-        return Prompt(self.progress.languages[0], self.audio.options.task, self.audio.context)
+        audio = self.audio
+        return Prompt(self.progress.languages[0], audio.options.task, audio.context, timestamps=not audio.interim)
 
 
 @dataclass(eq=False)

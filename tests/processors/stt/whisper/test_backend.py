@@ -11,6 +11,7 @@ import pytest
 from audio import to_float32
 from processors.stt.core import DeviceLost, OutOfMemory
 from processors.stt.whisper.backend import FULL_WINDOW, Features, Prompt, Search, Whisper
+from processors.stt.whisper.tokens import AlignedWord
 from tests.processors.stt.sounds import Sentence
 
 ENGLISH = Prompt("en", "transcribe")
@@ -52,11 +53,58 @@ def test_selected_windows_are_the_right_ones(whisper: Whisper, features: list[Fe
     assert whisper.select(encoded, [0, 1, 2, 3]) is encoded
     prompts = [ENGLISH, ENGLISH, ENGLISH, Prompt("ko", "transcribe")]
     whole = whisper.generate(encoded, prompts, Search(), 50)
-    rows = [3, 1]
-    assert whisper.generate(whisper.select(encoded, rows), [prompts[r] for r in rows], Search(), 50) == [
-        whole[3],
-        whole[1],
-    ]
+    for rows in ([3, 1], [1, 2, 3], [2]):
+        selected = whisper.select(encoded, rows)
+        assert (np.asarray(selected) == np.asarray(encoded)[rows]).all()
+        assert whisper.generate(selected, [prompts[row] for row in rows], Search(), 50) == [whole[row] for row in rows]
+
+
+def test_a_stretch_of_a_window_is_not_copied(whisper: Whisper, features: list[Features]) -> None:
+    encoded = whisper.encode(features, 500)
+    whole = np.asarray(encoded)
+    part = whisper.between(encoded, 2, 1.0, 2.5)
+    assert np.shares_memory(np.asarray(part), whole)
+    assert (np.asarray(part) == whole[2:3, 50:125]).all()
+    assert np.asarray(whisper.between(encoded, 3, 4.5, 9.0)).shape == (1, 25, whole.shape[2])
+
+
+def test_a_text_without_timestamps(whisper: Whisper, features: list[Features]) -> None:
+    encoded = whisper.encode(features[:2], 500)
+    plain = whisper.generate(encoded, 2 * [Prompt("en", "transcribe", timestamps=False)], Search(), 50)
+    timed = whisper.generate(encoded, 2 * [ENGLISH], Search(), 50)
+    assert all(token < whisper.timestamp_begin for one in plain for token in one.tokens)
+    assert [whisper.text(one.tokens) for one in plain] == [whisper.text(one.tokens) for one in timed]
+
+
+@pytest.mark.parametrize("equal", [False, True], ids=["of all lengths", "of equal length"])
+def test_words_aligned_in_one_call_have_the_times_that_they_have_alone(
+    whisper: Whisper, spoken: list[Sentence], monkeypatch: pytest.MonkeyPatch, equal: bool
+) -> None:
+    """As on a GPU, but on a CPU. Where one call would not do, the texts are aligned in groups."""
+    monkeypatch.setattr(whisper, "_aligns_at_once", True)
+    pcm = to_float32(b"".join(sentence.pcm for sentence in spoken))
+    end = whisper._tokenizer("en", "transcribe").eot
+    random = np.random.default_rng(1)
+    for _ in range(25):
+        lengths = [60_000] * 8 if equal else list(random.integers(16_000, 120_000, 8))
+        starts = [random.integers(len(pcm) - length) for length in lengths]
+        windows = [whisper.features(pcm[at : at + length]) for at, length in zip(starts, lengths, strict=True)]
+        encoded = whisper.encode(windows, 1_000)
+        texts = [
+            [token for token in one.tokens if token < end] or [300]
+            for one in whisper.generate(encoded, [ENGLISH] * 8, Search(), 50)
+        ]
+        frames = [window.shape[1] for window in windows]
+        alone = [
+            whisper.align(whisper.select(encoded, [row]), "en", "transcribe", [texts[row]], [frames[row]])[0]
+            for row in range(8)
+        ]
+        together = whisper.align(encoded, "en", "transcribe", texts, frames)
+        assert [_times(words) for words in together] == [_times(words) for words in alone]
+
+
+def _times(words: list[AlignedWord]) -> list[tuple[str, float, float]]:
+    return [(word.text, word.start, word.end) for word in words]
 
 
 def test_each_window_has_its_languages_most_likely_first(whisper: Whisper, features: list[Features]) -> None:
