@@ -171,7 +171,8 @@ def samples_of(frame: av.AudioFrame) -> NDArray[np.float32]:
     kind = np.dtype(_TYPES[frame.format.name.removesuffix("p")])
     count = frame.layout.nb_channels
     if frame.format.is_planar:
-        samples = np.stack([np.frombuffer(memoryview(plane), kind, frame.samples) for plane in frame.planes])
+        planes = frame.planes[:count]  # with eight channels PyAV gives a ninth, which is no memory of ours
+        samples = np.stack([np.frombuffer(memoryview(plane), kind, frame.samples) for plane in planes])
     else:
         samples = np.frombuffer(memoryview(frame.planes[0]), kind, frame.samples * count).reshape(-1, count).T
     if kind == np.uint8:

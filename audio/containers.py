@@ -20,7 +20,11 @@ _OPTIONS = {"protocol_whitelist": "none"}
 # By default FFmpeg analyses seconds of a live pipe before it returns the first sample.
 _LIVE = _OPTIONS | {"analyzeduration": "200000", "probesize": "65536"}
 
-_PROGRAMME_STREAM = b"\x00\x00\x01\xba"
+_WHOLE = (b"\x00\x00\x01\xba", b"caff", b"wvpk", b"\xb7\xd8\x00\x20")
+"""How files begin that FFmpeg can only seek in: MPEG programme streams, CAF, WavPack and WTV."""
+
+_GUESSED = {"adp"}
+"""Formats without a header that FFmpeg takes raw samples for."""
 
 _REST = 65_536
 """Bytes. Fewer are tags and the like."""
@@ -85,11 +89,8 @@ def containers(name: str, file: BinaryIO | Source, tell: Callable[[str], None]) 
 
 
 def _must_be_whole(source: Source) -> bool:
-    """Whether it is an MP4 or MOV file that ends with its index, or a programme stream.
-
-    A programme stream has no header, and its sound may begin late.
-    """
-    if source.peek(4) == _PROGRAMME_STREAM:
+    """Whether it cannot be decoded as it comes, as an MP4 or MOV file that ends with its index."""
+    if source.peek(4) in _WHOLE:
         return True
     at = 0
     while len(head := source.peek(at + 8)[at:]) == 8 and at < _REST:
@@ -108,6 +109,9 @@ def open_container(name: str, file: Any, *, live: bool = False) -> InputContaine
         container: InputContainer = av.open(file, "r", options=_LIVE if live else _OPTIONS)
     except av.FFmpegError as exc:
         raise AudioError(f"{name}: not an audio file ({exc.strerror})") from exc
+    if container.format.name in _GUESSED:
+        container.close()
+        raise AudioError(f"{name}: not an audio file (it has no header)")
     return container
 
 

@@ -16,7 +16,7 @@ from audio.containers import containers
 from audio.convert import RATE, WIDTH, AudioError, Resampler
 from audio.links import Source
 from audio.timeline import Timeline
-from audio.tracks import Taken, describe, number_of, only_sound, promised_length, select
+from audio.tracks import Taken, describe, number_of, only_sound, promised_length, select, tells_length
 
 _HEARD = 0.001
 """The largest sample, of 1, from which on a track has sound."""
@@ -34,6 +34,9 @@ _CUT_OFF = 0.95
 
 _UNUSED = 0.25
 """Part of a file that may follow the last sound: tags and pictures."""
+
+_TAGS = 65_536
+"""Bytes that may follow the last sound of any file."""
 
 
 class Decoding:
@@ -62,6 +65,7 @@ class Decoding:
         self._end = 0.0
         """Seconds that were decoded."""
         self._peak = 0
+        self._undecodable = False
         self._behind = 0
         """Where the last packet ends in the file."""
 
@@ -74,7 +78,7 @@ class Decoding:
         sole = False
         for container in containers(self._name, self._file, self._tell):
             parts += 1
-            sole = only_sound(container)
+            sole = only_sound(container) and tells_length(container)
             broken = None
             try:
                 for chunk in self._part(container, first=parts == 1):
@@ -83,7 +87,10 @@ class Decoding:
             except av.FFmpegError as exc:
                 broken = exc
         if not self._end:
-            raise broken_file(self._name, broken) if broken else AudioError(f"{self._name}: no sound in it")
+            if broken:
+                raise broken_file(self._name, broken)
+            reason = "its sound cannot be decoded" if self._undecodable else "no sound in it"
+            raise AudioError(f"{self._name}: {reason}")
         self._tell_all(parts)
         if broken:
             raise broken_file(self._name, broken)
@@ -101,6 +108,7 @@ class Decoding:
                 frames = packet.decode()
             except av.FFmpegError:  # damage causes many errors, not only invalid data
                 timeline.lose(packet)
+                self._undecodable = True
                 continue
             for frame in frames:
                 if self._taken is None:
@@ -177,7 +185,7 @@ class Decoding:
         if isinstance(self._file, Source) or not self._behind:
             return
         size = self._file.seek(0, os.SEEK_END)
-        if size - self._behind > _UNUSED * size:
+        if size - self._behind > max(_UNUSED * size, _TAGS):
             self._tell(f"{(size - self._behind) / size:.0%} of the file, behind the last sound, was not used")
 
     def _check_length(self, container: InputContainer, track: av.AudioStream, length: float) -> None:

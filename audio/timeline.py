@@ -26,6 +26,8 @@ class Timeline:
         # MP3 has no timestamps. FFmpeg joins all bytes up to the next good packet into one bad packet, so that the size
         # of bad packets tells how much is missing.
         self._by_size = container.format.name == "mp3"
+        # AVI has no timestamps either. Those that FFmpeg makes up for it are wrong where the bit rate varies.
+        self._has_times = not self._by_size and container.format.name != "avi"
         self._lost = 0.0
         self._lost_until = 0.0
         self._zero: float | None = None
@@ -60,14 +62,14 @@ class Timeline:
 
     def close(self) -> float:
         """Take the end; returns how much is missing behind the last frame, 0 if nothing is."""
-        if self._zero is None:
+        if self._zero is None or not self._has_times:
             return 0.0
         missing = self._within(self._lost_until - self._zero - self.end)
         self.end += missing
         return missing
 
     def _missing(self, frame: av.AudioFrame) -> float:
-        if self._by_size or frame.time is None:
+        if not self._has_times or frame.time is None:
             return self._lost
         stated = frame.time - self.end
         if self._zero is None or abs(stated - self._zero) > _MAX_GAP:

@@ -90,9 +90,14 @@ def only_sound(container: InputContainer) -> bool:
     return len(container.streams.audio) == 1 and not pictures
 
 
+def tells_length(container: InputContainer) -> bool:
+    """Whether the header says how long the sound is, or where it ends."""
+    return not _TELL_LENGTH.isdisjoint(container.format.name.split(","))
+
+
 def promised_length(container: InputContainer, track: av.AudioStream) -> float | None:
     """Seconds of sound that the header promises; None if it does not say, or what it says is an estimate."""
-    if _TELL_LENGTH.isdisjoint(container.format.name.split(",")):
+    if not tells_length(container):
         return None
     if track.duration is not None and track.time_base:
         return float(track.duration * track.time_base)
