@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
 import pytest
 
 from audio import write_flac
 from bench.edge.__main__ import main as edge
+from bench.gpu.__main__ import PARTS
+from bench.gpu.__main__ import main as gpu
 from bench.latency.__main__ import main as latency
 from bench.memory.__main__ import main as memory
 from bench.scale.__main__ import main as scale
@@ -109,6 +112,27 @@ def test_soak(run: Run) -> None:
     assert found["memory_mb"].keys() == {"edge", "nats", "redis", "vad"}
 
 
+def test_gpu_in_its_short_form(run: Run) -> None:
+    found = run(gpu, "--device", "cpu", picture=False)
+    assert found["failed"] == {}
+    assert found.keys() >= {part.name for part in PARTS}
+    texts = found["texts"]
+    assert (texts["as_on_cpu"], texts["utterances"], texts["flips_2"], texts["moved_2"]) == (4, 4, 0, 0.0)
+    for model in ("large", "speech"):
+        assert found["calls"][model].keys() == {"1", "2"}
+        assert all(milliseconds > 0 for one in found["calls"][model].values() for milliseconds in one.values())
+    for level in [*found["memory"]["levels"], found["memory"]["after"]]:
+        assert (level["errors"], level["without_text"], level["other_text"]) == ({}, 0, 0)
+    assert all(found[part]["round_1"] > 0 for part in ("one_worker", "two_workers", "caching_allocator"))
+    assert found["live"]["levels"][0]["streams"] == 1
+
+
+def test_gpu_stops_by_itself(run: Run) -> None:
+    began = monotonic()
+    assert gpu(["--device", "cpu", "--minutes", "0.1"]) == 1
+    assert monotonic() - began < 120
+
+
 def test_stt(run: Run) -> None:
     found = run(stt, "--quick", "--device", "cpu", "--bound", "60")
     assert found["held"] == dict.fromkeys(TITLES, 2), "as many as were tried"
@@ -130,7 +154,7 @@ def test_stt_with_real_people(run: Run) -> None:
     assert all(rate < 15 for rate in found["wer"].values())
 
 
-@pytest.mark.parametrize("main", [memory, scale, sessions, stt])
+@pytest.mark.parametrize("main", [gpu, memory, scale, sessions, stt])
 def test_a_missing_model_is_named_before_anything_is_measured(main: Main, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--model", "/none"]) == 1
     assert "STT_MODEL='/none': there is no such folder" in capsys.readouterr().err
