@@ -44,7 +44,7 @@ fmt: install
     ruff check --fix .
     ruff format .
 
-# a benchmark by name: edge, latency, memory, scale, sessions, stt, words
+# a benchmark by name: edge, gpu, latency, memory, scale, sessions, stt, words
 bench name *args: install
     python -m bench.{{ name }} {{ args }}
 

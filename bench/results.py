@@ -81,6 +81,13 @@ SECTIONS = (
         "audio and cores.",
     ),
     Section(
+        "gpu",
+        "GPU: what only a card can show",
+        "bench gpu",
+        "Start, texts, calls, memory and live streams on one GPU, with a model of the shape of large-v3-turbo and "
+        "random weights.",
+    ),
+    Section(
         "words",
         "Words: errors with real people and a stock model",
         "bench words",

@@ -64,10 +64,10 @@ class Engine:
     else one). `threads`: cores for each of them on a CPU (0: all cores divided by the workers, but at least two unless
     the model is tiny). `crowded`: calls at the same time share cores. `batch_size`: the most utterances of a batch (0:
     8 on a CPU; on a GPU as many as it encodes fast enough, which is measured). After the start it is the number for
-    which there is memory. `shortest_window`: seconds of the shortest
-    encoder window, up to 30 (0: what the model's folder says, else SHORTEST_WINDOW). `context`: whether an utterance is
-    decoded with what was said around it (auto: unless the model's folder says that it was trained on short windows).
-    Raises StartError if there is no such model, device or type.
+    which there is memory. `shortest_window`: seconds of the shortest encoder window, up to 30 (0: what the model's
+    folder says, else SHORTEST_WINDOW). `context`: whether an utterance is decoded with what was said around it (auto:
+    unless the model's folder says that it was trained on short windows). Raises StartError if there is no such model,
+    device or type.
     """
 
     def __init__(

@@ -80,9 +80,8 @@ def _call(whisper: Whisper, rows: int, shortest: int, searches: tuple[Search, Se
         encoded = _encode(whisper, rows, window)
         whisper.detect_languages(encoded)
         whisper.generate(encoded, [Prompt("en", "transcribe")] * rows, search, max_tokens(window))
-        whisper.align(
-            encoded, "en", "transcribe", [text[: len(text) - row % 2] for row in range(rows)], [window] * rows
-        )
+        texts, frames = [text[row % 2 :] for row in range(rows)], [window - row % 2 for row in range(rows)]
+        whisper.align(encoded, "en", "transcribe", texts, frames)
 
 
 def _encode(whisper: Whisper, rows: int, frames: int) -> object:
