@@ -3,6 +3,7 @@
 from bus.publisher import AudioPublisher, AudioTrack
 from bus.run import StartError, run
 from bus.serve import Fenced, Retry, lease, serve
+from bus.storage import Storage
 from bus.streams import Bus, Conflict, Raw, Stored, connect
 
 __all__ = [
@@ -14,6 +15,7 @@ __all__ = [
     "Raw",
     "Retry",
     "StartError",
+    "Storage",
     "Stored",
     "connect",
     "lease",

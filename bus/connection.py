@@ -25,6 +25,12 @@ T = TypeVar("T")
 ACK_TIMEOUT = 2.0
 """Seconds to wait for a PubAck. After a disk error the server does not answer at all, so there must be a limit."""
 
+_FULL = {10023, 10047}
+"""Error codes of the server: JetStream as a whole may not take any more, or not as much."""
+
+_REFUSAL_COUNTS = 15.0
+"""Seconds. Whoever is refused tries again sooner, or has given up."""
+
 
 class Connection:
     """A connection that nats-py opens again whenever it breaks.
@@ -41,6 +47,7 @@ class Connection:
         self.nc = Client()
         self.js: JetStreamContext = self.nc.jetstream(timeout=ACK_TIMEOUT)
         self.reconnected: set[Callable[[], None]] = set()
+        self._refused: tuple[str, float] | None = None
         self._streams = streams or StreamSettings()
         self._opened = False
 
@@ -48,6 +55,18 @@ class Connection:
     def is_up(self) -> bool:
         """Whether there is a connection at this moment."""
         return self.nc.is_connected
+
+    @property
+    def refusal(self) -> str | None:
+        """Why the server has lately refused to store a message because it may not take any more; None: it has not."""
+        if self._refused and asyncio.get_running_loop().time() < self._refused[1] + _REFUSAL_COUNTS:
+            return self._refused[0]
+        return None
+
+    def note_refusal(self, code: int | None, text: str) -> None:
+        """Take note of an answer to a publish: an error code of the server with its text."""
+        if code in _FULL:
+            self._refused = text, asyncio.get_running_loop().time()
 
     async def connect(self) -> None:
         """Connect and set the streams up; waits as long as the server is away."""
@@ -111,6 +130,8 @@ class Connection:
             except nats.errors.MaxPayloadError as exc:
                 raise ContractError("message larger than the server takes") from exc
             except (nats.errors.Error, TimeoutError) as exc:
+                if isinstance(exc, nats.js.errors.APIError):
+                    self.note_refusal(exc.err_code, exc.description or "")
                 if not warned:
                     log.warning("bus: " + what + ", trying again", reason=str(exc) or type(exc).__name__)
                     warned = True
@@ -129,7 +150,7 @@ class Connection:
         self.trouble = f"NATS at {self.url} has closed the connection"
 
     async def _on_reconnected(self) -> None:
-        self.trouble = None
+        self.trouble = self._refused = None
         log.info("bus reconnected", url=self.url)
         for wake in list(self.reconnected):
             wake()

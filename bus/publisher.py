@@ -67,9 +67,12 @@ class AudioPublisher:
         """End a track, without waiting for what is not stored yet."""
         self._tracks.pop(track.key, None)
 
-    def stalled(self, seconds: float) -> bool:
-        """Whether some job's audio has waited this long without any of it being stored."""
-        return any(track.waiting > seconds for track in self._tracks.values())
+    def trouble(self, seconds: float) -> str | None:
+        """What to say if some job's audio has waited this long without any of it being stored."""
+        for track in self._tracks.values():
+            if track.waiting > seconds:
+                return ": ".join(filter(None, ["audio cannot be stored at present", track.refusal]))
+        return None
 
     def _on_ack(self, subject: bytes, _headers: bytes, answer: bytes) -> None:
         _, key, token = subject.rsplit(b".", 2)
@@ -122,6 +125,7 @@ class AudioTrack(Window):
         "_waiters",
         "job",
         "key",
+        "refusal",
     )
 
     def __init__(
@@ -148,6 +152,8 @@ class AudioTrack(Window):
         self._quiet_since = 0.0  # of the last progress or resend
         self._moved_at = 0.0  # of the last progress
         self._refusals = 0
+        self.refusal = ""
+        """Why the stream refuses this audio now, in its own words; empty: it does not, or has not said."""
 
     @property
     def waiting(self) -> float:
@@ -223,6 +229,9 @@ class AudioTrack(Window):
             if not self.refused:
                 log.warning("audio refused, will be sent again", job=self.job, answer=answer.decode(errors="replace"))
                 self._refusals += 1
+                error = json.loads(answer)["error"] if answer else {}
+                self.refusal = str(error.get("description", "JetStream does not answer"))
+                self._bus.connection.note_refusal(error.get("err_code"), self.refusal)
             self.refuse(token)
         elif self.ack(token):
             self._last_ack = answer
@@ -271,5 +280,5 @@ class AudioTrack(Window):
         """Note when the audio last advanced. Reading the clock at each ack would add a third to its cost."""
         if self._advanced:
             self._advanced = False
-            self._refusals = 0
+            self._refusals, self.refusal = 0, ""
             self._quiet_since = self._moved_at = self._clock()

@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 
 from compose import gpus
+from compose.disk import keep_storing
 from compose.ports import free_port, refused
 from compose.servers import StartError, locked, nats_server, redis_server
 from compose.system import CANNOT_START, Part, discover, processes, run, wait_ready
@@ -44,7 +45,8 @@ def main() -> int:
 
 def say(text: str) -> None:
     """Print for a person; stdout is only for the line `ready`."""
-    print(f"compose: {text}", file=sys.stderr, flush=True)
+    with contextlib.suppress(OSError):  # stderr may be a file on a full disk
+        print(f"compose: {text}", file=sys.stderr, flush=True)
 
 
 async def _until_stopped(edges: dict[str, str], workers: int, data: Path, lock: int) -> None:
@@ -83,7 +85,11 @@ async def _system(edges: dict[str, str], workers: int, data: Path, lock: int) ->
         print(f"ready http://{f'[{host}]' if ':' in host else host}:{port}", flush=True)
 
     say(f"starting {', '.join(part.name for part in parts)}; bus {nats.url}, store {redis.url}, logs in {logs}")
-    await run([nats, redis], parts, ready=ready, say=say)
+
+    async def watch() -> None:
+        await keep_storing(nats, data, host, port, say)
+
+    await run([nats, redis], parts, ready=ready, watch=watch, say=say)
 
 
 def _port(host: str, port: int) -> int:

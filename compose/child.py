@@ -63,7 +63,8 @@ class Child:
         with contextlib.suppress(ProcessLookupError):
             self._process.terminate()
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._process.wait(), grace)
+            async with asyncio.timeout(grace):  # not wait_for, which can swallow a cancellation (python/cpython#86296)
+                await self._process.wait()
         await self.kill()
 
     async def kill(self) -> None:

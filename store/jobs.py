@@ -43,6 +43,7 @@ from store.server import Server, StoreError, flat, iso_now, now_ms
 __all__ = ["Job", "JobExists", "JobNotFound", "JobStore", "State", "StoreError", "StoreSettings", "connect"]
 
 DAY = 86_400.0
+_PROBE, _PROBE_MS = "stenobus:probe", 1_000
 
 _SEGMENTS = TypeAdapter(list[Transcript])
 
@@ -86,8 +87,8 @@ class JobStore:
         self.erasures = Erasures(self._server, max(self._expiry, round(DAY * 1000)))
 
     async def ping(self) -> None:
-        """Return once Redis answers."""
-        await self._server.call(cast("Awaitable[Any]", self._redis.ping()))
+        """Return once Redis has stored something: it may answer and refuse to write, for want of memory or of disk."""
+        await self._server.call(cast("Awaitable[Any]", self._redis.set(_PROBE, "", px=_PROBE_MS)))
 
     async def create(self, job_id: str, options: JobOptions) -> None:
         """Record a new job in state `created`; raises JobExists."""

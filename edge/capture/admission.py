@@ -69,8 +69,7 @@ async def admit(
     except StoreError as exc:
         raise Refusal("unavailable", str(exc), Close.TRY_AGAIN, retry_after) from exc
     except TimeoutError as exc:
-        reason = services.bus.connection.trouble or "the bus does not answer"
-        raise Refusal("unavailable", reason, Close.TRY_AGAIN, retry_after) from exc
+        raise Refusal("unavailable", services.silence, Close.TRY_AGAIN, retry_after) from exc
     return job, claim
 
 

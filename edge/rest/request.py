@@ -139,8 +139,7 @@ async def bus_deadline(services: Services, within: float | None = None) -> Async
         async with asyncio.timeout(services.settings.answer_within if within is None else within):
             yield
     except TimeoutError as exc:
-        reason = services.bus.connection.trouble or "the bus does not answer"
-        raise Problem(503, reason, retry_after=services.settings.retry_after) from exc
+        raise Problem(503, services.silence, retry_after=services.settings.retry_after) from exc
 
 
 def in_record(job: Job, generation: int) -> bool:

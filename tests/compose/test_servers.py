@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import shutil
 import signal
 import sys
 from collections.abc import Callable
@@ -13,6 +14,7 @@ import pytest
 
 from compose import servers
 from compose.servers import Server, StartError, find, locked
+from tests.small_disk import small_disk
 
 Maker = Callable[..., Server]
 MAKERS = [servers.nats_server, servers.redis_server]
@@ -39,7 +41,7 @@ async def test_nats_has_jetstream_with_our_limits(nats_server: Server) -> None:
 
 
 async def test_nats_reads_our_sync_interval(nats_server: Server) -> None:
-    argv = [nats_server.argv[0], "-c", str(servers._CONF), "-t"]
+    argv = [*nats_server.argv[:3], "-t"]
     checked = await asyncio.create_subprocess_exec(*argv, stderr=asyncio.subprocess.PIPE)
     _, said = await checked.communicate()
     assert checked.returncode == 0, said
@@ -130,3 +132,27 @@ def test_the_lock_lives_as_long_as_a_copy_of_its_descriptor(tmp_path: Path) -> N
     os.close(copy)
     with locked(tmp_path):
         pass
+
+
+def test_what_nats_may_store_includes_what_it_has_stored(tmp_path: Path) -> None:
+    free = shutil.disk_usage(tmp_path).free
+    before = servers.file_limit(tmp_path)
+    assert before == pytest.approx(free * 3 / 4, rel=0.1)
+    with small_disk(64) as disk:
+        (disk.path / "jetstream").mkdir()
+        (disk.path / "jetstream" / "1.blk").write_bytes(bytes(40_000_000))
+        assert servers.file_limit(disk.path) == pytest.approx(
+            40_000_000 + (64 * 1024**2 - 40_000_000) * 3 / 4, rel=0.01
+        )
+        disk.fill()
+        assert servers.file_limit(disk.path) > 40_000_000
+
+
+async def test_nats_starts_with_its_old_limit_on_a_full_disk(tmp_path: Path) -> None:
+    with small_disk(64) as disk:
+        server = servers.nats_server(disk.path / "nats", log=tmp_path / "nats.log")
+        told = (disk.path / "nats" / "nats.conf").read_text()
+        disk.fill()
+        await server.start()
+        assert (disk.path / "nats" / "nats.conf").read_text() == told
+        await server.stop()

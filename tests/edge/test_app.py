@@ -39,7 +39,14 @@ async def test_ready_needs_the_bus_the_store_and_workers(edge: Edge, worker: Bus
     response = await edge.get("/readyz")
     assert response.status_code == 503
     missing = "no worker answers"
-    assert response.json()["checks"] == {"bus": "ok", "store": "ok", "vad": missing, "stt": missing, "summary": missing}
+    assert response.json()["checks"] == {
+        "bus": "ok",
+        "storage": "ok",
+        "store": "ok",
+        "vad": missing,
+        "stt": missing,
+        "summary": missing,
+    }
     for kind in ("vad", "stt", "summary"):
         await announce(worker, kind)
     response = await edge.get("/readyz")

@@ -17,6 +17,7 @@ from client.session.microphone import choose, devices
 _TIMEOUT = 5.0
 _OLLAMA = "http://127.0.0.1:11434"
 _OLLAMA_PORT = 11434
+_FIXES = {"storage": "make room on the disk of its bus; then restart nats-server, which `stenobus up` does by itself"}
 
 
 async def server(url: str, *, needed: bool) -> list[Check]:
@@ -41,8 +42,8 @@ def ready(url: str, checks: Mapping[str, Any]) -> list[Check]:
     wrong = {name: str(state) for name, state in checks.items() if state != "ok"}
     if not wrong:
         return [ok("server", f"{url} is ready: {', '.join(checks)}")]
-    fix = "look into its log: `stenobus up` shows at its start where that is"
-    return [fail(f"server: {name}", f"{url}: {state}", fix) for name, state in wrong.items()]
+    log = "look into its log: `stenobus up` shows at its start where that is"
+    return [fail(f"server: {name}", f"{url}: {state}", _FIXES.get(name, log)) for name, state in wrong.items()]
 
 
 def bus(url: str) -> Check:

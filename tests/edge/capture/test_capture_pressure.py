@@ -58,7 +58,7 @@ async def test_while_audio_cannot_be_stored_lag_grows_and_new_meetings_are_refus
         await wait_until(refused, description="new jobs are refused")
         assert meeting.of("status")[-1]["lag"] > 0
         response = await create()
-        assert response.json()["detail"] == "audio cannot be stored at present"
+        assert response.json()["detail"] == "audio cannot be stored at present: maximum bytes exceeded"
         assert response.headers["retry-after"] == "2"
         async with client(edge, other) as late:
             assert await late.closed() == 1013

@@ -33,7 +33,7 @@ async def test_with_a_whole_system_nothing_fails(tmp_path: Path, monkeypatch: py
         assert (code, err) == (0, "")
         found = {check["name"]: check for check in map(json.loads, out.splitlines())}
         assert list(found) == NAMES
-        assert found["server"]["found"] == f"{system.url} is ready: bus, store, vad, stt, summary"
+        assert found["server"]["found"] == f"{system.url} is ready: bus, storage, store, vad, stt, summary"
         # It was found by the log in the data folder, as `stenobus tail` finds it.
         assert found["bus"] == {
             "name": "bus",
