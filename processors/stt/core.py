@@ -37,6 +37,8 @@ class Hypothesis:
     no_speech_probability: float
     tokens: tuple[int, ...] = ()
     """Text and timestamp tokens."""
+    is_cut: bool = False
+    """Whether the text ended only because it may not be longer."""
 
 
 def compression_ratio(text: str) -> float:

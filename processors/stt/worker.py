@@ -71,7 +71,12 @@ class Settings(BaseSettings):
         le=64,
         description="Batches decoded at the same time; 0: 2 on a GPU, on a CPU and a small model its cores, else 1.",
     )
-    threads: int = Field(0, ge=0, le=256, description="Cores for each batch on a CPU; 0: cores / workers.")
+    threads: int = Field(
+        0,
+        ge=0,
+        le=256,
+        description="Cores for each batch on a CPU; 0: cores / workers, two at least unless the model is tiny.",
+    )
     beam_size: int = Field(1, ge=1, le=10, description="Width of the beam search.")
     batch_size: int = Field(
         0, ge=0, le=256, description="Utterances in a batch; 0: 8 on a CPU, on a GPU what it encodes in 250 ms."

@@ -157,26 +157,27 @@ class Whisper:
     def generate(self, encoded: Any, prompts: Sequence[Prompt], search: Search, max_tokens: int) -> list[Hypothesis]:
         """Decode each window. All prompts must have the same length, and timestamps or not. max_tokens: per text."""
         starts = [self._start(prompt) for prompt in prompts]
+        length = min(_MAX_TOKENS, max(2 * max_tokens, len(starts[0]) + max_tokens))
+        limit = min(length // 2, length - len(starts[0]) + 1)  # what CTranslate2 makes of it
         with _translated_errors():
             results = self._model.generate(
                 encoded,
                 starts,
                 beam_size=search.beam_size,
                 repetition_penalty=search.repetition_penalty,
-                # CTranslate2 allows half of this, or less if the prompt leaves less.
-                max_length=min(_MAX_TOKENS, max(2 * max_tokens, len(starts[0]) + max_tokens)),
+                max_length=length,
                 return_scores=True,
                 return_no_speech_prob=True,
                 max_initial_timestamp_index=_MAX_INITIAL_TIMESTAMP,
                 suppress_tokens=self._suppressed,
             )
-        return [self._hypothesis(result) for result in results]
+        return [self._hypothesis(result, limit) for result in results]
 
     def _start(self, prompt: Prompt) -> list[int]:
         tokenizer = self._tokenizer(prompt.language, prompt.task)
         return [*prompt.context, *tokenizer.sot_sequence, *([] if prompt.timestamps else [tokenizer.no_timestamps])]
 
-    def _hypothesis(self, result: Any) -> Hypothesis:
+    def _hypothesis(self, result: Any, limit: int) -> Hypothesis:
         tokens = result.sequences_ids[0]
         text = self.text(tokens)
         return Hypothesis(
@@ -185,6 +186,7 @@ class Whisper:
             mean_log_probability=float(result.scores[0]) * len(tokens) / (len(tokens) + 1),
             compression_ratio=compression_ratio(text.strip()),
             no_speech_probability=float(result.no_speech_prob),
+            is_cut=len(tokens) >= limit,
         )
 
     def align(

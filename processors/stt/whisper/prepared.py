@@ -78,7 +78,7 @@ class PreparedAudio:
     """Tokens of the prompt."""
     shortest: int = FULL_WINDOW
     interim: bool = False
-    """For an interim result: no timestamps, no second attempt, and word times only where it shares its window."""
+    """For an interim result: no second attempt, and word times only to tell its words from the context's."""
     parts: tuple[PreparedPart, ...] = ()
     """The utterances in it, in order; () is one that fills it."""
     language: str | None = None
@@ -95,6 +95,15 @@ class PreparedAudio:
     def is_shared(self) -> bool:
         """Whether there is more in it than one utterance."""
         return len(self.parts) > 1 or any(part.own > 0 for part in self.parts)
+
+    @property
+    def timestamps(self) -> bool:
+        """Whether its text is decoded with timestamps.
+
+        In a shared window the times of the words are used instead. Without timestamps, whisper-base makes fewer errors
+        there, and a fifth fewer tokens.
+        """
+        return not self.is_shared and not self.interim
 
     @property
     def frames(self) -> int:
@@ -114,7 +123,7 @@ class PreparedAudio:
     @property
     def group(self) -> Hashable:
         """Only sounds of the same group can share a batch."""
-        return text_length(self.frames, self.shortest), self.shortest, len(self.context), self.interim
+        return text_length(self.frames, self.shortest), self.shortest, len(self.context), self.timestamps
 
     def excerpt(
         self, first: int, last: int, language: str | None, evidence: tuple[Evidence, ...] = ()

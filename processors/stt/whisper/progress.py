@@ -8,7 +8,14 @@ from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Any
 
-from processors.stt.core import DecodedSegment, DecodedWord, DecodeResult, Hypothesis, compression_ratio
+from processors.stt.core import (
+    DecodedSegment,
+    DecodedWord,
+    DecodeResult,
+    Hypothesis,
+    compression_ratio,
+    is_repetitive,
+)
 from processors.stt.filters.speech import SPEECH_THRESHOLD
 from processors.stt.whisper.backend import FRAMES_PER_SECOND, FULL_WINDOW, Features, Prompt, Search, Whisper
 from processors.stt.whisper.language import Evidence
@@ -86,7 +93,7 @@ class Rest:
     def prompt(self) -> Prompt:
         """What its decoding starts from."""
         audio = self.audio
-        return Prompt(self.progress.languages[0], audio.options.task, audio.context, timestamps=not audio.interim)
+        return Prompt(self.progress.languages[0], audio.options.task, audio.context, timestamps=audio.timestamps)
 
 
 @dataclass(eq=False)
@@ -99,7 +106,7 @@ class Window:
     row: int
     spans: list[Span] = field(default_factory=list)
     resume_at: float | None = None
-    """Second at which decoding must go on, because the text is not complete."""
+    """Second at which decoding must go on by the timestamps, because the text is not complete."""
     last_word_end: float = 0.0
 
 
@@ -110,7 +117,9 @@ def rest_of(window: Window) -> Rest | None:
     the text ends.
     """
     rest = window.rest
-    at = max(window.resume_at or rest.frames / FRAMES_PER_SECOND, window.last_word_end)
+    is_cut = window.hypothesis.is_cut and not is_repetitive(window.hypothesis)
+    resume_at = window.last_word_end if is_cut else window.resume_at
+    at = max(resume_at or rest.frames / FRAMES_PER_SECOND, window.last_word_end)
     start = rest.start + round(at * FRAMES_PER_SECOND)
     return Rest(rest.progress, start) if rest.audio.frames - start >= _MIN_REST * FRAMES_PER_SECOND else None
 

@@ -74,6 +74,7 @@ def test_a_text_without_timestamps(whisper: Whisper, features: list[Features]) -
     timed = whisper.generate(encoded, 2 * [ENGLISH], Search(), 50)
     assert all(token < whisper.timestamp_begin for one in plain for token in one.tokens)
     assert [whisper.text(one.tokens) for one in plain] == [whisper.text(one.tokens) for one in timed]
+    assert not any(one.is_cut for one in (*plain, *timed))
 
 
 @pytest.mark.parametrize("equal", [False, True], ids=["of all lengths", "of equal length"])
@@ -146,11 +147,13 @@ def test_a_text_without_an_end_stops_at_max_tokens(
     before = whisper.context(prompt, None)
     (found,) = whisper.generate(endless, [Prompt("en", "transcribe", before)], Search(), most)
     assert most <= len(found.tokens) <= most + 1
+    assert found.is_cut
 
 
 def test_no_text_is_longer_than_the_model_supports(whisper: Whisper, endless: Any) -> None:
     (found,) = whisper.generate(endless, [ENGLISH], Search(), 10_000)
     assert len(found.tokens) == 448 // 2
+    assert found.is_cut
 
 
 def spelled(whisper: Whisper, tokens: tuple[int, ...]) -> str:

@@ -55,6 +55,18 @@ def test_a_rest_begins_behind_the_last_word() -> None:
     assert model.encoded == [[Window(1, 0, 500)], [Window(1, 150, 500)]]  # not at 0.5 s
 
 
+def test_a_text_without_timestamps_that_was_cut_is_resumed_behind_its_last_word() -> None:
+    def cut_once(window: Window, _search: Search) -> Any:
+        return decoded(9) if window.start else replace(decoded(*range(1, 16)), is_cut=True)
+
+    model, found = run(cut_once, shared(TWO))
+    assert [one.text for one in found.parts] == ["w1 w2 w3", " ".join(f"w{n}" for n in range(4, 16)) + " w9"]
+    assert model.encoded == [[Window(1, 0, 500)], [Window(1, 150, 500)]]
+    assert [prompt.timestamps for _, prompts, *_ in model.generated for prompt in prompts] == [False, False]
+    loop, _ = run(lambda *_: replace(decoded(*[1] * 15, ratio=9.0), is_cut=True), sound(1, 2.0))
+    assert [window.start for windows in loop.encoded for window in windows] == [0, 0]  # a second attempt, no rest
+
+
 def test_interim_results_leave_the_words_of_the_context_out_too() -> None:
     _, found = run(seven, shared(BEHIND, interim=True))
     assert found.text == "w4 w5 w6 w7"
