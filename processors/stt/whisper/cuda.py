@@ -9,6 +9,7 @@ from __future__ import annotations
 import ctypes
 import sys
 from collections.abc import Mapping, MutableMapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from bus import StartError
@@ -21,6 +22,8 @@ _NO_CUBLAS = "cuBLAS for CUDA 12 is missing or cannot be loaded: pip install 'st
 _OLD_DRIVER = "the driver of the GPU is too old: install R570 or newer"
 _OLD_CARD = "the GPU is too old for CTranslate2, which needs compute capability 5.3: set STT_DEVICE=cpu"
 NO_MEMORY = "too little memory of the GPU is free: end what else uses it, or choose a smaller STT_MODEL"
+
+_STARTED = "stenobus-has-started"
 
 OUT_OF_MEMORY = (
     "out of memory",  # CUDA_CHECK and Thrust: cudaErrorMemoryAllocation
@@ -114,6 +117,13 @@ def kernel_cache(environment: Mapping[str, str]) -> Path:
     return Path(environment.get("CUDA_CACHE_PATH") or "~/.nv/ComputeCache").expanduser()
 
 
-def is_filled(folder: Path) -> bool:
-    """Whether there is anything in a folder."""
-    return folder.is_dir() and any(folder.iterdir())
+def has_started(kernels: Path) -> bool:
+    """Whether a worker with this folder of kernels has once called everything that it calls."""
+    return (kernels / _STARTED).exists()
+
+
+def note_start(kernels: Path) -> None:
+    """From now on `has_started`. The folder itself tells nothing: the driver also keeps single kernels there."""
+    with suppress(OSError):
+        kernels.mkdir(parents=True, exist_ok=True)
+        (kernels / _STARTED).touch()

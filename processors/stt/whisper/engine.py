@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-import structlog
 from numpy.typing import NDArray
 
 from audio import RATE, to_float32
@@ -20,7 +19,7 @@ from processors.stt.core import DecodeResult, Model, OutOfMemory, Part, Unsuppor
 from processors.stt.filters.hallucination import remove_hallucinations
 from processors.stt.filters.speech import SPEECH_THRESHOLD, SpeechDetector
 from processors.stt.whisper.backend import FRAMES_PER_SECOND, Search, Whisper
-from processors.stt.whisper.cuda import explain, is_filled, kernel_cache
+from processors.stt.whisper.cuda import explain, kernel_cache, note_start
 from processors.stt.whisper.decoder import FALLBACK, NO_TURNS, Turn, decode
 from processors.stt.whisper.models import (
     DEFAULT_MODEL,
@@ -34,8 +33,6 @@ from processors.stt.whisper.models import (
 )
 from processors.stt.whisper.prepared import PreparedAudio, PreparedPart, context_length
 from processors.stt.whisper.warmup import choose_batch_size, warm_up
-
-log = structlog.get_logger()
 
 TINY_MODEL = 100_000_000
 """Bytes of weights. On a CPU, several calls of a model below this run at the same time, on one core each."""
@@ -98,8 +95,6 @@ class Engine:
             trained_on = _shortest_window(folder)
             self._shortest = round((shortest_window or trained_on or SHORTEST_WINDOW) * FRAMES_PER_SECOND)
             self.in_context = not trained_on if context == "auto" else context == "on"
-            if self.device == "cuda" and not is_filled(kernels := kernel_cache(os.environ)):
-                log.info("a GPU newer than Ada compiles its kernels now, for up to a minute", kept_in=str(kernels))
             self._whisper = Whisper(
                 folder,
                 device=self.device,
@@ -120,7 +115,9 @@ class Engine:
             decode(self._whisper, [PreparedAudio(features, SpeechOptions(), shortest=self._shortest)], self._search)
             return batch_size or CPU_BATCH
         size = batch_size or choose_batch_size(self._whisper)
-        return warm_up(self._whisper, size, self.workers, self._shortest, (self._search, FALLBACK))
+        size = warm_up(self._whisper, size, self.workers, self._shortest, (self._search, FALLBACK))
+        note_start(kernel_cache(os.environ))
+        return size
 
     def context(self, samples: int) -> int:
         """How many samples of earlier sound an utterance of so many samples is decoded with, at most."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import Literal
 
@@ -12,7 +13,7 @@ import structlog
 
 from bus import StartError
 from processors.stt.whisper.backend import compute_types, download, gpu_fault, gpus, known_models
-from processors.stt.whisper.cuda import NO_MEMORY
+from processors.stt.whisper.cuda import NO_MEMORY, has_started, kernel_cache
 
 log = structlog.get_logger()
 
@@ -30,6 +31,8 @@ def choose_device(device: Device) -> Literal["cpu", "cuda"]:
     """
     if device == "cpu":
         return "cpu"
+    if gpus():
+        _keep_kernels(kernel_cache(os.environ))
     fault = gpu_fault()
     if fault is None:
         return "cuda"
@@ -38,6 +41,14 @@ def choose_device(device: Device) -> Literal["cpu", "cuda"]:
     if gpus():
         log.warning("the CPU is used in place of the GPU", reason=fault)
     return "cpu"
+
+
+def _keep_kernels(folder: Path) -> None:
+    """Make the folder for kernels that the driver compiles, and say so if that may take a while."""
+    with suppress(OSError):  # then it compiles them at each start
+        folder.mkdir(parents=True, exist_ok=True)
+    if not has_started(folder):
+        log.info("a GPU newer than Ada compiles its kernels now, for up to a minute", kept_in=str(folder))
 
 
 def choose_compute_type(compute_type: str, device: Literal["cpu", "cuda"]) -> str:

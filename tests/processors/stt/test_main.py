@@ -9,12 +9,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import ctranslate2
 import pytest
 from huggingface_hub import constants
 
 from bus import Bus
 from bus.requests import present
 from processors.stt.__main__ import print_probe
+from processors.stt.whisper import cuda
 from processors.stt.whisper.backend import gpus
 from tests.processors.stt.sounds import MICRO, sentences
 from tests.processors.stt.workers import (
@@ -95,7 +97,7 @@ def probe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captur
     def run(**settings: str) -> tuple[int, dict[str, Any]]:
         for name, value in settings.items():
             monkeypatch.setenv(name, value)
-        return print_probe(), json.loads(capsys.readouterr().out)
+        return print_probe(), json.loads(capsys.readouterr().out.splitlines()[-1])
 
     return run
 
@@ -139,6 +141,17 @@ def test_the_probe_finds_a_model_in_the_cache(probe: Probe, tmp_path: Path, name
     assert probe(STT_DEVICE="cpu", STT_MODEL=name)[1]["folder"] is None  # an interrupted download
     (snapshot / "model.bin").touch()
     assert probe(STT_DEVICE="cpu", STT_MODEL=name)[1]["folder"] == str(snapshot)
+
+
+def test_the_probe_says_why_a_gpu_is_not_used(probe: Probe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUDA_CACHE_PATH", str(tmp_path))
+    monkeypatch.setattr(ctranslate2, "get_cuda_device_count", lambda: 2)
+    monkeypatch.setattr(cuda, "load_cublas", lambda: "cuBLAS is missing: get it")
+    code, found = probe(STT_DEVICE="auto")
+    assert (code, found["device"], found["gpus"], found["fault"]) == (0, "cpu", 2, "cuBLAS is missing: get it")
+    code, found = probe(STT_DEVICE="cuda")
+    assert (code, found["error"]) == (2, "STT_DEVICE='cuda': cuBLAS is missing: get it; accepted here: auto, cpu")
+    assert probe(STT_DEVICE="cpu")[1]["fault"] is None
 
 
 @pytest.mark.parametrize(

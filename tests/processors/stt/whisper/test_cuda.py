@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -102,9 +103,29 @@ def test_cublas_that_is_missing_or_broken_is_named(tmp_path: Path, monkeypatch: 
 
 
 @pytest.fixture
-def one_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A machine on which the driver shows a GPU that cannot be used."""
+def one_gpu(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """A machine on which the driver shows a GPU that cannot be used; gives where the driver would keep kernels."""
     monkeypatch.setattr(ctranslate2, "get_cuda_device_count", lambda: 1)
+    monkeypatch.setenv("CUDA_CACHE_PATH", str(tmp_path / "data" / "cuda"))
+    cuda.note_start(tmp_path / "data" / "cuda")
+    return tmp_path / "data" / "cuda"
+
+
+def test_a_start_that_may_compile_kernels_says_so_and_keeps_them(
+    one_gpu: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("processors.stt.whisper.models.gpu_fault", lambda: None)
+    shutil.rmtree(one_gpu.parent)
+    with capture_logs() as logs:
+        assert choose_device("auto") == "cuda"
+    assert [(one["log_level"], one["kept_in"]) for one in logs] == [("info", str(one_gpu))]
+    assert one_gpu.is_dir()
+    (one_gpu / "index").touch()  # a single kernel
+    assert not cuda.has_started(one_gpu)
+    cuda.note_start(one_gpu)
+    with capture_logs() as logs:
+        assert choose_device("auto") == "cuda"
+    assert logs == []
 
 
 @pytest.mark.usefixtures("one_gpu")

@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from structlog.testing import capture_logs
 
 from bus import StartError
 from processors.stt.core import DeviceLost, OutOfMemory
 from processors.stt.whisper import engine as engine_module
 from processors.stt.whisper.backend import FULL_WINDOW, Search, Whisper
+from processors.stt.whisper.cuda import has_started
 from processors.stt.whisper.decoder import FALLBACK
 from processors.stt.whisper.engine import Engine
 from processors.stt.whisper.warmup import choose_batch_size, warm_up
@@ -102,15 +102,12 @@ def pretended(starved: Starved, monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
     return starved
 
 
-def test_an_engine_on_a_gpu_has_two_workers_and_says_that_it_compiles(pretended: Starved, tmp_path: Path) -> None:
-    with capture_logs() as logs:
-        engine = Engine(str(MICRO), batch_size=2)
+@pytest.mark.usefixtures("pretended")
+def test_an_engine_on_a_gpu_has_two_workers_and_notes_that_it_has_started(tmp_path: Path) -> None:
+    assert not has_started(tmp_path)
+    engine = Engine(str(MICRO), batch_size=2)
     assert (engine.workers, engine.batch_size) == (2, 2)
-    assert [one["kept_in"] for one in logs] == [str(tmp_path)]
-    (tmp_path / "kernels").touch()
-    with capture_logs() as logs:
-        assert Engine(str(MICRO), batch_size=2, workers=1).workers == 1
-    assert logs == []
+    assert has_started(tmp_path)
 
 
 def test_an_engine_on_a_full_gpu_says_so_in_one_sentence(pretended: Starved) -> None:
