@@ -44,6 +44,8 @@ def _reason(exc: BaseException) -> str:
         if isinstance(cause, OSError) and cause.errno and cause.errno in errno.errorcode:
             return os.strerror(cause.errno).lower()
         cause = cause.__cause__ or cause.__context__
+    if isinstance(exc, exceptions.OutOfMemoryError) or "-OOM " in str(exc):  # the second: in a script
+        return "out of memory (maxmemory): raise the limit, or erase jobs"
     return str(exc) or type(exc).__name__
 
 

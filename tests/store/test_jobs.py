@@ -3,15 +3,17 @@ import os
 import re
 import signal
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 from pydantic import ValidationError
 from redis.asyncio import Redis
 
-from compose.servers import Server
+from compose.servers import Server, redis_server
 from contract import ActionItem, JobOptions, State, Summary, Transcript
 from store.job import Job
 from store.jobs import JobExists, JobNotFound, JobStore, StoreError, StoreSettings, connect
+from tests.small_disk import small_disk
 from tests.support import wait_until
 
 OPTIONS = JobOptions(language="ko", title="주간 회의", metadata={"room": 7})
@@ -230,3 +232,59 @@ def test_settings_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setenv("STORE_RETENTION", "0")
     with pytest.raises(ValidationError):
         StoreSettings()
+
+
+async def test_while_redis_is_out_of_memory_writes_fail_with_the_reason_and_reads_and_erasures_work(
+    store: JobStore, redis: Redis
+) -> None:
+    await store.ping()
+    for job in ("m1", "m2"):
+        await store.create(job, OPTIONS)
+    await redis.config_set("maxmemory", 1)
+    try:
+        reason = r"^redis at \S+: out of memory \(maxmemory\): raise the limit, or erase jobs$"
+        for write in (store.ping(), store.create("m3", OPTIONS), store.advance("m1", "streaming"), finish(store)):
+            with pytest.raises(StoreError, match=reason):
+                await write
+        assert (await found(store, "m1")).state == "created"
+        assert await store.get("m3") is None
+        await store.erasures.erase("m2", settled=True, sweep_after=0)
+        assert await store.get("m2") is None
+    finally:
+        await redis.config_set("maxmemory", 0)
+    await store.ping()
+    assert await finish(store) == "completed"
+
+
+async def test_while_the_disk_of_redis_is_full_writes_fail_with_the_reason(tmp_path: Path) -> None:
+    with small_disk(64) as disk:
+        server = redis_server(disk.path / "redis", log=tmp_path / "redis.log")
+        await server.start()
+        try:
+            async with connect(server.url) as store:
+                await store.create("m1", OPTIONS)
+                disk.fill()
+
+                async def trouble() -> str:
+                    try:
+                        await store.advance("m1", "streaming")
+                    except StoreError as exc:
+                        return str(exc)
+                    return ""
+
+                async def told() -> bool:
+                    return "No space left on device" in await trouble()
+
+                await wait_until(told, description="Redis has noticed that its disk is full")
+                with pytest.raises(StoreError, match="No space left on device"):
+                    await store.ping()
+                assert (await found(store, "m1")).job == "m1"
+                disk.make_room()
+
+                async def works() -> bool:
+                    return not await trouble()
+
+                await wait_until(works, description="Redis writes again")
+                assert await finish(store) == "completed"
+        finally:
+            await server.kill()

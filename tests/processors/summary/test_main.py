@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import pytest
+from redis.asyncio import Redis
 
 from bus import Bus, StartError, connect
 from bus.connection import Connection
@@ -286,6 +287,28 @@ async def test_redis_away_and_its_data_lost(
     await redis_server.start()
     job = await finished(bus, store, "m1")
     assert (job.options.title, len(job.segments)) == ("Weekly", 3)
+
+
+async def test_redis_out_of_memory(
+    bus: Bus,
+    store: JobStore,
+    start: Start,
+    redis_server: Server,
+    ollama: OllamaServer,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async with Redis.from_url(redis_server.url) as redis:
+        await store.create("m1", JobOptions(title="Weekly"))
+        await redis.config_set("maxmemory", 1)
+        await start()
+        await publish(bus, meeting("m1", title="Weekly"))
+        await wait_until(lambda: "waiting for the store" in caplog.text, description="the worker waits for the store")
+        assert await events(bus, "m1", Completed) == []
+        await redis.config_set("maxmemory", 0)
+        job = await finished(bus, store, "m1")
+    assert (job.state, len(job.segments)) == ("completed", 3)
+    assert len(ollama.requests) == 1
+    assert "out of memory (maxmemory)" in str([vars(record) for record in caplog.records])
 
 
 BETTER = ["Let us move the release to Friday!", "민아 씨가 고객에게 알립니다!", "The release is on Friday, then!"]
