@@ -69,10 +69,7 @@ class AudioPublisher:
 
     def trouble(self, seconds: float) -> str | None:
         """What to say if some job's audio has waited this long without any of it being stored."""
-        for track in self._tracks.values():
-            if track.waiting > seconds:
-                return ": ".join(filter(None, ["audio cannot be stored at present", track.refusal]))
-        return None
+        return next(filter(None, (track.trouble(seconds) for track in self._tracks.values())), None)
 
     def _on_ack(self, subject: bytes, _headers: bytes, answer: bytes) -> None:
         _, key, token = subject.rsplit(b".", 2)
@@ -119,13 +116,13 @@ class AudioTrack(Window):
         "_moved",
         "_moved_at",
         "_quiet_since",
+        "_refusal",
         "_refusals",
         "_subject",
         "_turn",
         "_waiters",
         "job",
         "key",
-        "refusal",
     )
 
     def __init__(
@@ -152,14 +149,19 @@ class AudioTrack(Window):
         self._quiet_since = 0.0  # of the last progress or resend
         self._moved_at = 0.0  # of the last progress
         self._refusals = 0
-        self.refusal = ""
-        """Why the stream refuses this audio now, in its own words; empty: it does not, or has not said."""
+        self._refusal = ""  # the stream's own words
 
     @property
     def waiting(self) -> float:
         """Seconds since any of the audio under way was stored."""
         self._note_progress()
         return self._clock() - self._moved_at if self._cutting or not self.empty else 0.0
+
+    def trouble(self, seconds: float) -> str | None:
+        """What to say if audio has waited this long without any of it being stored."""
+        if self.waiting <= seconds:
+            return None
+        return ": ".join(filter(None, ["audio cannot be stored at present", self._refusal]))
 
     async def room(self) -> None:
         """Wait while the window is full."""
@@ -230,8 +232,8 @@ class AudioTrack(Window):
                 log.warning("audio refused, will be sent again", job=self.job, answer=answer.decode(errors="replace"))
                 self._refusals += 1
                 error = json.loads(answer)["error"] if answer else {}
-                self.refusal = str(error.get("description", "JetStream does not answer"))
-                self._bus.connection.note_refusal(error.get("err_code"), self.refusal)
+                self._refusal = str(error.get("description", "JetStream does not answer"))
+                self._bus.connection.note_refusal(error.get("err_code"), self._refusal)
             self.refuse(token)
         elif self.ack(token):
             self._last_ack = answer
@@ -280,5 +282,5 @@ class AudioTrack(Window):
         """Note when the audio last advanced. Reading the clock at each ack would add a third to its cost."""
         if self._advanced:
             self._advanced = False
-            self._refusals, self.refusal = 0, ""
+            self._refusals, self._refusal = 0, ""
             self._quiet_since = self._moved_at = self._clock()

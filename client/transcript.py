@@ -24,6 +24,8 @@ class Transcript:
         self.state = "connecting"
         self.lag = 0.0
         """Seconds of audio that have no text yet."""
+        self.trouble: str | None = None
+        """Why the server cannot store audio at present."""
         self.saved = 0.0
         """Seconds of audio that the server has stored."""
         self.kept: float | None = None
@@ -50,8 +52,8 @@ class Transcript:
                 self.saved = max(self.saved, sample / RATE)
             case SocketAck(samples=samples):
                 self.saved = samples / RATE
-            case Status(state=state, lag=lag):
-                self.state, self.lag = state, lag
+            case Status(state=state, lag=lag, trouble=trouble):
+                self.state, self.lag, self.trouble = state, lag, trouble
             case SocketPartial() as partial:
                 self.partial = partial
             case SegmentView() as segment:

@@ -81,6 +81,8 @@ def status_line(transcript: Transcript) -> str:
     """The state of a capture in one line."""
     if transcript.kept is not None:
         return f"reconnecting, {transcript.kept:.1f} s of audio kept"
+    if transcript.trouble is not None:
+        return f"waiting, {transcript.saved:.1f} s saved: {one_line(transcript.trouble)}"
     lag = f" · {transcript.lag:.1f} s behind" if transcript.lag >= 0.1 else ""
     return f"{clean(transcript.state)}{lag} · {transcript.saved:.1f} s saved"
 

@@ -90,6 +90,11 @@ class SocketStatus(SocketMessage):
     type: Literal["status"] = "status"
     state: State
     lag: float = Field(ge=0, description="Seconds of audio that have no text yet.")
+    trouble: str | None = Field(
+        None,
+        description="Why audio cannot be stored at present; left out while it can. What is not acked is to be kept.",
+        exclude_if=lambda trouble: trouble is None,
+    )
 
 
 class SocketFinalSummary(SocketMessage):

@@ -11,7 +11,7 @@ import structlog
 from pydantic import AliasChoices, Field, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from bus import AudioPublisher, Bus, Storage
+from bus import AudioPublisher, AudioTrack, Bus, Storage
 from bus.backoff import delays
 from bus.requests import present
 from bus.supervisor import Supervisor
@@ -135,6 +135,10 @@ class Services:
         if self.owners.admitted >= self.settings.connections:
             return f"this server has {self.settings.connections} captures, as many as it takes"
         return None
+
+    def unstored(self, track: AudioTrack) -> str | None:
+        """Why a job's audio cannot be stored now, in one sentence; None if it can."""
+        return self.storage.trouble or track.trouble(_STALLED)
 
     @property
     def silence(self) -> str:

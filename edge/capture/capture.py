@@ -282,6 +282,7 @@ class Capture:
             self._claim_doubtful = False
             if self._check is None:
                 self._check = self._tasks.start(self._check_claim())
+        self._session.trouble = self._services.unstored(self._track)
         self._delivery.tick(owned=self._check is None)
         if self._queue.active or self._queue.busy:
             self._queue.active, self._active_at = False, now

@@ -131,6 +131,7 @@ class Session:
         "message_bytes",
         "next_sample",
         "state",
+        "trouble",
     )
 
     def __init__(self, job: str, options: JobOptions, start: int = 0) -> None:
@@ -153,6 +154,8 @@ class Session:
         self._utterances = 0  # that the segmenter has published
         self._segmented = start  # all audio below is in an utterance, or is silence
         self._untranscribed: dict[int, int] = {}  # start of each utterance that has no transcript yet
+        self.trouble: str | None = None
+        """Why the audio cannot be stored at present."""
         self._last_status: SocketStatus | None = None
         self._acked = 0  # so that the first ack says where a resumed job stands
 
@@ -267,17 +270,18 @@ class Session:
         return SocketAck(samples=samples)
 
     def status(self, sent: int, *, lag: bool = True) -> SocketStatus | None:
-        """The next status, if it differs from the last one; without `lag` only if the state does.
+        """The next status, if it differs from the last one; without `lag` only if more than that does.
 
         sent: samples of the job so far, at 16 kHz.
         """
         last = self._last_status
-        if not lag and last is not None and last.state == self.state:
+        same = last is not None and (last.state, last.trouble) == (self.state, self.trouble)
+        if not lag and same:
             return None
         done = self.state in ("summarizing", "completed")
         transcribed = sent if done else min([self._segmented, *self._untranscribed.values()])
         behind = round(max(0, sent - transcribed) / RATE, 1)
-        if last is not None and last.state == self.state and last.lag == behind:
+        if same and last is not None and last.lag == behind:
             return None
-        self._last_status = SocketStatus(state=self.state, lag=behind)
+        self._last_status = SocketStatus(state=self.state, lag=behind, trouble=self.trouble)
         return self._last_status

@@ -59,6 +59,9 @@ def test_status_line() -> None:
     transcript.disconnected(3.21)
     assert status_line(transcript) == "reconnecting, 3.2 s of audio kept"
     transcript.feed({"type": "connection_success", "job_id": "j1", "next_sample": 0})
+    transcript.feed({"type": "status", "state": "streaming", "lag": 3.25, "trouble": "the disk\x1b is full"})
+    assert status_line(transcript).endswith("s saved: the disk is full")
+    assert status_line(transcript).startswith("waiting, ")
     transcript.feed({"type": "status", "state": "transcribing", "lag": 0.0})
     assert status_line(transcript) == "transcribing · 1.2 s saved"
 

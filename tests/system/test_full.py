@@ -65,6 +65,10 @@ async def test_a_meeting_goes_on_after_the_disk_was_full(monkeypatch: pytest.Mon
                 await wait_until(refused, description="new jobs are refused")
                 detail = (await http.post("/api/v1/stream/create")).json()["detail"]
                 assert "no space left on device" in detail
+                await wait_until(
+                    lambda: [m for m in received if "no space left on device" in m.get("trouble", "")],
+                    description="the client is told why its audio waits",
+                )
                 disk.make_room()
                 await wait_until(ready, description="the system is ready again")
                 await asyncio.gather(sending, reading)

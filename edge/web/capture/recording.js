@@ -54,6 +54,7 @@ export class Recording extends EventTarget {
     this.summary = null;
     this.serverState = "created";
     this.lag = 0;
+    this.trouble = ""; // why the server cannot store audio at present
     this.connection = null;
     this.microphone = null;
     this.silent = 0;
@@ -225,6 +226,7 @@ export class Recording extends EventTarget {
       case "status":
         this.serverState = message.state;
         this.lag = message.lag;
+        this.trouble = message.trouble ?? "";
         break;
       case "final_summary":
         void this.#finish(message.summary);

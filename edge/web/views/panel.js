@@ -125,10 +125,14 @@ function countdownText({ connection, ended }) {
   return wait > 0 ? ` Trying again in ${wait} s.` : " Trying again.";
 }
 
-function problemText({ connection, notice, ended, muted, phase, stored, kind }) {
+function problemText({ connection, notice, ended, muted, phase, stored, kind, trouble }) {
   if (connection?.state === "waiting" && !ended) {
     const note = kind === "live" ? " What you say is stored in this browser meanwhile." : "";
     return `No connection: ${connection.reason}.${note}`;
+  }
+  if (trouble && !ended) {
+    const note = kind === "live" ? " What you say is stored in this browser meanwhile." : "";
+    return `The server waits: ${trouble}.${note}`;
   }
   if (notice && !ended) return notice;
   if (muted && phase === "recording") return "There is no sound. Is the microphone muted?";

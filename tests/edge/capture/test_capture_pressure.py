@@ -60,6 +60,10 @@ async def test_while_audio_cannot_be_stored_lag_grows_and_new_meetings_are_refus
         response = await create()
         assert response.json()["detail"] == "audio cannot be stored at present: maximum bytes exceeded"
         assert response.headers["retry-after"] == "2"
+        await wait_until(
+            lambda: meeting.of("status")[-1].get("trouble") == response.json()["detail"],
+            description="the client is told why its audio waits",
+        )
         async with client(edge, other) as late:
             assert await late.closed() == 1013
             assert late.of("error")[0]["retry_after"] == 2
@@ -68,6 +72,7 @@ async def test_while_audio_cannot_be_stored_lag_grows_and_new_meetings_are_refus
             lambda: meeting.of("ack") and meeting.of("ack")[-1]["samples"] == 14_400, description="all acks"
         )
         assert (await create()).status_code == 201
+        await wait_until(lambda: "trouble" not in meeting.of("status")[-1], description="the client is told it is over")
 
 
 async def test_a_crash_of_the_bus_in_mid_meeting_loses_nothing(

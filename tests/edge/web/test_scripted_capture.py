@@ -139,6 +139,12 @@ async def test_interim_text_is_shown_and_then_replaced(page: Page, server: Serve
     await expect(page.locator(".unstable")).to_have_text(" all most")
     await expect(page.get_by_text("Text is 1.4 s behind")).to_be_visible()
     await page.screenshot(path=screenshots / "partial.png")
+    socket.say("status", state="streaming", lag=1.4, trouble="NATS cannot write AUDIO: no space left on device")
+    told = "The server waits: NATS cannot write AUDIO: no space left on device. What you say is stored in this browser"
+    await expect(page.get_by_text(told)).to_be_visible()
+    await page.screenshot(path=screenshots / "full.png")
+    socket.say("status", state="streaming", lag=1.4)
+    await expect(page.get_by_text(told)).to_have_count(0)
     socket.final(1, "The prototype is almost finished.", speaker="Emma")
     finals = ["0:00Good morning everyone.", "0:02EmmaThe prototype is almost finished."]
     await expect(page.locator(".lines li")).to_have_text(finals)
