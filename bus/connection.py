@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import TypeVar
-from urllib.parse import urlsplit
+from urllib.parse import ParseResult, SplitResult, urlsplit
 
 import nats.errors
 import nats.js.errors
@@ -18,6 +19,7 @@ from nats.js import JetStreamContext
 from bus.backoff import delays
 from bus.topology import StreamSettings, set_up
 from contract import ContractError
+from contract.address import listed, without_password
 
 log = structlog.get_logger()
 T = TypeVar("T")
@@ -33,14 +35,16 @@ _REFUSAL_COUNTS = 15.0
 
 
 class Connection:
-    """A connection that nats-py opens again whenever it breaks.
+    """A connection that nats-py opens again whenever it breaks, to one of several servers.
 
+    url: addresses with commas between; raises ValueError for one that is malformed. `url` has no passwords.
     `trouble` says in one sentence why it cannot be used now; None: it can. `connected` is set once it was opened for
     the first time. Everything in `reconnected` is called after each reconnection.
     """
 
     def __init__(self, url: str, *, name: str = "stenobus", streams: StreamSettings | None = None) -> None:
-        self.url = url
+        self.addresses = [urlsplit(address) for address in check_address(url)]
+        self.url = without_password(",".join(address.geturl() for address in self.addresses))
         self.name = name
         self.trouble: str | None = "not connected yet"
         self.connected = asyncio.Event()
@@ -50,6 +54,7 @@ class Connection:
         self._refused: tuple[str, float] | None = None
         self._streams = streams or StreamSettings()
         self._opened = False
+        self._told: set[str] = set()
 
     @property
     def is_up(self) -> bool:
@@ -78,8 +83,10 @@ class Connection:
 
     async def _open(self) -> None:
         self._opened = True
+        same = len({address.netloc.rpartition("@")[0] for address in self.addresses}) == 1
+        login = self.credentials(self.addresses[0]) if same else {}
         await self.nc.connect(
-            self.url,
+            [address.geturl() for address in self.addresses],
             name=self.name,
             inbox_prefix=f"_INBOX_{self.name}",
             max_reconnect_attempts=-1,
@@ -89,7 +96,32 @@ class Connection:
             error_cb=self._on_error,
             disconnected_cb=self._on_disconnected,
             reconnected_cb=self._on_reconnected,
+            # Also for servers of a cluster that are only known from the others, without a password.
+            user=login.get("user"),
+            password=login.get("pass"),
+            token=login.get("auth_token"),
         )
+
+    def credentials(self, address: SplitResult | ParseResult) -> dict[str, str]:
+        """User and password, or the token, for a server, as the options of CONNECT; empty if there are none.
+
+        A server that others of its cluster have named comes without them; unless it is one of ours, the first one's
+        are meant for it.
+        """
+        ours = {(one.hostname, one.port or 4222): one for one in self.addresses}
+        named = ours.get((address.hostname, address.port or 4222), self.addresses[0])
+        given = named if address.username is None else address
+        if given.username is None:
+            return {}
+        if given.password is None:
+            return {"auth_token": given.username}
+        return {"user": given.username, "pass": given.password}
+
+    def certified_name(self, address: ParseResult) -> str | None:
+        """The name that the certificate of a server has: as in nats-py the first one's for an unknown IP address."""
+        known = {one.hostname for one in self.addresses}
+        is_number = re.fullmatch(r"[\d.]+|.*:.*", address.hostname or "")
+        return self.addresses[0].hostname if is_number and address.hostname not in known else address.hostname
 
     async def close(self) -> None:
         """Send what is buffered, then disconnect."""
@@ -140,8 +172,9 @@ class Connection:
     async def _on_error(self, exc: Exception) -> None:
         if not self.is_up:
             text = f"NATS at {self.url} cannot be reached: {str(exc) or type(exc).__name__}"
-            if text != self.trouble:
+            if text not in self._told:  # several servers fail in turn, each with a reason of its own
                 log.warning("waiting for the bus", reason=text)
+            self._told.add(text)
             self.trouble = text
         else:
             log.error("bus error", error=repr(exc))
@@ -151,6 +184,7 @@ class Connection:
 
     async def _on_reconnected(self) -> None:
         self.trouble = self._refused = None
+        self._told.clear()
         log.info("bus reconnected", url=self.url)
         for wake in list(self.reconnected):
             wake()
@@ -159,13 +193,12 @@ class Connection:
 class ReadOnlyConnection(Connection):
     """A connection that leaves the streams as they are; they must exist already.
 
-    within: seconds that the first connection may take; later ones are waited for as long as it takes.
-    Raises ValueError for a malformed address.
+    within: seconds that the first connection may take, for each server; later ones are waited for as long as it takes.
     """
 
     def __init__(self, url: str, *, name: str = "reader", within: float = 10.0) -> None:
-        super().__init__(check_address(url), name=name, streams=StreamSettings.model_construct())
-        self._within = within
+        super().__init__(url, name=name, streams=StreamSettings.model_construct())
+        self._within = within * len(self.addresses)
 
     async def connect(self) -> None:
         """Connect; raises ConnectionError with the reason why that is impossible."""
@@ -204,12 +237,16 @@ class ReadOnlyConnection(Connection):
         return str(error) or type(error).__name__
 
 
-def check_address(url: str) -> str:
-    """Return `url`; raises ValueError if it cannot be the address of a NATS server."""
-    try:
-        parts = urlsplit(url)
-        if parts.scheme in ("nats", "tls") and parts.hostname and parts.port != 0:
-            return url
-    except ValueError:  # the port is not a number
-        pass
-    raise ValueError(f"{url!r} is not an address like nats://HOST:PORT or tls://HOST:PORT")
+def check_address(urls: str) -> list[str]:
+    """The addresses of NATS servers in a setting; raises ValueError if one of them cannot be that."""
+    found = [address if "://" in address else f"nats://{address}" for address in listed(urls)]
+    for url in found or [urls]:
+        try:
+            parts = urlsplit(url)
+            valid = parts.scheme in ("nats", "tls") and parts.hostname and parts.port != 0
+        except ValueError:  # brackets or a port that are wrong
+            valid = False
+        if not valid:
+            accepted = "nats://HOST:PORT or tls://HOST:PORT, or several of them with commas between"
+            raise ValueError(f"{without_password(url)!r} is not an address like {accepted}")
+    return found

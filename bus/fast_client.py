@@ -14,7 +14,7 @@ import ssl
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, Self
-from urllib.parse import urlsplit
+from urllib.parse import ParseResult
 
 import structlog
 
@@ -166,8 +166,7 @@ class FastClient:
                 connection = _Connection(self._handlers)
                 try:
                     async with asyncio.timeout(_OPEN_TIMEOUT):
-                        assert address.hostname  # noqa: S101 - narrows the type: nats-py is connected there
-                        await connection.open(address.hostname, address.port or 4222, self._main.url, self._main.name)
+                        await connection.open(address, self._main)
                     return connection
                 except (OSError, TimeoutError, ValueError, FastClientError) as exc:
                     connection.close()
@@ -194,14 +193,17 @@ class _Connection(asyncio.Protocol):
         self.read_delay = 0.0
         """As in `FastClient`, once the connection is open."""
 
-    async def open(self, host: str, port: int, url: str, name: str) -> None:
-        """Connect and authenticate; raises OSError, ValueError or FastClientError."""
+    async def open(self, address: ParseResult, main: Connection) -> None:
+        """Connect to a server of `main` and authenticate; raises OSError, ValueError or FastClientError."""
+        host, port = address.hostname or "", address.port or 4222
         self._transport, _ = await self._loop.create_connection(lambda: self, host, port)
         info = await self._info
-        if info.get("tls_required") or urlsplit(url).scheme == "tls":
+        if info.get("tls_required") or address.scheme == "tls":
             context = ssl.create_default_context()
-            self._transport = await self._loop.start_tls(self._transport, self, context, server_hostname=host)
-        self.write(b"CONNECT %b\r\n" % json.dumps(_connect_options(url, name)).encode())
+            name = main.certified_name(address)
+            self._transport = await self._loop.start_tls(self._transport, self, context, server_hostname=name)
+        login = main.credentials(address)
+        self.write(b"CONNECT %b\r\n" % json.dumps(_connect_options(login, main.name)).encode())
         try:
             await self.ping()
         except ConnectionError as exc:
@@ -316,15 +318,10 @@ class _Connection(asyncio.Protocol):
             log.error("audio connection: the server reports an error", error=self._refusal)
 
 
-def _connect_options(url: str, name: str) -> dict[str, Any]:
-    """The options of CONNECT; the credentials are those in the address, as with nats-py."""
-    parts = urlsplit(url)
-    credentials: dict[str, Any] = {}
-    if parts.username is not None and parts.password is None:
-        credentials = {"auth_token": parts.username}
-    elif parts.username is not None:
-        credentials = {"user": parts.username, "pass": parts.password}
-    return credentials | {
+def _connect_options(login: dict[str, str], name: str) -> dict[str, Any]:
+    """The options of CONNECT."""
+    return {
+        **login,
         "verbose": False,
         "pedantic": False,
         "headers": True,

@@ -8,14 +8,14 @@ import logging
 import signal
 import sys
 from collections.abc import Callable, Coroutine
-from typing import NoReturn, TypeVar
+from typing import Annotated, NoReturn, TypeVar
 
 import structlog
 import uvloop
-from pydantic import AliasChoices, Field, ValidationError
+from pydantic import AfterValidator, AliasChoices, Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from bus.connection import Connection
+from bus.connection import Connection, check_address
 from bus.streams import Bus
 from bus.supervisor import Supervisor
 from bus.topology import StreamSettings
@@ -36,15 +36,20 @@ class StartError(Exception):
     """The process cannot start; the text is one sentence that says what to change."""
 
 
+def _nats_url(urls: str) -> str:
+    check_address(urls)
+    return urls
+
+
 class ProcessSettings(BaseSettings):
     """Settings of every process."""
 
     model_config = SettingsConfigDict(extra="ignore")
 
-    nats_url: str = Field(
+    nats_url: Annotated[str, AfterValidator(_nats_url)] = Field(
         "nats://127.0.0.1:4222",
         validation_alias=AliasChoices("NATS_URL", "nats_url"),
-        description="Address of the NATS server.",
+        description="Address of the NATS server; of a cluster several, with commas between.",
     )
     log_level: str = Field(
         "INFO",

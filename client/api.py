@@ -13,6 +13,7 @@ from pydantic import ValidationError
 
 from client.errors import ServerError, UnavailableError, UnreachableError, refusal
 from client.reading import DeadPage, JobPage, Json, read
+from client.route import http_options
 from contract.view import CreatedView, ReplayView
 
 TIMEOUT = 10.0
@@ -25,8 +26,13 @@ Answer = TypeVar("Answer")
 
 def check_server(url: str) -> str:
     """Return a server's address without a trailing slash; raises ValueError that says what is accepted."""
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
+    try:
+        parts = urlsplit(url)
+        httpx.URL(url)  # also knows which names are none
+        valid = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+    except (ValueError, httpx.InvalidURL):
+        valid = False
+    if not valid or parts.query or parts.fragment:
         raise ValueError(f"{url!r} is not an address like http://HOST:PORT or https://HOST/PREFIX")
     return url.rstrip("/")
 
@@ -157,7 +163,7 @@ async def _request(
     method: str, server: str, path: str, json: Mapping[str, Any] | None = None, timeout: float = TIMEOUT
 ) -> httpx.Response:
     try:
-        async with httpx.AsyncClient(timeout=timeout) as http:
+        async with httpx.AsyncClient(timeout=timeout, **http_options(server)) as http:
             response = await http.request(method, server + path, json=json)
     except httpx.TransportError as exc:
         raise UnreachableError(f"cannot reach {server}: {explain(exc)}") from exc

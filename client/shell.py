@@ -105,6 +105,12 @@ def exit_on_failure() -> Iterator[None]:
     except AudioError as exc:
         print_note(str(exc))
         raise typer.Exit(2) from exc
+    except UnicodeEncodeError as exc:
+        broken = next((text for text in sys.argv if text.encode(errors="replace").decode() != text), None)
+        if broken is None:
+            raise
+        print_note(f"{broken!r} is not UTF-8, so it cannot be sent")  # unlike the name of a file, which may be anything
+        raise typer.Exit(2) from exc
     except (KeyboardInterrupt, asyncio.CancelledError) as exc:
         print_note("interrupted")
         raise typer.Exit(INTERRUPTED) from exc

@@ -78,7 +78,7 @@ def subscribe(
     kinds: names (`ACCEPTED`) or classes of messages, also your own; none: `events`, everything that is stored. `events`
     yields a kind that this version does not know as `Other`. Kinds that are not stored, such as `partial` and
     `speaking`, have no past, and some of their events may be lost.
-    url: of the bus; by default NATS_URL, else nats://127.0.0.1:4222.
+    url: of the bus, or several with commas between; by default NATS_URL, else nats://127.0.0.1:4222.
     after: only events that are stored after this sequence. since: only events that are not older; a timedelta counts
     back from now.
     follow: False ends with the last stored event.
@@ -101,7 +101,8 @@ def subscribe(
     if isinstance(since, datetime) and since.tzinfo is None:
         raise ValueError("since has no time zone")
     start = datetime.now(UTC) - since if isinstance(since, timedelta) else since
-    address = check_address(url or os.environ.get("NATS_URL") or DEFAULT_URL)
+    address = url or os.environ.get("NATS_URL") or DEFAULT_URL
+    check_address(address)
     return _events(selection, job or "*", address, after or 0, start, follow, connect_within)
 
 

@@ -14,7 +14,10 @@ from urllib.parse import urlsplit
 
 import typer
 
-DEFAULT_BUS = "nats://127.0.0.1:4222"
+from contract.address import listed
+
+_NATS_PORT = 4222
+DEFAULT_BUS = f"nats://127.0.0.1:{_NATS_PORT}"
 _LISTENING = re.compile(rb"Listening for client connections on (\S+:\d+)")
 
 
@@ -53,11 +56,13 @@ def find_bus(folders: Sequence[Path]) -> str:
     return DEFAULT_BUS
 
 
-def is_listening(url: str, timeout: float = 0.5) -> bool:
-    """Whether a connection to the host and port of an address succeeds."""
-    parts = urlsplit(url)
-    try:
-        socket.create_connection((parts.hostname, parts.port), timeout).close()
-    except OSError:
-        return False
-    return True
+def is_listening(urls: str, timeout: float = 0.5) -> bool:
+    """Whether a connection to one of the addresses in a setting succeeds; raises ValueError for one that is none."""
+    for url in listed(urls):
+        parts = urlsplit(url if "://" in url else f"//{url}")
+        try:
+            socket.create_connection((parts.hostname or "", parts.port or _NATS_PORT), timeout).close()
+        except OSError:
+            continue
+        return True
+    return False

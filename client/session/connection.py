@@ -13,6 +13,7 @@ from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidSta
 from client.api import explain
 from client.errors import ServerError, UnreachableError, ending, refusal, unexpected
 from client.reading import Json, read_message
+from client.route import socket_options
 from client.session.sender import Sender
 from contract.socket import Close, SocketAck, SocketCommand, SocketFinalSummary, SocketWelcome
 from contract.view import View
@@ -84,6 +85,7 @@ async def _open(ws_url: str, sender: Sender) -> ClientConnection:
             ping_timeout=_LIVE_PONG_WITHIN if sender.paced else _UPLOAD_PONG_WITHIN,
             close_timeout=_CLOSE_WITHIN,
             max_size=_LARGEST_MESSAGE,
+            **socket_options(ws_url),
         )
     except InvalidStatus as exc:
         raise refusal(exc.response.status_code, bytes(exc.response.body or b""), exc.response.headers) from exc

@@ -15,6 +15,7 @@ import httpx
 import audio
 from client.api import TIMEOUT, audio_url, explain
 from client.errors import ClientError, ServerError, UnreachableError, refusal, unexpected
+from client.route import http_options
 
 _AHEAD = 32
 _RAW_BYTES = 3_200
@@ -75,7 +76,7 @@ def stored_audio(server: str, job_id: str) -> Iterator[bytes]:
     """Yield a job's stored audio, mono s16le at 16 kHz; blocks. Raises UnreachableError, ServerError."""
     url = audio_url(server, job_id)
     try:
-        with httpx.stream("GET", url, timeout=TIMEOUT) as response:
+        with httpx.stream("GET", url, timeout=TIMEOUT, **http_options(url)) as response:
             if not response.is_success:
                 raise refusal(response.status_code, response.read(), response.headers)
             header = b""

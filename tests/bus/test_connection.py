@@ -12,15 +12,34 @@ from compose.servers import Server
 from tests.support import wait_until
 
 
-@pytest.mark.parametrize("url", ["nats://127.0.0.1:4222", "tls://bus.example.org", "nats://user:word@[::1]:4222"])
-def test_valid_addresses(url: str) -> None:
-    assert check_address(url) == url
+@pytest.mark.parametrize(
+    ("url", "addresses"),
+    [
+        ("nats://127.0.0.1:4222", ["nats://127.0.0.1:4222"]),
+        ("tls://bus.example.org", ["tls://bus.example.org"]),
+        ("nats://user:word@[::1]:4222", ["nats://user:word@[::1]:4222"]),
+        ("nats://a:1, nats://b:2,,c", ["nats://a:1", "nats://b:2", "nats://c"]),
+        ("localhost:4222", ["nats://localhost:4222"]),
+    ],
+)
+def test_valid_addresses(url: str, addresses: list[str]) -> None:
+    assert check_address(url) == addresses
 
 
-@pytest.mark.parametrize("url", ["", "localhost:4222", "http://x", "nats://", "nats://h:port", "nats://h:0", "x y"])
+BAD = ["", ",", "http://x", "nats://", "nats://h:port", "nats://h:0", "nats://[::1", "nats://h,http://x", "ws://x"]
+
+
+@pytest.mark.parametrize("url", BAD)
 def test_malformed_addresses(url: str) -> None:
     with pytest.raises(ValueError, match=r"is not an address like nats://HOST:PORT or tls://HOST:PORT"):
         check_address(url)
+
+
+def test_a_connection_is_named_without_its_passwords() -> None:
+    connection = Connection("nats://me:secret@a:1,tls://token@b")
+    assert connection.url == "nats://a:1,tls://b"
+    with pytest.raises(ValueError, match=r"'nats://a:port' is not"):
+        Connection("nats://me:secret@a:port")
 
 
 async def test_a_reader_leaves_the_streams_as_they_are(nats_url: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,7 +16,20 @@ def test_addresses_that_are_taken(url: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "url", ["", "localhost:8000", "ws://x", "http://", "http:///path", "ftp://x", "http://x/?q=1", "http://x/#a"]
+    "url",
+    [
+        "",
+        "localhost:8000",
+        "ws://x",
+        "http://",
+        "http:///path",
+        "ftp://x",
+        "http://x/?q=1",
+        "http://x/#a",
+        "http://[::1",
+        "http://x:99999",
+        "http://\udcff",
+    ],
 )
 def test_addresses_that_are_not(url: str) -> None:
     with pytest.raises(ValueError, match=r"is not an address like http://HOST:PORT"):

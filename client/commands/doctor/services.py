@@ -12,7 +12,10 @@ from audio import AudioError
 from client.api import explain
 from client.commands.doctor.report import Check, fail, ok, warn
 from client.commands.up import is_listening
+from client.errors import UnreachableError
+from client.route import http_options
 from client.session.microphone import choose, devices
+from contract.address import without_password
 
 _TIMEOUT = 5.0
 _OLLAMA = "http://127.0.0.1:11434"
@@ -23,10 +26,10 @@ _FIXES = {"storage": "make room on the disk of its bus; then restart nats-server
 async def server(url: str, *, needed: bool) -> list[Check]:
     """Whether a server answers, and what it lacks. `needed`: somebody named it, so it should answer."""
     try:
-        async with httpx.AsyncClient(timeout=_TIMEOUT) as http:
+        async with httpx.AsyncClient(timeout=_TIMEOUT, **http_options(url)) as http:
             response = await http.get(f"{url}/readyz")
-    except httpx.TransportError as exc:
-        found = f"{url}: {explain(exc)}"
+    except (httpx.TransportError, UnreachableError) as exc:
+        found = _why_not(url, exc)
         if needed:
             return [fail("server", found, "start it, or name another with --server")]
         return [warn("server", found, "start one here: stenobus up")]
@@ -48,26 +51,38 @@ def ready(url: str, checks: Mapping[str, Any]) -> list[Check]:
 
 def bus(url: str) -> Check:
     """Whether the bus can be reached from here, as `stenobus tail` and other programs need."""
-    if is_listening(url, _TIMEOUT):
-        return ok("bus", f"{url} can be reached")
-    return warn("bus", f"nobody listens at {url}", "start a server, or name its bus with NATS_URL")
+    shown = without_password(url)
+    try:
+        listening = is_listening(url, _TIMEOUT)
+    except ValueError as exc:
+        return warn("bus", f"{shown} is no address: {exc}", "set NATS_URL to nats://HOST:PORT")
+    if listening:
+        return ok("bus", f"{shown} can be reached")
+    return warn("bus", f"nobody listens at {shown}", "start a server, or name its bus with NATS_URL")
 
 
 async def ollama(host: str, model: str) -> Check:
     """Whether Ollama answers and has the model for summaries. host: as in OLLAMA_HOST."""
-    url = ollama_url(host)
     try:
-        async with httpx.AsyncClient(timeout=_TIMEOUT) as http:
+        url = ollama_url(host)
+        async with httpx.AsyncClient(timeout=_TIMEOUT, **http_options(url)) as http:
             response = await http.get(f"{url}/api/tags")
-            names = [str(entry["name"]) for entry in response.json()["models"]]
-    except httpx.TransportError as exc:
+    except (httpx.TransportError, UnreachableError) as exc:
         fix = "https://ollama.com; without it summaries are extractive"
-        return warn("ollama", f"cannot reach {url}: {explain(exc)}", fix)
-    except (httpx.InvalidURL, ValueError, KeyError, TypeError):
+        return warn("ollama", _why_not(url, exc), fix)
+    except (httpx.InvalidURL, ValueError) as exc:
+        return warn("ollama", f"OLLAMA_HOST={host} is no address: {exc}", "set OLLAMA_HOST to HOST or http://HOST:PORT")
+    try:
+        names = [str(entry["name"]) for entry in response.json()["models"]]
+    except (ValueError, KeyError, TypeError):
         return warn("ollama", f"{url} does not answer like Ollama", "set OLLAMA_HOST")
     if has_model(names, model):
         return ok("ollama", f"{url} has {model}")
     return warn("ollama", f"{url} does not have {model}", f"ollama pull {model}")
+
+
+def _why_not(url: str, exc: Exception) -> str:
+    return str(exc) if isinstance(exc, UnreachableError) else f"cannot reach {url}: {explain(exc)}"
 
 
 def has_model(names: list[str], model: str) -> bool:

@@ -154,7 +154,7 @@ async def test_without_a_job_it_begins_now(bus: Bus, nats_url: str) -> None:
         (["--since", "yesterday"], "'yesterday' is not a time; accepted: how long ago, as 90s"),
         (["--since", "1m", "--after", "3"], "give after or since, not both"),
         (["a.b"], "'a.b' is not the id of a job"),
-        (["--bus", "localhost:4222"], "'localhost:4222' is not an address like nats://HOST:PORT"),
+        (["--bus", "http://here:4222"], "'http://here:4222' is not an address like nats://HOST:PORT"),
         (["--kinds", "partial", "--no-follow"], "can only be followed"),
     ],
 )

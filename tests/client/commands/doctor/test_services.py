@@ -44,6 +44,11 @@ async def test_the_bus(nats_url: str, closed_port: int) -> None:
     assert services.bus(nats_url).verdict is Verdict.OK
     check = services.bus(f"nats://127.0.0.1:{closed_port}")
     assert (check.verdict, check.found) == (Verdict.WARN, f"nobody listens at nats://127.0.0.1:{closed_port}")
+    check = services.bus(f"nats://me:secret@127.0.0.1:{closed_port},{nats_url}")
+    assert (check.verdict, check.found) == (Verdict.OK, f"nats://127.0.0.1:{closed_port},{nats_url} can be reached")
+    check = services.bus("nats://here:port")
+    assert check.verdict is Verdict.WARN
+    assert check.found.startswith("nats://here:port is no address: ")
 
 
 @pytest.mark.parametrize(
@@ -69,6 +74,13 @@ def test_where_ollama_is(host: str, url: str) -> None:
 )
 def test_models_of_ollama(model: str, there: bool) -> None:
     assert services.has_model(["gemma3:latest", "hf.co/x/y:q4"], model) is there
+
+
+@pytest.mark.parametrize("host", ["http://[::1", "box:99999", "http://\udcff"])
+async def test_where_ollama_cannot_be(host: str) -> None:
+    check = await services.ollama(host, "gemma3")
+    assert check.verdict is Verdict.WARN
+    assert check.found.startswith(f"OLLAMA_HOST={host} is no address: ")
 
 
 async def test_ollama_and_its_models() -> None:
