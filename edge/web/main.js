@@ -2,6 +2,7 @@
 
 import { BASE, currentPath } from "./base.js";
 import { allowed, ScreenLock } from "./capture/microphone.js";
+import { decode } from "./capture/file.js";
 import { Recording } from "./capture/recording.js";
 import { Store } from "./capture/storage.js";
 import { clock } from "./core/format.js";
@@ -21,6 +22,9 @@ const RELOADED = 30_000;
 
 /** From this age on it is deleted, even if its sound never reached a server. */
 const EXPIRED = 7 * 24 * 3_600_000;
+
+/** Characters of a job's title. */
+const MAX_TITLE = 200;
 
 /** Milliseconds that a message is shown. */
 const TOAST_TIME = 5_000;
@@ -43,14 +47,25 @@ class App extends EventTarget {
     this.#setRecording(recording);
   }
 
-  async send(file, options) {
-    const recording = new Recording(this.store, "upload", {
-      ...options,
-      title: options.title ?? titleOf(file.name),
-      source: "upload",
-    });
-    await recording.send(file);
-    this.#setRecording(recording);
+  /** Send a file; choice: which track and channel, as for `decode`. The first of several channels is shown. */
+  async send(file, options, choice) {
+    const sounds = await decode(file, choice);
+    const title = options.title ?? titleOf(file.name);
+    const recordings = [];
+    for (const sound of sounds) {
+      const recording = new Recording(this.store, "upload", {
+        ...options,
+        title: sounds.length > 1 ? `${title ?? "Recording"} (${sound.channel})`.slice(-MAX_TITLE) : title,
+        source: "upload",
+        metadata: sound.taken && { audio: sound.taken },
+      });
+      await recording.send(file, sound);
+      recordings.push(recording);
+    }
+    const [shown, ...others] = recordings;
+    for (const recording of others) this.background.add(recording);
+    if (others.length) this.toast(`${others.length + 1} recordings are sent, one for each channel: see Recordings.`);
+    this.#setRecording(shown);
   }
 
   reset() {
@@ -152,7 +167,7 @@ class App extends EventTarget {
 
 /** The title of a file's recording: its name without the extension. */
 function titleOf(name) {
-  return name.replace(/\.[^.]+$/, "").slice(0, 200) || null;
+  return name.replace(/\.[^.]+$/, "").slice(0, MAX_TITLE) || null;
 }
 
 // Relative links, which the page has where its prefix is not known, must not change their meaning with the address.

@@ -11,7 +11,6 @@ import { FRAME, RATE } from "../core/pcm.js";
 import { CaptureProtocol } from "../core/protocol.js";
 import { Transcript } from "../core/transcript.js";
 import { Connection } from "./connection.js";
-import { decode } from "./file.js";
 import { openMicrophone } from "./microphone.js";
 import { retrying, waitForEnd } from "./polling.js";
 import { StoredRecording } from "./storage.js";
@@ -51,6 +50,8 @@ export class Recording extends EventTarget {
     this.phase = "starting";
     /** A sentence for the person, or "". */
     this.notice = "";
+    /** Sentences about what is unusual about a file. */
+    this.told = [];
     this.summary = null;
     this.serverState = "created";
     this.lag = 0;
@@ -106,10 +107,11 @@ export class Recording extends EventTarget {
     this.#set(this.microphone ? "recording" : "paused");
   }
 
-  /** Send a file; raises FileError or ApiError. */
-  async send(file) {
-    this.entry.name = file.name;
-    this.sound = new FileBuffer(await decode(file));
+  /** Send a file; sound: one of those that it was decoded to. Raises ApiError. */
+  async send(file, { samples, track, channel, told }) {
+    Object.assign(this.entry, { name: file.name, choice: { track, channel } });
+    this.told = told;
+    this.sound = new FileBuffer(samples);
     await this.#begin(file);
     this.#set("sending");
   }

@@ -162,7 +162,8 @@ export class StoredRecording {
     this.unlock = unlock;
     this.entry = entry;
     if (entry.kind === "upload") {
-      const buffer = new FileBuffer(await decode(await this.store.file(entry.job)), entry.offset);
+      const [{ samples }] = await decode(await this.store.file(entry.job), entry.choice);
+      const buffer = new FileBuffer(samples, entry.offset);
       buffer.ack(entry.acked);
       return buffer;
     }

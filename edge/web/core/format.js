@@ -157,3 +157,10 @@ export function fieldName(name) {
   const text = name.replace(/_(seconds|share)$/, "").replaceAll("_", " ");
   return text.charAt(0).toUpperCase() + text.slice(1);
 }
+
+/** Which track and channel of a file were taken, from `metadata.audio` of a job; "" if there was one only. */
+export function takenFrom(audio) {
+  const { track, tracks, channel, channels } = audio ?? {};
+  const which = channel === "mix" ? `mix of ${channels} channels` : `channel ${channel} of ${channels}`;
+  return [tracks > 1 && `track ${track} of ${tracks}`, channels > 1 && which].filter(Boolean).join(", ");
+}

@@ -92,7 +92,7 @@ class Start {
   /** Send a file that was chosen or dropped. */
   async send(file) {
     await this.#attempt(
-      () => this.app.send(file, this.options.value),
+      () => this.app.send(file, this.options.value, this.options.choice),
       () => this.send(file),
     );
   }

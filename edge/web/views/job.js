@@ -2,7 +2,7 @@
 
 import { deleteJob, getJob, getPeaks, jobUrl } from "../api.js";
 import { at } from "../base.js";
-import { isLive, languageName, length, moment } from "../core/format.js";
+import { isLive, languageName, length, moment, takenFrom } from "../core/format.js";
 import { Transcript, lineAt } from "../core/transcript.js";
 import { fill, h, icon } from "../dom.js";
 import { insightsCard, summaryCard } from "./cards.js";
@@ -214,7 +214,8 @@ function facts({ created_at: created, duration, options, segments, source }) {
   const languages = [...new Set(segments.map(({ language }) => language).filter(Boolean))];
   const shown = languages.length ? languages : [options.language].filter(Boolean);
   const from = { upload: "File", replay: "Replay" }[source];
-  return [moment(created), duration ? length(duration) : "", shown.map((code) => languageName(code)).join(", "), from]
+  const spoken = shown.map((code) => languageName(code)).join(", ");
+  return [moment(created), duration ? length(duration) : "", spoken, from, takenFrom(options.metadata?.audio)]
     .filter(Boolean)
     .join(" · ");
 }

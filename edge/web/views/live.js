@@ -32,6 +32,7 @@ export class Live {
       "div",
       { class: "live" },
       this.heading,
+      recording.told.map((sentence) => h("p", { class: "quiet told", role: "status" }, sentence)),
       this.panel.element,
       this.result,
       this.lines.element,

@@ -7,6 +7,13 @@ import { languageChoices } from "../core/format.js";
 
 const STORED = storageName("options");
 
+const CHANNELS = [
+  ["mix", "Mix of all"],
+  ["left", "Left"],
+  ["right", "Right"],
+  ["each", "Each, as recordings of their own"],
+];
+
 export class Options {
   constructor() {
     const stored = read();
@@ -30,6 +37,12 @@ export class Options {
       h("label", { for: "microphone" }, "Microphone"),
       this.microphone,
     );
+    this.channel = h(
+      "select",
+      { id: "channel" },
+      CHANNELS.map(([value, name]) => h("option", { value }, name)),
+    );
+    this.track = h("input", { id: "track", type: "number", min: 1, step: 1, placeholder: "The best" });
     this.summary = h("input", { id: "summary", type: "checkbox", role: "switch", checked: stored.summary ?? true });
     this.language.value = stored.language ?? "";
     this.element = h(
@@ -38,6 +51,8 @@ export class Options {
       h("div", { class: "field wide" }, h("label", { for: "title" }, "Title"), this.title),
       h("div", { class: "field" }, h("label", { for: "language" }, "Language"), this.language),
       this.microphoneField,
+      h("div", { class: "field" }, h("label", { for: "channel" }, "Channel of a file"), this.channel),
+      h("div", { class: "field" }, h("label", { for: "track" }, "Track of a file"), this.track),
       h("div", { class: "field switch" }, this.summary, h("label", { for: "summary" }, "Write a summary")),
     );
     this.element.addEventListener("change", () => this.#write());
@@ -51,6 +66,11 @@ export class Options {
       language: this.language.value || null,
       summary: this.summary.checked ? null : false,
     };
+  }
+
+  /** Which track and channel of a file, for `decode`. */
+  get choice() {
+    return { track: this.track.valueAsNumber || null, channel: this.channel.value };
   }
 
   get deviceId() {

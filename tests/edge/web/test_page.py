@@ -62,7 +62,7 @@ async def test_each_response_has_its_own_nonce(http: httpx.AsyncClient) -> None:
     assert len(nonces) == 3
 
 
-@pytest.mark.parametrize("file", [*OWN, "vendor/wavesurfer/wavesurfer.esm.js"])
+@pytest.mark.parametrize("file", [*OWN, "vendor/wavesurfer/wavesurfer.esm.js", "vendor/mediabunny/mediabunny.esm.js"])
 async def test_each_file_has_its_type_and_is_sent_once(http: httpx.AsyncClient, file: str) -> None:
     response = await http.get(f"/web/{file}")
     assert response.status_code == 200

@@ -101,11 +101,12 @@ const power = (sound) =>
 
 test("a file is decoded at 16 kHz without aliasing", async () => {
   for (const rate of [8_000, 44_100, 48_000]) {
-    const sound = await decode(tone(1_000, rate));
+    const [{ samples: sound }] = await decode(tone(1_000, rate));
     equal(sound.length, 16_000);
     near(power(sound), 20_000 / 32_768 / Math.SQRT2, 0.005, `1 kHz at ${rate} Hz`);
   }
-  const aliased = power(await decode(tone(11_000, 48_000)));
+  const [{ samples }] = await decode(tone(11_000, 48_000));
+  const aliased = power(samples);
   ok(aliased < 1e-3, `11 kHz comes back at ${(20 * Math.log10(aliased)).toFixed(1)} dB`);
 });
 
