@@ -36,15 +36,21 @@ def free_port(host: str = LOOPBACK) -> int:
 
 
 def refused(host: str, port: int) -> OSError | None:
-    """Return why one cannot listen there; None when one can."""
+    """Return why one cannot listen there, as the edge does: on `::` also with IPv4; None when one can."""
     try:
-        family, kind, proto, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        with socket.socket(family, kind, proto) as sock:
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # a connection in TIME_WAIT is no obstacle
-            sock.bind(address)
-            sock.listen()
+        for address in (host, "0.0.0.0") if host == "::" else (host,):  # noqa: S104 - it was asked for
+            found = socket.getaddrinfo(address, port, type=socket.SOCK_STREAM)
+            family, kind, proto, _, place = min(found, key=lambda one: one[0] != socket.AF_INET)
+            with socket.socket(family, kind, proto) as sock:
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # a connection in TIME_WAIT is no obstacle
+                if family == socket.AF_INET6:
+                    sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+                sock.bind(place)
+                sock.listen()
     except OSError as exc:
         return exc
+    except UnicodeError:
+        return OSError(errno.EINVAL, "it is no name of a host")
     return None
 
 

@@ -17,11 +17,11 @@ async def main(bus: Bus, settings: Settings) -> None:
 
     A background task that fails ends the process.
     """
-    with listen(settings.host, settings.port, reuse=settings.reuse_port) as listening:
+    with listen(settings.host, settings.port, reuse=settings.reuse_port) as sockets:
         async with services(bus, settings, load(StoreSettings)) as shared:
             shared.tasks.start(erasure.sweep_regularly(shared))
             app = ForwardedHeaders(application(shared), trusted=settings.trusted_proxies, root_path=settings.root_path)
-            await serve(app, listening, bus.stopping)
+            await serve(app, sockets, bus.stopping)
 
 
 if __name__ == "__main__":

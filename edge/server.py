@@ -9,7 +9,7 @@ import asyncio
 import socket
 from asyncio import TimerHandle, Transport
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 import uvicorn
 from starlette.types import ASGIApp
@@ -158,7 +158,7 @@ class _Server(uvicorn.Server):
         yield
 
 
-async def serve(app: ASGIApp, listening: socket.socket, stopping: asyncio.Event) -> None:
+async def serve(app: ASGIApp, sockets: list[socket.socket], stopping: asyncio.Event) -> None:
     """Serve until `stopping`, then end what is under way."""
     config = uvicorn.Config(
         app,
@@ -176,7 +176,7 @@ async def serve(app: ASGIApp, listening: socket.socket, stopping: asyncio.Event)
         timeout_graceful_shutdown=3,
     )
     server = _Server(config)
-    serving = asyncio.create_task(server.serve([listening]))
+    serving = asyncio.create_task(server.serve(sockets))
     stop = asyncio.create_task(stopping.wait())
     try:
         await asyncio.wait([serving, stop], return_when=asyncio.FIRST_COMPLETED)
@@ -186,13 +186,28 @@ async def serve(app: ASGIApp, listening: socket.socket, stopping: asyncio.Event)
         await serving
 
 
-def listen(host: str, port: int, *, reuse: bool) -> socket.socket:
-    """Bind a port; with `reuse` the kernel shares connections out among processes of the same user."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+@contextmanager
+def listen(host: str, port: int, *, reuse: bool) -> Iterator[list[socket.socket]]:
+    """Bind a port; with `reuse` the kernel shares connections out among processes of the same user.
+
+    `::` is every address, those of IPv4 too. They have a socket of their own, or a client's address would be written as
+    `::ffff:192.0.2.1`, which no list of trusted proxies has.
+    """
+    hosts = ("::", "0.0.0.0") if host == "::" else (host,)  # noqa: S104 - it was asked for
+    with ExitStack() as stack:
+        try:
+            sockets = [stack.enter_context(_bound(one, port, reuse=reuse)) for one in hosts]
+        except (OSError, UnicodeError) as exc:
+            why = exc.strerror if isinstance(exc, OSError) else "it is no name of a host"
+            raise StartError(f"cannot listen on {host} port {port} (EDGE_HOST, EDGE_PORT): {why}") from exc
+        yield sockets
+
+
+def _bound(host: str, port: int, *, reuse: bool) -> socket.socket:
+    found = [family for family, *_ in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)]
+    family = socket.AF_INET if socket.AF_INET in found else socket.AF_INET6
     try:
         listening = socket.create_server((host, port), family=family, reuse_port=reuse)
-    except OSError as exc:
-        raise StartError(f"cannot listen on {host} port {port} (EDGE_HOST, EDGE_PORT): {exc.strerror}") from exc
     except ValueError as exc:
         raise StartError(f"EDGE_REUSE_PORT: this system cannot share a port between processes ({exc})") from exc
     # Inherited by each connection. What the kernel holds for a connection that waits is also what arrives at once when

@@ -32,7 +32,7 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="EDGE_")
 
-    host: str = Field("127.0.0.1", description="Address to listen on.")
+    host: str = Field("127.0.0.1", description="Address to listen on; `::` is every address, those of IPv4 too.")
     port: int = Field(8000, ge=0, le=65_535, description="Port of the page, REST and sockets; 0: a free one.")
     root_path: str = Field(
         "",

@@ -36,6 +36,21 @@ def test_a_port_in_use_is_refused() -> None:
     assert refusal.errno == errno.EADDRINUSE
 
 
+def test_everywhere_is_ipv4_too() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as sock:
+        port = sock.getsockname()[1]
+        refusal = refused("::", port)
+        assert refusal is not None
+        assert refusal.errno == errno.EADDRINUSE
+        assert refused("::1", port) is None
+    assert refused("::", port) is None
+
+
+@pytest.mark.parametrize("host", ["a" * 64, "x..y", "\udcff", "nowhere.invalid"])
+def test_no_host_is_refused(host: str) -> None:
+    assert refused(host, 8000) is not None
+
+
 def test_a_foreign_address_is_refused() -> None:
     refusal = refused("192.0.2.1", 8000)  # RFC 5737: never ours
     assert refusal is not None

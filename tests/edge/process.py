@@ -43,12 +43,14 @@ class EdgeProcess:
 
 
 @asynccontextmanager
-async def edge_process(nats_url: str, redis_url: str, **env: str) -> AsyncIterator[EdgeProcess]:
-    """An edge that serves."""
+async def edge_process(
+    nats_url: str, redis_url: str, *, at: str = "127.0.0.1", **env: str
+) -> AsyncIterator[EdgeProcess]:
+    """An edge that serves, asked at a host."""
     env = {"EDGE_PORT": str(free_port("127.0.0.1"))} | env
     process = await spawn(nats_url, redis_url, **env)
     reading = asyncio.create_task(process.communicate())
-    edge = EdgeProcess(process, f"http://127.0.0.1:{env['EDGE_PORT']}")
+    edge = EdgeProcess(process, f"http://{at}:{env['EDGE_PORT']}")
     try:
         await wait_until(lambda: serves(edge.url), description="the edge answers")
         yield edge
