@@ -4,7 +4,7 @@ import { BASE, currentPath } from "./base.js";
 import { allowed, ScreenLock } from "./capture/microphone.js";
 import { decode } from "./capture/file.js";
 import { Recording } from "./capture/recording.js";
-import { Store } from "./capture/storage.js";
+import { reasonOf, Store } from "./capture/storage.js";
 import { clock } from "./core/format.js";
 import { fill, h, setText } from "./dom.js";
 import { CaptureView } from "./views/capture.js";
@@ -110,15 +110,20 @@ class App extends EventTarget {
 
   /** Continue recordings that an earlier page stored. */
   async restore() {
-    const entries = (await this.store.recordings()).sort((a, b) => b.at - a.at);
-    for (const entry of entries) {
+    let entries = [];
+    try {
+      entries = await this.store.recordings();
+    } catch (error) {
+      this.toast(`Earlier recordings cannot be continued: ${reasonOf(error)}.`);
+    }
+    for (const entry of entries.sort((a, b) => b.at - a.at)) {
       const recording = new Recording(this.store, entry.kind, entry.options);
       const age = Date.now() - entry.at;
-      if (age > EXPIRED) {
-        await this.store.remove(entry.job);
-        continue;
-      }
       try {
+        if (age > EXPIRED) {
+          await this.store.remove(entry.job);
+          continue;
+        }
         if (!(await recording.restore(entry))) continue;
       } catch (error) {
         this.toast(`“${entry.name ?? "A recording"}” could not be continued: ${error.message}`);
@@ -197,7 +202,8 @@ acceptDrops({
 });
 
 addEventListener("beforeunload", (event) => {
-  if (app.recording?.phase === "recording") event.preventDefault();
+  const all = [app.recording, ...app.background].filter(Boolean);
+  if (all.some(({ phase, endangered }) => phase === "recording" || endangered)) event.preventDefault();
 });
 addEventListener("pagehide", () => app.leave());
 addEventListener("pageshow", (event) => event.persisted && location.reload());

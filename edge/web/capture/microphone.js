@@ -1,5 +1,8 @@
 /** The microphone as a source of frames, and the screen lock that keeps it available. */
 
+import { length } from "../core/format.js";
+import { Gaps } from "../core/gaps.js";
+
 const WORKLET = new URL("./recorder.worklet.js", import.meta.url);
 
 /** Milliseconds that an audio context may take to start; before the first click on the page it never does. */
@@ -7,6 +10,14 @@ const START_TIMEOUT = 1_000;
 
 /** Milliseconds to wait for the last frames; a context that the system has suspended gives none. */
 const FLUSH_TIMEOUT = 500;
+
+/** Milliseconds from one look at the microphone to the next. */
+const LOOK_INTERVAL = 1_000;
+
+/** Samples per second that are tried where the browser refuses the rate of the output device. */
+const COMMON_RATES = [48_000, 44_100];
+
+const LOST = "The microphone was unplugged, or its permission was withdrawn.";
 
 /** The microphone cannot be used; the message is a sentence for a person. */
 export class MicrophoneError extends Error {
@@ -35,45 +46,107 @@ export function unavailable() {
 }
 
 /**
- * Open the microphone; raises MicrophoneError. onFrame: called with { pcm: Int16Array at 16 kHz, peak, rms }, about
- * every 30 ms; onLost: called with a sentence if the microphone stops working.
+ * Open the microphone; raises MicrophoneError, and then has released it. handlers: { onFrame, onSilence, onNotice,
+ * onLost }. onFrame is called with { pcm: Int16Array at 16 kHz, peak, rms }, about every 30 ms; onSilence with the number
+ * of samples that are missing before the next frame; onNotice with a sentence; onLost with a sentence if the microphone
+ * stops working for good.
  */
-export async function openMicrophone({ deviceId, onFrame, onLost }) {
+export async function openMicrophone(deviceId, handlers) {
   const error = unavailable();
   if (error) throw error;
   const stream = await openStream(deviceId);
-  const context = new AudioContext();
   try {
-    await context.audioWorklet.addModule(WORKLET);
-    await started(context);
+    return await connect(stream, handlers);
   } catch (error) {
-    release(stream, context);
+    for (const track of stream.getTracks()) track.stop();
     if (error instanceof MicrophoneError) throw error;
     throw new MicrophoneError("failed", `The recorder could not be started: ${error.message}.`);
   }
-  return new Microphone(stream, context, onFrame, onLost);
+}
+
+/** Firefox refuses a context whose rate is not the microphone's: https://bugzilla.mozilla.org/show_bug.cgi?id=1674892. */
+async function connect(stream, handlers) {
+  const [track] = stream.getAudioTracks();
+  const rates = new Set([undefined, track.getSettings().sampleRate, ...COMMON_RATES]);
+  let refusal;
+  for (const sampleRate of rates) {
+    let context = null;
+    try {
+      context = new AudioContext({ sampleRate });
+      const source = context.createMediaStreamSource(stream);
+      await context.audioWorklet.addModule(WORKLET);
+      await started(context);
+      if (track.readyState === "ended") throw new MicrophoneError("lost", LOST);
+      return new Microphone(stream, context, source, handlers);
+    } catch (error) {
+      void context?.close();
+      if (error.name !== "NotSupportedError") throw error;
+      refusal = error;
+    }
+  }
+  throw new MicrophoneError(
+    "rate",
+    `The browser does not accept the sample rate of this microphone. Choose another microphone, or set input and ` +
+      `output to the same rate in the sound settings of the system. (${refusal.message})`,
+  );
 }
 
 class Microphone {
-  constructor(stream, context, onFrame, onLost) {
+  constructor(stream, context, source, { onFrame, onSilence, onNotice, onLost }) {
     this.stream = stream;
     this.context = context;
+    this.source = source; // without a reference it may be collected
     this.closed = false;
+    this.gaps = new Gaps(performance.now());
+    this.on = { onSilence, onNotice };
     this.node = new AudioWorkletNode(context, "recorder", { channelCountMode: "max" });
     this.done = new Promise((resolve) => {
-      this.node.port.onmessage = ({ data }) => (data.done ? resolve() : onFrame(data));
+      this.node.port.onmessage = ({ data }) => {
+        if (data.done) return resolve();
+        this.#fill(this.gaps.frame(data.pcm.length, data.at, performance.now()));
+        onFrame(data);
+      };
     });
     const lost = (sentence) => {
       if (!this.closed) onLost(sentence);
     };
-    this.track.addEventListener("ended", () => lost("The microphone was unplugged, or its permission was withdrawn."));
+    this.track.addEventListener("ended", () => lost(LOST));
     this.node.onprocessorerror = () => lost("The recorder failed.");
     context.addEventListener("statechange", () => {
-      if (context.state !== "running") lost("The system has stopped the microphone, perhaps for a call.");
+      if (context.state === "closed") lost("The browser has ended its audio.");
     });
-    this.source = context.createMediaStreamSource(stream);
     // Its output is silent, but some browsers do not run a node without a destination.
-    this.source.connect(this.node).connect(context.destination);
+    source.connect(this.node).connect(context.destination);
+    this.looking = setInterval(() => this.#look(), LOOK_INTERVAL);
+  }
+
+  /** Why nothing can be heard, as a sentence, or "". */
+  get trouble() {
+    const cause = this.#silencedBy();
+    return cause && `${cause} Silence is recorded meanwhile.`;
+  }
+
+  #silencedBy() {
+    if (this.context.state !== "running") return "The system has stopped the microphone, perhaps for a call.";
+    if (this.track.muted) {
+      return "The microphone is muted: by the system, by a switch or key on the device, or by another program.";
+    }
+    if (this.gaps.stalled(performance.now())) return "The microphone has stopped giving sound.";
+    return "";
+  }
+
+  #look() {
+    this.#fill(this.gaps.look(performance.now()));
+    // A call has ended, or the system wants nothing any more: only asking tells.
+    if (this.context.state !== "running") this.context.resume().catch(() => {});
+  }
+
+  #fill({ silence, lost }) {
+    if (silence) this.on.onSilence(silence);
+    if (lost) {
+      const time = length(lost / 1_000);
+      this.on.onNotice(`Nothing was recorded for ${time}: this device slept, or its clock was set.`);
+    }
   }
 
   get track() {
@@ -89,9 +162,11 @@ class Microphone {
   async close() {
     if (this.closed) return;
     this.closed = true;
+    clearInterval(this.looking);
     this.node.port.postMessage("finish");
     await Promise.race([this.done, new Promise((resolve) => setTimeout(resolve, FLUSH_TIMEOUT))]);
-    release(this.stream, this.context);
+    for (const track of this.stream.getTracks()) track.stop();
+    void this.context.close();
   }
 }
 
@@ -142,11 +217,6 @@ async function started(context) {
       ? new MicrophoneError("failed", "The browser cannot start its audio. It may also need an output device.")
       : new MicrophoneError("gesture", "The browser starts the microphone only after a click.");
   }
-}
-
-function release(stream, context) {
-  for (const track of stream.getTracks()) track.stop();
-  void context.close();
 }
 
 /** The available microphones, { id, label }; empty until the browser may name them. */

@@ -1,4 +1,7 @@
-/** In the audio thread: turns microphone sound into frames of 16 kHz s16le, { pcm, peak, rms }; at last { done }. */
+/**
+ * In the audio thread: turns microphone sound into frames of 16 kHz s16le, { pcm, peak, rms, at }; at last { done }. at:
+ * the time of the end of the frame, in milliseconds.
+ */
 
 import { Framer, level, mixDown, toInt16 } from "../core/pcm.js";
 import { Resampler } from "../core/resampler.js";
@@ -12,8 +15,10 @@ class Recorder extends AudioWorkletProcessor {
     this.port.onmessage = () => this.#finish();
   }
 
-  process([channels]) {
-    if (this.running && channels?.length) this.#add(this.resampler.push(mixDown(channels)));
+  process([channels], [[output]]) {
+    // Without an input there are no channels. Time passes all the same, so it is recorded as silence.
+    const sound = channels?.length ? mixDown(channels) : new Float32Array(output.length);
+    if (this.running) this.#add(this.resampler.push(sound));
     return this.running;
   }
 
@@ -22,7 +27,7 @@ class Recorder extends AudioWorkletProcessor {
   }
 
   #post(pcm) {
-    this.port.postMessage({ pcm, ...level(pcm) }, [pcm.buffer]);
+    this.port.postMessage({ pcm, ...level(pcm), at: Date.now() }, [pcm.buffer]);
   }
 
   #finish() {

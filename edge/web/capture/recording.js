@@ -59,6 +59,7 @@ export class Recording extends EventTarget {
     this.connection = null;
     this.microphone = null;
     this.silent = 0;
+    this.missing = 0;
     this.resuming = false;
   }
 
@@ -90,8 +91,21 @@ export class Recording extends EventTarget {
     return ["done", "elsewhere", "failed"].includes(this.phase);
   }
 
-  get muted() {
-    return this.silent > MUTED_AFTER * RATE;
+  /** Why the microphone gives no sound, as a sentence, or "". */
+  get silence() {
+    const muted = this.microphone && this.silent > MUTED_AFTER * RATE;
+    return this.microphone?.trouble || (muted ? "There is no sound. Is the microphone muted?" : "");
+  }
+
+  /** Recorded seconds that are silence because the microphone gave nothing. */
+  get filled() {
+    return this.missing / RATE;
+  }
+
+  /** Whether sound is only in this page, and would be lost with it. */
+  get endangered() {
+    const { phase, sound, stored } = this;
+    return !["done", "elsewhere"].includes(phase) && Boolean(stored.problem) && sound.end > sound.acked;
   }
 
   /** Record from the microphone; raises MicrophoneError, or ApiError if the server refuses. */
@@ -141,6 +155,7 @@ export class Recording extends EventTarget {
     } catch (error) {
       if (error.code !== "gone") throw error;
       await this.#openMicrophone("");
+      this.notice = `The chosen microphone is no longer connected: this is “${this.microphone.label}”.`;
     } finally {
       this.resuming = false;
     }
@@ -168,9 +183,10 @@ export class Recording extends EventTarget {
   async #openMicrophone(deviceId) {
     this.notice = "";
     this.silent = 0;
-    this.microphone = await openMicrophone({
-      deviceId,
+    this.microphone = await openMicrophone(deviceId, {
       onFrame: (frame) => this.#addFrame(frame),
+      onSilence: (samples) => this.#addSilence(samples),
+      onNotice: (sentence) => this.#notify(sentence),
       onLost: (reason) => this.#microphoneLost(reason),
     });
   }
@@ -185,10 +201,23 @@ export class Recording extends EventTarget {
   #addFrame({ pcm, peak, rms }) {
     if (this.sound.complete) return; // the server was told that the sound has ended
     this.silent = peak > 1 / 32_768 ? 0 : this.silent + pcm.length;
+    this.#add(pcm);
+    this.dispatchEvent(new CustomEvent("level", { detail: { peak, rms } }));
+  }
+
+  /** Sound is missing: with silence in its place, all that follows keeps its time. */
+  #addSilence(samples) {
+    if (this.sound.complete) return;
+    this.silent += samples;
+    this.missing += samples;
+    this.#add(new Int16Array(samples));
+    this.#changed();
+  }
+
+  #add(pcm) {
     this.sound.add(pcm);
     this.connection?.flush();
     this.#storeSound(STORE_INTERVAL);
-    this.dispatchEvent(new CustomEvent("level", { detail: { peak, rms } }));
   }
 
   async #microphoneLost(reason) {

@@ -87,6 +87,7 @@ class Start {
 
   dispose() {
     this.leaving.abort();
+    this.options.dispose();
   }
 
   /** Send a file that was chosen or dropped. */

@@ -119,8 +119,11 @@ export class Live {
       await this.recording.stored.remove();
       this.app.reset();
     };
+    const place = this.recording.endangered
+      ? "It is only in this page: save it before you leave."
+      : "It is stored in this browser.";
     return [
-      h("p", {}, `${tenths(pcm.length / RATE)} of sound did not reach the server. It is stored in this browser.`),
+      h("p", {}, `${tenths(pcm.length / RATE)} of sound did not reach the server. ${place}`),
       h(
         "div",
         { class: "buttons" },

@@ -56,7 +56,13 @@ export class Options {
       h("div", { class: "field switch" }, this.summary, h("label", { for: "summary" }, "Write a summary")),
     );
     this.element.addEventListener("change", () => this.#write());
+    this.onDevices = () => void this.refresh();
+    navigator.mediaDevices?.addEventListener("devicechange", this.onDevices);
     void this.refresh();
+  }
+
+  dispose() {
+    navigator.mediaDevices?.removeEventListener("devicechange", this.onDevices);
   }
 
   /** The options for `createJob`. */
@@ -79,7 +85,9 @@ export class Options {
 
   /** List the current microphones; the choice is hidden unless there are two. */
   async refresh() {
+    const current = (this.refreshes = (this.refreshes ?? 0) + 1);
     const found = await microphones();
+    if (current !== this.refreshes) return; // a later one has begun, which may have ended before this one
     const chosen = this.microphone.value || read().deviceId;
     fill(
       this.microphone,

@@ -102,12 +102,14 @@ export class RecordingPanel {
   }
 }
 
-function savedText({ kind, saved, length, phase }) {
+function savedText({ kind, saved, length, filled, phase, stored }) {
   if (phase === "starting") return "";
   if (phase === "sending") return `${clock(saved)} of ${clock(length)} saved`;
   const unsaved = kind === "live" ? length - saved : 0;
-  const note = unsaved > UNSAVED_SHOWN ? `, ${tenths(unsaved)} only in this browser` : "";
-  return `${tenths(saved)} saved${note}`;
+  const place = stored.problem ? "page" : "browser";
+  const note = unsaved > UNSAVED_SHOWN ? `, ${tenths(unsaved)} only in this ${place}` : "";
+  const gaps = filled ? `, ${tenths(filled)} silent because the microphone gave nothing` : "";
+  return `${tenths(saved)} saved${note}${gaps}`;
 }
 
 function lagText({ phase, serverState, lag }) {
@@ -125,19 +127,16 @@ function countdownText({ connection, ended }) {
   return wait > 0 ? ` Trying again in ${wait} s.` : " Trying again.";
 }
 
-function problemText({ connection, notice, ended, muted, phase, stored, kind, trouble }) {
-  if (connection?.state === "waiting" && !ended) {
-    const note = kind === "live" ? " What you say is stored in this browser meanwhile." : "";
-    return `No connection: ${connection.reason}.${note}`;
-  }
-  if (trouble && !ended) {
-    const note = kind === "live" ? " What you say is stored in this browser meanwhile." : "";
-    return `The server waits: ${trouble}.${note}`;
-  }
-  if (notice && !ended) return notice;
-  if (muted && phase === "recording") return "There is no sound. Is the microphone muted?";
-  if (stored.problem && phase === "recording") {
-    return `Unsaved sound would be lost if this page were reloaded: ${stored.problem}.`;
-  }
-  return "";
+/** All that is wrong; what goes before a countdown comes last. */
+function problemText({ connection, notice, ended, silence, stored, kind, trouble }) {
+  if (ended) return "";
+  const kept = kind === "live" && !stored.problem ? " What you say is stored in this browser meanwhile." : "";
+  const sentences = [
+    notice,
+    silence,
+    stored.problem ? `Unsaved sound would be lost if this page were closed or reloaded: ${stored.problem}.` : "",
+  ];
+  if (connection?.state === "waiting") sentences.push(`No connection: ${connection.reason}.${kept}`);
+  else if (trouble) sentences.push(`The server waits: ${trouble}.${kept}`);
+  return sentences.filter(Boolean).join(" ");
 }

@@ -324,7 +324,7 @@ async def test_an_unplugged_microphone_pauses_the_recording(page: Page, server: 
     await expect(page.get_by_text("The microphone was unplugged")).to_have_count(0)
 
 
-async def test_an_insecure_page_says_so_and_still_accepts_files(site: Site, server: Server) -> None:
+async def test_an_insecure_page_says_so_and_still_accepts_files(site: Site, server: Server, screenshots: Path) -> None:
     url = site.url.replace("127.0.0.1", "stenobus.example")
     async with (
         browser(None, "--host-resolver-rules=MAP stenobus.example 127.0.0.1") as chromium,
@@ -335,6 +335,7 @@ async def test_an_insecure_page_says_so_and_still_accepts_files(site: Site, serv
             f"This page is from {url}."
         )
         await expect(opened.get_by_role("button", name="Start recording")).to_be_disabled()
+        await opened.screenshot(path=screenshots / "insecure.png")
         sound = FilePayload(name="beep.wav", mimeType="audio/wav", buffer=beep())
         await opened.get_by_label("Choose a file").set_input_files(sound)
         socket = await server.socket(1)

@@ -30,10 +30,10 @@ test("what is stored survives a reload, without what was acked", async () => {
   ok(store.available, "the browser stores things");
   await store.add(entry("a"));
   await store.add(entry("ab"));
-  await store.addSound("ab", 0, samples(9));
-  await store.addSound("a", 0, samples(1, 2));
-  await store.addSound("a", 2, samples(3, 4));
-  await store.addSound("a", 4, samples(5, 6));
+  await store.addSound(entry("ab"), 0, samples(9));
+  await store.addSound(entry("a"), 0, samples(1, 2));
+  await store.addSound(entry("a"), 2, samples(3, 4));
+  await store.addSound(entry("a"), 4, samples(5, 6));
   await store.update(entry("a", { acked: 3 }));
   const again = await Store.open();
   equal(
@@ -53,7 +53,7 @@ test("what is stored survives a reload, without what was acked", async () => {
 test("another job continues a recording, with its sound and its file", async () => {
   const store = await emptyStore();
   await store.add(entry("first"), new Blob(["sound"]));
-  await store.addSound("first", 0, samples(1, 2, 3));
+  await store.addSound(entry("first"), 0, samples(1, 2, 3));
   await store.move("first", entry("second", { offset: 2, parts: ["first"] }), samples(3));
   equal(
     (await store.recordings()).map(({ job, parts }) => [job, parts]),
@@ -66,15 +66,15 @@ test("another job continues a recording, with its sound and its file", async () 
 test("a finished recording is deleted", async () => {
   const store = await emptyStore();
   await store.add(entry("a"), new Blob(["sound"]));
-  await store.addSound("a", 0, samples(1));
+  await store.addSound(entry("a"), 0, samples(1));
   await store.remove("a");
   equal([await store.recordings(), await store.sound("a"), await store.file("a")], [[], [], null]);
 });
 
 test("a browser that stores nothing does no harm", async () => {
-  const store = new Store(null);
+  const store = new Store();
   await store.add(entry("a"));
-  await store.addSound("a", 0, samples(1));
+  await store.addSound(entry("a"), 0, samples(1));
   await store.update(entry("a"));
   await store.remove("a");
   equal(store.available, false);
