@@ -47,12 +47,11 @@ def merged(window: Sequence[Utterance | Snapshot]) -> Sound:
 
 
 async def sound_of(bus: Bus, window: Sequence[Utterance | Snapshot], engine: SpeechEngine) -> Sound:
-    """The sound in which an engine decodes utterances in a row, behind what was said before if there is only one."""
-    (first, *others) = window
+    """The sound in which an engine decodes utterances in a row, behind what was said before them."""
     if not engine.in_context:
-        return Sound(first.pcm, ())
+        return Sound(window[0].pcm, ())
     sound = merged(window)
-    return sound if others else await _behind_context(bus, first, sound, engine.context(sound.samples))
+    return await _behind_context(bus, window[0], sound, engine.context(sound.samples))
 
 
 async def _behind_context(bus: Bus, said: Utterance | Snapshot, sound: Sound, samples: int) -> Sound:

@@ -15,8 +15,8 @@ WINDOW_LENGTHS = (500, 600, 800, 1_000, 1_200, 1_500, 2_000, 2_500, FULL_WINDOW)
 MARGIN = 200
 """Frames of silence behind every utterance: with less, whisper-micro loses words at the end of long ones."""
 
-LONGEST_CONTEXT = 400
-"""Frames of context. With more there are fewer errors in noise, but its words take as long to decode as one's own."""
+LONGEST_CONTEXT = 700
+"""Frames of context. With less there are more errors in noise; but its words take as long to decode as one's own."""
 
 _SHORT = 800
 """Frames of a window; texts of shorter sounds have tighter limits."""

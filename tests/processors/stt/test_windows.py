@@ -116,8 +116,8 @@ async def test_recorded_audio_is_transcribed_a_window_at_a_time(
         "0-24000 of 3",
         "24000-48000 of 3",
         "48000-72000 of 3",
-        "0-24000 of 2",
-        "24000-48000 of 2",
+        "32000-56000 of 2",  # behind two seconds of the window before
+        "56000-80000 of 2",
     ]
     assert {one.generation for one in made} == {generation}
 
@@ -133,8 +133,8 @@ async def test_a_live_job_is_corrected_as_the_second_generation(bus: Bus, nats_u
         "0-24000 of 3",
         "24000-48000 of 3",
         "48000-72000 of 3",
-        "0-24000 of 2",
-        "24000-48000 of 2",
+        "32000-56000 of 2",  # behind two seconds of the window before
+        "56000-80000 of 2",
     ]
     assert [(one.start, one.end) for one in first] == [(one.start, one.end) for one in second]
 
