@@ -27,6 +27,8 @@ _LOUDER = 10**0.6
 _CANCELS = 0.25
 """Power of a mix, relative to that of channels that have nothing in common, below which they cancel each other out."""
 
+_INT16, _INT32 = 2.0**15, 2.0**31
+
 _SILENT = 1e-8
 """Power of what nobody hears."""
 
@@ -88,6 +90,7 @@ class Mixer:
         """Samples that were infinite or not a number; they are silence now."""
         self._channel = channel
         self._layout: tuple[str, int] | None = None
+        self._full_scale: float | None = None
         self._chosen: int | None = None
         self._weights: NDArray[np.float32] = np.ones(1, np.float32)
         self._powers: NDArray[np.float64] | None = None
@@ -108,9 +111,26 @@ class Mixer:
             bad = ~np.isfinite(samples)
             self.not_numbers += int(bad.sum())
             samples = np.where(bad, np.float32(0), samples)
+        if is_float:
+            samples = self._scaled(samples)
         made = av.AudioFrame.from_ndarray(self._mixed(samples, frame.sample_rate), format="flt", layout="mono")
         made.sample_rate = frame.sample_rate
         return made
+
+    def _scaled(self, samples: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Floats in the range of integers, as programs write them that forget to scale, with full scale 1."""
+        if self._full_scale is None and samples.any():
+            self._full_scale = _INT16 if np.array_equal(samples, np.rint(samples)) else 1.0
+        if self._full_scale is None or self._full_scale == 1.0:
+            return samples
+        if np.abs(samples).max() > self._full_scale:
+            self._full_scale = _INT32
+        return samples / np.float32(self._full_scale)
+
+    @property
+    def unscaled(self) -> bool:
+        """Whether the samples were floats in the range of integers."""
+        return self._full_scale not in (None, 1.0)
 
     def _start(self, layout: av.AudioLayout) -> None:
         try:

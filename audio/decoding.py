@@ -66,6 +66,7 @@ class Decoding:
         """Seconds that were decoded."""
         self._peak = 0
         self._undecodable = False
+        self._cut_off = ""
         self._behind = 0
         """Where the last packet ends in the file."""
 
@@ -94,8 +95,8 @@ class Decoding:
         self._tell_all(parts)
         if broken:
             raise broken_file(self._name, broken)
-        if parts == 1 and sole:
-            self._check_rest()
+        if not (parts == 1 and sole and self._is_unused()) and self._cut_off:
+            self._tell(self._cut_off)
 
     def _part(self, container: InputContainer, *, first: bool) -> Generator[bytes]:
         track = self._select(container, first=first)
@@ -181,17 +182,20 @@ class Decoding:
                     continue
         return False
 
-    def _check_rest(self) -> None:
+    def _is_unused(self) -> bool:
+        """Tell how much of the file is behind the last sound, if it is more than tags."""
         if isinstance(self._file, Source) or not self._behind:
-            return
+            return False
         size = self._file.seek(0, os.SEEK_END)
-        if size - self._behind > max(_UNUSED * size, _TAGS):
-            self._tell(f"{(size - self._behind) / size:.0%} of the file, behind the last sound, was not used")
+        if size - self._behind <= max(_UNUSED * size, _TAGS):
+            return False
+        self._tell(f"{(size - self._behind) / size:.0%} of the file, behind the last sound, was not used")
+        return True
 
     def _check_length(self, container: InputContainer, track: av.AudioStream, length: float) -> None:
         promised = promised_length(container, track)
         if promised is not None and length < _CUT_OFF * promised and promised - length > _SHORT:
-            self._tell(f"the file is cut off: its header promises {promised:.1f} s, and {length:.1f} s are there")
+            self._cut_off = f"the file is cut off: its header promises {promised:.1f} s, and {length:.1f} s are there"
 
     def _tell_all(self, parts: int) -> None:
         mixer, taken = self._mixer, self._taken
@@ -199,6 +203,8 @@ class Decoding:
             self._tell(f"it consists of {parts} files that were joined: all were taken")
         if mixer.not_numbers:
             self._tell(f"{mixer.not_numbers:,} samples are infinite or not a number: they became silence")
+        if mixer.unscaled:
+            self._tell("its samples are integers stored as floats, far above full scale: they were scaled")
         if mixer.cancelled > max(_SHORT, _SELDOM * self._end):
             where = f"for {mixer.cancelled:.1f} s from {mixer.cancelled_from:.1f} s on"
             self._tell(f"its channels cancel each other out {where}: one of them was taken there instead of the mix")

@@ -1,25 +1,25 @@
-"""Files that consist of several, one behind the other, and WAV files whose header is wrong about their length.
+"""Files that consist of several, one behind the other, and WAV and AIFF files whose header is wrong about their length.
 
-FFmpeg reads the first part of a chained Ogg or Matroska file, or of joined WAV or FLAC files. It drops or misreads what
-follows where rate, channels or codec differ. Here a source is split into its parts before FFmpeg sees it.
+FFmpeg reads the first part of a chained Ogg or Matroska file, or of joined WAV, AIFF or FLAC files. It drops or
+misreads what follows where rate, channels or codec differ. Here a source is split into its parts before FFmpeg sees it.
 """
 
 from __future__ import annotations
 
+import math
 import re
+import struct
 from collections.abc import Callable, Generator, Iterator
-from typing import BinaryIO
+from typing import BinaryIO, Literal, NamedTuple
 
 _PIECE = 65_536
 _UNKNOWN = 0xFFFFFFFF
 _ENDLESS = 0x7FFF0000
-"""A program that writes a WAV file into a pipe does not know its length, and promises at least so many bytes."""
+"""A program that writes a file into a pipe does not know its length, and promises at least so many bytes."""
 
 _TAIL = 256
 """Bytes. Fewer behind the samples are no sound."""
 
-_RIFF = (b"RIFF", b"RF64", b"BW64")
-_LONG = (*_RIFF, b"data")
 _LONGEST = 1 << 24
 """Bytes of any other chunk. What looks like a longer one is sound."""
 
@@ -36,7 +36,30 @@ _SEGMENT = 0x18538067
 _FLAC = re.compile(rb"fLaC[\x00\x80]\x00\x00\x22")
 _FLAC_HEAD = 8
 
+# AIFF allows the description of the samples behind them: FFmpeg then has to seek.
+_COMM_FIRST = re.compile(rb"(?s)(?:(?!SSND).)*COMM")
+_HEADER = 4_096
+
 _CHUNK = re.compile(rb"[A-Za-z_][A-Za-z0-9_ ]{3}")
+
+
+class _Form(NamedTuple):
+    """A kind of file that consists of chunks: four letters, a length and that many bytes."""
+
+    order: Literal["little", "big"]
+    begins: tuple[bytes, ...]
+    samples: bytes
+    """The letters of the chunk of samples."""
+    endless: bytes
+    """The length that FFmpeg takes for unknown."""
+
+    def number(self, data: bytes) -> int:
+        """A length, or another number of four or eight bytes."""
+        return int.from_bytes(data, self.order)
+
+
+_WAV = _Form("little", (b"RIFF", b"RF64", b"BW64"), b"data", b"\xff\xff\xff\xff")
+_AIFF = _Form("big", (b"FORM",), b"SSND", b"\x7f\xff\xff\xff")
 
 
 class Source:
@@ -95,8 +118,10 @@ def links(source: Source, tell: Callable[[str], None]) -> Iterator[Link] | None:
     head = source.peek(12)
     if head[:4] == _OGG:
         pieces = _ogg(source)
-    elif head[:4] in _RIFF and head[8:] == b"WAVE":
-        pieces = _wav(source, tell)
+    elif head[:4] in _WAV.begins and head[8:] == b"WAVE":
+        pieces = _forms(source, _WAV, tell)
+    elif head[:4] in _AIFF.begins and head[8:] in (b"AIFF", b"AIFC") and _COMM_FIRST.match(source.peek(_HEADER)):
+        pieces = _forms(source, _AIFF, tell)
     elif head[:4] == _EBML.to_bytes(4):
         pieces = _matroska(source)
     elif _FLAC.match(head):
@@ -175,7 +200,7 @@ def _width(byte: int, most: int) -> int:
     return width if width <= most else 0
 
 
-def _wav(source: Source, tell: Callable[[str], None]) -> Iterator[bytes | None]:
+def _forms(source: Source, kind: _Form, tell: Callable[[str], None]) -> Iterator[bytes | None]:
     """The file with a length that FFmpeg takes for unknown; None before each further file."""
     first = True
     while head := source.peek(12):
@@ -183,34 +208,40 @@ def _wav(source: Source, tell: Callable[[str], None]) -> Iterator[bytes | None]:
             yield None
         first = False
         source.take(12)
-        yield b"RIFF" + _UNKNOWN.to_bytes(4, "little") + head[8:]
-        bytes_a_second, long = yield from _wav_header(source)
-        if not _is_chunk(source.peek(8), b"data"):
+        yield kind.begins[0] + kind.endless + head[8:]
+        bytes_a_second, long = yield from _header(source, kind)
+        if not _is_chunk(source.peek(8), kind):
             yield from iter(lambda: source.some(_PIECE), b"")
             return
-        yield from _wav_samples(source, bytes_a_second, long, tell)
+        yield from _samples(source, kind, bytes_a_second, long, tell)
 
 
-def _wav_header(source: Source) -> Generator[bytes, None, tuple[int, int]]:
+def _header(source: Source, kind: _Form) -> Generator[bytes, None, tuple[float, int]]:
     """Chunks before the samples; returns bytes a second, and the length of the samples if RF64 gives one, else 0."""
-    bytes_a_second = long = 0
-    while _is_chunk(head := source.peek(8)) and head[:4] != b"data":
-        size = int.from_bytes(head[4:], "little")
+    bytes_a_second, long = 1.0, 0
+    while _is_chunk(head := source.peek(8), kind) and head[:4] != kind.samples:
+        size = kind.number(head[4:])
         if head[:4] == b"fmt " and size >= 12:
-            bytes_a_second = int.from_bytes(source.peek(20)[16:], "little")
+            bytes_a_second = max(1, kind.number(source.peek(20)[16:]))
+        elif head[:4] == b"COMM" and size >= 18:
+            channels, _, bits, exponent, mantissa = struct.unpack(">hLhHQ", source.peek(26)[8:])
+            rate = math.ldexp(mantissa, exponent - 16_383 - 63)  # an 80-bit float
+            bytes_a_second = max(1, channels * (bits + 7) // 8 * rate)
         elif head[:4] == b"ds64" and size >= 16:
-            long = int.from_bytes(source.peek(24)[16:], "little")
+            long = kind.number(source.peek(24)[16:])
         size += 8 + size % 2
         while size and (piece := source.some(size)):
             size -= len(piece)
             yield piece
-    return max(1, bytes_a_second), long
+    return bytes_a_second, long
 
 
-def _wav_samples(source: Source, bytes_a_second: int, long: int, tell: Callable[[str], None]) -> Iterator[bytes]:
+def _samples(
+    source: Source, kind: _Form, bytes_a_second: float, long: int, tell: Callable[[str], None]
+) -> Iterator[bytes]:
     """The chunk of samples and, if the header promises too little, what follows; tags behind it are dropped."""
-    promised = int.from_bytes(source.take(8)[4:], "little")
-    yield b"data" + _UNKNOWN.to_bytes(4, "little")
+    promised = kind.number(source.take(8)[4:])
+    yield kind.samples + kind.endless
     if promised == _UNKNOWN:
         promised = long or promised
     known = promised < _ENDLESS or promised == long
@@ -222,17 +253,17 @@ def _wav_samples(source: Source, bytes_a_second: int, long: int, tell: Callable[
         lengths = f"its header promises {promised / bytes_a_second:.1f} s, and {got / bytes_a_second:.1f} s are there"
         tell(f"the file is cut off: {lengths}")
         return
-    if promised % 2 and (head := source.peek(9))[:1] == b"\0" and (len(head) == 1 or _is_chunk(head[1:])):
+    if promised % 2 and (head := source.peek(9))[:1] == b"\0" and (len(head) == 1 or _is_chunk(head[1:], kind)):
         source.take(1)
-    while _is_chunk(head := source.peek(12)) and head[:4] not in _RIFF:
-        size = int.from_bytes(source.take(8)[4:], "little")
-        is_sound = head[:4] == b"data"
+    while _is_chunk(head := source.peek(12), kind) and head[:4] not in kind.begins:
+        size = kind.number(source.take(8)[4:])
+        is_sound = head[:4] == kind.samples
         size += size % 2
         while size and (piece := source.some(size)):
             size -= len(piece)
             if is_sound:
                 yield piece
-    if head[:4] in _RIFF:
+    if head[:4] in kind.begins:
         return
     if len(source.peek(_TAIL)) < _TAIL:
         source.take(_TAIL)
@@ -244,7 +275,8 @@ def _wav_samples(source: Source, bytes_a_second: int, long: int, tell: Callable[
     tell(f"the header of the file promises {lengths}: all were taken")
 
 
-def _is_chunk(head: bytes, name: bytes = b"") -> bool:
-    """Whether a chunk of a WAV file begins so, not samples."""
-    kind, size = head[:4], int.from_bytes(head[4:8], "little")
-    return len(head) >= 8 and bool(_CHUNK.match(kind)) and (kind == name or kind in _LONG or size < _LONGEST)
+def _is_chunk(head: bytes, kind: _Form) -> bool:
+    """Whether a chunk begins so, not samples."""
+    if len(head) < 8 or not _CHUNK.match(head):
+        return False
+    return head[:4] in (*kind.begins, kind.samples) or kind.number(head[4:8]) < _LONGEST

@@ -104,6 +104,20 @@ def test_nan_and_infinity_become_silence(rate: int) -> None:
     assert out.told == [f"{count} samples are infinite or not a number: they became silence"]
 
 
+@pytest.mark.parametrize("full_scale", [2**15, 2**31])
+def test_integers_stored_as_floats_are_scaled(full_scale: int) -> None:
+    sound = np.concatenate([np.zeros(5_000), np.ones(5_000), np.rint(tone(4) / 32_767 * full_scale)])
+    out = Decoded(float_wav(sound))
+    assert out.level(1, 4) == pytest.approx(LEVEL, abs=0.1)
+    assert out.told == ["its samples are integers stored as floats, far above full scale: they were scaled"]
+
+
+def test_floats_above_full_scale_are_clipped() -> None:
+    out = Decoded(float_wav(3 * tone(2) / 32_767))
+    assert 32_000 < out.pcm.max() <= 32_767
+    assert out.told == []
+
+
 @pytest.mark.parametrize(
     ("count", "channel", "what"), [(1, "mix", "it is"), (2, "right", "channel right of 2 is")], ids=["file", "channel"]
 )

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from audio import decode
-from tests.audio.sounds import Decoded, Pipe, encoded, le32, tone, wav
+from tests.audio.sounds import Decoded, Pipe, encoded, le32, level, tone, wav
 
 LOW, HIGH = tone(3, 300, 48_000), tone(3, 700, 24_000)
 STEREO = np.stack([HIGH, HIGH], axis=1)
@@ -17,6 +17,7 @@ KINDS = [
     ("matroska", "aac"),
     ("wav", "pcm_s16le"),
     ("flac", "flac"),
+    ("aiff", "pcm_s16be"),
     ("mp3", "mp3"),
 ]
 
@@ -55,6 +56,18 @@ def test_a_wav_header_that_promises_too_little_is_not_believed(promised: int, pi
 
 
 @pytest.mark.parametrize("pipe", [False, True])
+@pytest.mark.parametrize("promised", [480_008, 20_001, 8, 0])
+def test_an_aiff_header_that_promises_too_little_is_not_believed(promised: int, pipe: bool) -> None:
+    data = encoded(tone(10, rate=48_000), 48_000, "aiff", "pcm_s16be")
+    at = data.index(b"SSND") + 4
+    out = Decoded(data[:at] + promised.to_bytes(4) + data[at + 4 :], pipe=pipe)
+    assert out.seconds == 10
+    assert out.level(0, 10) == pytest.approx(level(tone(10)), abs=0.1)
+    (told,) = out.told
+    assert told == f"the header of the file promises {promised / 96_000:.1f} s, but there are 10.0 s: all were taken"
+
+
+@pytest.mark.parametrize("pipe", [False, True])
 def test_a_wav_file_that_was_cut_off_is_told(pipe: bool) -> None:
     out = Decoded(SOUND[: 44 + 160_000], pipe=pipe)
     assert out.pcm.tolist() == tone(10)[:80_000].tolist()
@@ -90,7 +103,7 @@ def test_a_wav_file_longer_than_4_gib_by_its_header_is_read() -> None:
     assert out.told == []
 
 
-@pytest.mark.parametrize(("container", "codec"), [("aiff", "pcm_s16be"), ("mp4", "aac")])
+@pytest.mark.parametrize(("container", "codec"), [("caf", "pcm_s16be"), ("mp4", "aac")])
 def test_what_is_not_used_behind_the_sound_is_told(container: str, codec: str) -> None:
     data = encoded(np.tile(LOW, 4), 48_000, container, codec)
     (told,) = Decoded(data + data).told

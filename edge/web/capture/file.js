@@ -2,7 +2,7 @@
 
 import { clock, size } from "../core/format.js";
 import { partsOf } from "../core/joined.js";
-import { channelIndex, channelNames, clean, mix } from "../core/mix.js";
+import { channelIndex, channelNames, clean, mix, scale } from "../core/mix.js";
 import { RATE } from "../core/pcm.js";
 import { channelsOf, joined, tracksOf } from "./tracks.js";
 
@@ -75,7 +75,7 @@ async function chosenTrack(file, name, wanted) {
   const tracks = await tracksOf(file);
   const chosen = wanted === null ? tracks : tracks.filter(({ number }) => number === wanted);
   if (wanted !== null && !chosen.length && (tracks.length || wanted > 1)) {
-    const all = tracks.toSorted((a, b) => a.number - b.number).map(({ number, name }) => `${number} (${name})`);
+    const all = [...tracks].sort((a, b) => a.number - b.number).map(({ number, name }) => `${number} (${name})`);
     throw new FileError(`“${name}” has no track ${wanted}. ${all.length ? `Its tracks are ${all.join(", ")}.` : ADVICE}`);
   }
   if (tracks.length > 1) {
@@ -117,7 +117,9 @@ async function decodedByBrowser(file, name) {
   }
   if (!decoded.some(([first]) => first.length)) throw new FileError(`“${name}” contains no sound.`);
   if (parts.length > 1) told.push(`It consists of ${parts.length} files that were joined.`);
-  return { parts: decoded, told: [...told, ...notNumbers(decoded.reduce((sum, each) => sum + clean(each), 0))] };
+  told.push(...notNumbers(decoded.reduce((sum, each) => sum + clean(each), 0)));
+  if (decoded.filter(scale).length) told.push("Its samples are far above full scale: they were scaled.");
+  return { parts: decoded, told };
 }
 
 function notNumbers(count) {

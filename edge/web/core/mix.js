@@ -11,6 +11,9 @@ const FOUND = 10 ** -0.7;
 const LOUDER = 10 ** 0.6;
 const CANCELS = 0.25;
 
+/** No sound of which 1 is full scale is louder. */
+const UNSCALED = 16;
+
 /** Power of what nobody hears. */
 const SILENT = 1e-8;
 
@@ -38,6 +41,16 @@ export function clean(channels) {
     }
   }
   return bad;
+}
+
+/** Scale floats in the range of integers, as programs write them that forget to; gives whether they were. */
+export function scale(channels) {
+  let peak = 0;
+  for (const channel of channels) for (const sample of channel) peak = Math.max(peak, Math.abs(sample));
+  if (peak < UNSCALED) return false;
+  const full = peak > 1.1 * 2 ** 15 ? 2 ** 31 : 2 ** 15; // a filter may exceed the range a little
+  for (const channel of channels) for (let i = 0; i < channel.length; i++) channel[i] /= full;
+  return true;
 }
 
 /**

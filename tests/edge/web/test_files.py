@@ -154,6 +154,13 @@ async def test_nan_and_silence(chromium: Browser, site: Site, rate: int) -> None
     assert sound.told == ["There is nothing but silence in it."]
 
 
+@pytest.mark.parametrize("rate", [16_000, 48_000])
+async def test_integers_stored_as_floats_are_scaled(chromium: Browser, site: Site, rate: int) -> None:
+    (sound,) = await decoded(chromium, site, float_wav(tone(4, rate=rate), rate))
+    assert level(sound.pcm) == pytest.approx(LEVEL, abs=0.1)
+    assert sound.told == ["Its samples are far above full scale: they were scaled."]
+
+
 async def test_each_channel_is_a_recording(page: Page, server: Server, screenshots: Path) -> None:
     data = wav(np.stack([tone(2, 300), tone(2, 700)], axis=1))
     await page.get_by_label("Channel of a file").select_option("each")

@@ -1,5 +1,5 @@
 import { decode, FileError, MAX_BYTES } from "/web/capture/file.js";
-import { lockJob, Store } from "/web/capture/storage.js";
+import { lockJob, Store, StoredRecording } from "/web/capture/storage.js";
 import { wav } from "/web/core/pcm.js";
 import { equal, near, ok, test } from "./harness.js";
 
@@ -108,6 +108,21 @@ test("a file is decoded at 16 kHz without aliasing", async () => {
   const [{ samples }] = await decode(tone(11_000, 48_000));
   const aliased = power(samples);
   ok(aliased < 1e-3, `11 kHz comes back at ${(20 * Math.log10(aliased)).toFixed(1)} dB`);
+});
+
+test("a file that is sent continues with the channel that was chosen", async () => {
+  const store = await emptyStore();
+  const view = new DataView(wav(Int16Array.from({ length: 3_200 }, (_, index) => (index % 2 ? 8_000 : 0)), 16_000));
+  view.setUint16(22, 2, true); // two channels, of which the left one is silent
+  view.setUint32(28, 64_000, true);
+  view.setUint16(32, 4, true);
+  const choice = { track: null, channel: "right" };
+  await store.add(entry("stereo", { kind: "upload", choice }), new File([view.buffer], "talk.wav"));
+  const [found] = await store.recordings();
+  const sound = await new StoredRecording(store, "upload", {}).restore(found);
+  equal(sound.end, 1_600);
+  near(sound.take(10)[5], 8_000, 2);
+  await store.remove("stereo");
 });
 
 for (const [name, file, says] of [
