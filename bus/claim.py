@@ -94,11 +94,13 @@ async def end_audio(bus: Bus, job: str, end: int, after: int, generation: int = 
         try:
             await bus.store(audio_subject(job), mark, after=after)
             return
-        except Conflict:
+        except Conflict as conflict:
+            last = conflict.found.seq if conflict.found else 0
             later = await bus.history("AUDIO", audio_subject(job), after=after)
-        if not later or any(_is_claim(raw) or is_end(raw) for raw in later):
+        if any(_is_claim(raw) or is_end(raw) for raw in later):
             raise Superseded(f"the audio of {job} is claimed by another connection")
-        after = later[-1].seq  # only frames that were sent twice
+        # Only frames that were sent twice; or the audio is gone, because it has become too old meanwhile.
+        after = later[-1].seq if later else last
 
 
 async def cut_audio(bus: Bus, job: str, at: int, after: int, wanted: Callable[[], bool]) -> None:

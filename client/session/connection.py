@@ -15,6 +15,7 @@ from client.errors import ServerError, UnreachableError, ending, refusal, unexpe
 from client.reading import Json, read_message
 from client.route import socket_options
 from client.session.sender import Sender
+from contract import RATE
 from contract.socket import Close, SocketAck, SocketCommand, SocketFinalSummary, SocketWelcome
 from contract.view import View
 
@@ -43,6 +44,7 @@ async def exchange(ws_url: str, sender: Sender, *, keepalive: float) -> AsyncGen
     sending: asyncio.Task[None] | None = None
     error: Json | None = None
     finished = False
+    stored = 0
     try:
         async for text in socket:
             raw = _parse(text)
@@ -50,6 +52,7 @@ async def exchange(ws_url: str, sender: Sender, *, keepalive: float) -> AsyncGen
             match message:
                 case SocketWelcome(next_sample=start) if sending is None:
                     sender.backlog.resume(start)
+                    stored = start
                     timer.cancel()
                     timer = loop.call_later(_ON_DISK, sender.ack, start)
                     sending = asyncio.create_task(_send(socket, sender, keepalive))
@@ -72,8 +75,10 @@ async def exchange(ws_url: str, sender: Sender, *, keepalive: float) -> AsyncGen
         raise sender.error
     if not finished:
         raise ending(socket.close_code, socket.close_reason, error)
-    if not sender.all_sent:
-        raise ServerError("the server ended the capture before all of the audio was sent")
+    stored = max(stored, sender.backlog.acked)
+    if not sender.all_sent or stored < sender.backlog.end:
+        at = stored / RATE
+        raise ServerError(f"the server ended the capture early: the audio from {at:.1f} s on was not delivered")
 
 
 async def _open(ws_url: str, sender: Sender) -> ClientConnection:

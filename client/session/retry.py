@@ -7,6 +7,8 @@ from dataclasses import dataclass
 FIRST = 0.2
 LONGEST = 5.0
 GIVE_UP_AFTER = 60.0
+LONGEST_ATTEMPT = 40.0
+"""No attempt to connect takes longer. If more time has passed, this process or the whole machine was suspended."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +34,7 @@ class Outage:
     """Counts attempts, and time without a connection, since the job last made progress.
 
     A connection alone does not end an outage, or a server that fails each time would never be given up. Time with a
-    connection does not count: a long summary is no outage.
+    connection does not count: a long summary is no outage. Nor does time in which this process did not run.
     """
 
     def __init__(self, give_up_after: float = GIVE_UP_AFTER) -> None:
@@ -40,6 +42,7 @@ class Outage:
         self.give_up_after = give_up_after
         self._down = 0.0
         self._since: float | None = None
+        self._due = 0.0  # when the next failure is noted at the latest
 
     def connected(self, now: float) -> None:
         """Note that a server answers."""
@@ -56,8 +59,12 @@ class Outage:
         """Note a failure; returns seconds until the next attempt, or None when it is time to give up."""
         if self._since is None:
             self._since = now
+        else:
+            self._since += max(0.0, now - self._due)
         left = self.give_up_after - self._down - (now - self._since)
         if left <= 0:
             return None
         self.attempt += 1
-        return min(left, max(backoff(self.attempt, jitter), retry_after or 0.0))
+        delay = min(left, max(backoff(self.attempt, jitter), retry_after or 0.0))
+        self._due = now + delay + LONGEST_ATTEMPT
+        return delay

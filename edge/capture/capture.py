@@ -278,7 +278,10 @@ class Capture:
         """Twice a second: acks, and whether the claim is to be checked or the client is idle."""
         now, before = self._clock(), self._ticked_at
         self._ticked_at = now
-        if self._claim_doubtful or now - before > _STOOD_STILL:
+        if (stood_still := now - before) > _STOOD_STILL:
+            self._claim_doubtful = True
+            self._active_at += stood_still  # nor could the client be heard
+        if self._claim_doubtful:
             self._claim_doubtful = False
             if self._check is None:
                 self._check = self._tasks.start(self._check_claim())

@@ -14,6 +14,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Coroutine, Sequence
 from contextlib import aclosing, suppress
+from typing import Any
 
 import structlog
 
@@ -21,6 +22,8 @@ from bus import Bus, run, serve
 from bus.backoff import delays
 from bus.requests import announce
 from bus.run import load
+from bus.speech import decode_utterance
+from bus.supervisor import Supervisor
 from contract import (
     CORRECTED,
     Closed,
@@ -40,6 +43,16 @@ from processors.summary.writer import Settings, Writer, open_writer
 from store.jobs import JobNotFound, JobStore, StoreError, StoreSettings, connect
 
 log = structlog.get_logger()
+
+LOOK_FOR_LOST = 30.0
+"""Seconds between two looks for utterances that are gone."""
+
+_NOWHERE: dict[str, Any] = {
+    "start": 0,  # its place in the audio is unknown
+    "end": 0,
+    "text": "",
+    "error": "its sound was not transcribed within the time for which it is kept (BUS_AUDIO_HOURS)",
+}
 
 JOBS_AT_ONCE = 256
 """Most jobs only wait for transcripts. `Settings.at_once` limits the requests to the language model."""
@@ -124,12 +137,34 @@ async def read_meeting(bus: Bus, job: str, generation: int = 1) -> Meeting:
         return _unreadable(subject, error)
 
     meeting = Meeting()
-    async with aclosing(bus.read("EVENTS", f"events.{job}.>")) as events:
+    async with Supervisor() as tasks, aclosing(bus.read("EVENTS", f"events.{job}.>")) as events:
+        tasks.start(_give_up_lost(bus, job, meeting, generation))
         async for raw in events:
             meeting.add(read_event(raw.subject, raw.data, on_error))
             if meeting.complete() and meeting.complete(generation):
                 break
     return meeting
+
+
+async def _give_up_lost(bus: Bus, job: str, meeting: Meeting, generation: int) -> None:
+    """Store a failed transcript in place of each utterance that nobody can transcribe any more; runs until cancelled.
+
+    The stream drops utterances by their age. After a long suspension, or a jump of the clock, some may go that were
+    never transcribed.
+    """
+    lost: dict[int, list[int]] = {}
+    while True:
+        await asyncio.sleep(LOOK_FOR_LOST)
+        for number in {1, generation}:
+            missing = meeting.missing(number)
+            first = await bus.first_raw(Utterance.STREAM, Utterance.pattern(job, generation=str(number)))
+            kept = decode_utterance(first) if first is not None else None
+            if first is None or kept is not None:  # they go in their order
+                gone = [index for index in missing if kept is None or index < kept.index]
+                for index in set(gone).intersection(lost.get(number, [])):  # a worker may have had it in its hands
+                    log.warning("utterance is gone", job=job, generation=number, index=index)
+                    await bus.create(Transcript(job=job, generation=number, index=index, **_NOWHERE))
+                lost[number] = gone
 
 
 def _unreadable(subject: str, error: ContractError) -> Message | None:

@@ -58,9 +58,12 @@ class Meeting:
 
     def complete(self, generation: int = 1) -> bool:
         """Whether the number of utterances is known and each has its transcript."""
-        if self.segmented is None:
-            return False
-        return all((generation, index) in self._transcripts for index in range(self.segmented.segments))
+        return self.segmented is not None and not self.missing(generation)
+
+    def missing(self, generation: int = 1) -> list[int]:
+        """The utterances that have no transcript, as far as their number is known; in order."""
+        segments = self.segmented.segments if self.segmented else 0
+        return [index for index in range(segments) if (generation, index) not in self._transcripts]
 
     @property
     def correctable(self) -> bool:

@@ -23,6 +23,8 @@ log = structlog.get_logger()
 
 _PROGRESS_SAMPLES = 16_000
 _ABANDONED_CHECK_SECONDS = 1.0
+_STOOD_STILL = 5.0
+"""Seconds between two checks after which this process must have been suspended."""
 _CLOSED_TIMEOUT = 3.0
 """Seconds after the end of the audio in which a living edge closes its job."""
 
@@ -205,17 +207,32 @@ class LiveJob:
         self._bus.connection.reconnected.add(restart)
         try:
             while True:
+                asleep = self._clock()
                 await asyncio.sleep(_ABANDONED_CHECK_SECONDS)
+                if self._clock() - asleep > _STOOD_STILL:
+                    restart()  # this process was suspended, and the edge may have been, too
                 position, seq = self._audio.position, self._read_seq
                 silent = self._clock() - self._read_at >= self._abandoned_after and self._bus.connection.is_up
-                if silent and await ask(self._bus, f"live.{self._job}.holder") is None:
-                    end = encode_audio(AudioFrame(position, b"", last=True))
-                    with suppress(Conflict):
-                        await self._bus.store(audio_subject(self._job), end, after=seq)
-                        log.warning("job abandoned", job=self._job, samples=position)
-                        return
+                held = not silent or await ask(self._bus, f"live.{self._job}.holder") is not None
+                if not held and await self._abandon(position, seq):
+                    return
         finally:
             self._bus.connection.reconnected.discard(restart)
+
+    async def _abandon(self, position: int, seq: int) -> bool:
+        """Store the end of the audio unless more has come behind message `seq`; returns whether it is stored."""
+        end = encode_audio(AudioFrame(position, b"", last=True))
+        try:
+            await self._bus.store(audio_subject(self._job), end, after=seq)
+        except Conflict as conflict:
+            if conflict.found is not None:
+                return False
+            try:  # all of it has become too old meanwhile, and is gone
+                await self._bus.store(audio_subject(self._job), end, after=0)
+            except Conflict:
+                return False
+        log.warning("job abandoned", job=self._job, samples=position)
+        return True
 
     async def _ensure_closed(self, samples: int) -> None:
         """See that the job is closed, which its edge does if it is alive."""

@@ -66,6 +66,23 @@ async def test_only_the_last_claim_can_end_the_audio(bus: Bus) -> None:
     ]
 
 
+@pytest.mark.parametrize("left", [0, 1])
+async def test_audio_that_has_become_too_old_can_still_be_ended(bus: Bus, left: int) -> None:
+    """As after a suspension or a jump of the clock of more than BUS_AUDIO_HOURS: the stream drops it by its age."""
+    async with AudioPublisher(bus) as publisher:
+        track = publisher.track("a", await claim_audio(bus, "a"))
+        await track.send(FRAME)
+        await track.drained()
+        await track.send(FRAME)
+        await track.drained()
+        for raw in (await bus.history("AUDIO", "audio.a"))[left:]:
+            await bus.connection.js.delete_msg("AUDIO", raw.seq)
+        assert await track.finish() == 960
+        with pytest.raises(Superseded):
+            await track.finish()
+    assert decode_audio((await bus.history("AUDIO", "audio.a"))[-1].data) == AudioFrame(960, b"", last=True)
+
+
 async def test_a_claim_holds_until_the_next_claim_or_the_end(bus: Bus) -> None:
     former = await claim_audio(bus, "a")
     await put(bus, 0)

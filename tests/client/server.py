@@ -104,6 +104,8 @@ class ScriptedServer:
         self.jobs: dict[str, Json] = {}
         self.created: list[Json] = []
         self.frames: list[bytes] = []
+        self.acked = 0
+        """Bytes of sound that the client was told are stored."""
         self.commands: list[str] = []
         self.samples: list[str] = []
         """What each connection said of the first sample that the client still had."""
@@ -122,6 +124,7 @@ class ScriptedServer:
 
     async def hello(self, next_sample: int = 0) -> None:
         """Welcome the client, with so much of its sound stored."""
+        self.acked = 2 * next_sample
         await self.websocket.accept()
         self.frames = [self.sound[: 2 * next_sample]] if next_sample else []
         await self.say(type="connection_success", job_id="j1", next_sample=next_sample)
@@ -133,7 +136,8 @@ class ScriptedServer:
         await self.websocket.close(close)
 
     async def ack(self) -> None:
-        await self.say(type="ack", samples=len(self.sound) // 2)
+        self.acked = len(self.sound)
+        await self.say(type="ack", samples=self.acked // 2)
 
     async def receive(self) -> str | None:
         """One message of the client: its command, or None for a frame of sound."""
@@ -161,6 +165,8 @@ class ScriptedServer:
             assert await self.receive() in (None, "keepalive")
 
     async def finish(self) -> None:
+        if len(self.sound) > self.acked:
+            await self.ack()
         await self.say(**FINAL)
         await self.websocket.close(1000)
 

@@ -97,7 +97,7 @@ async def test_an_invalid_socket_address(server: ScriptedServer) -> None:
         (WELCOME | {"next_sample": 16_001}, "expects sample 16001 next, but the client has only 0 to "),
         ({"type": "ack", "samples": 16_001}, "acked 16001 samples of "),
         ({"type": "ack", "samples": "all"}, "samples: Input should be a valid integer"),
-        (FINAL, "before all of the audio was sent"),
+        (FINAL, "the audio from 0.0 s on was not delivered"),
     ],
 )
 async def test_a_message_that_breaks_the_contract(server: ScriptedServer, message: Json, complaint: str) -> None:

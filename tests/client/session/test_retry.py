@@ -41,8 +41,17 @@ def test_retry_after_is_respected() -> None:
 def test_it_is_given_up_in_the_end() -> None:
     outage = Outage(give_up_after=60)
     assert outage.next_delay(100.0, 0.0) == 0
+    assert outage.next_delay(130.0, 0.0) == 0
     assert outage.next_delay(159.0, 1.0) is not None
     assert outage.next_delay(160.0, 1.0) is None
+
+
+def test_time_in_which_the_machine_was_suspended_does_not_count() -> None:
+    outage = Outage(give_up_after=60)
+    outage.next_delay(0.0, 0.0)
+    assert outage.next_delay(7_200.0, 0.0) is not None
+    assert outage.next_delay(7_219.0, 0.0) is not None
+    assert outage.next_delay(7_220.0, 0.0) is None
 
 
 def test_without_patience_there_is_one_attempt() -> None:

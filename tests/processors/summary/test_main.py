@@ -23,8 +23,10 @@ from contract import (
     Segmented,
     Summary,
     Transcript,
+    Utterance,
     parse_event,
 )
+from processors.summary import __main__ as worker_module
 from processors.summary.__main__ import main
 from processors.summary.writer import Settings
 from store import jobs
@@ -287,6 +289,31 @@ async def test_redis_away_and_its_data_lost(
     await redis_server.start()
     job = await finished(bus, store, "m1")
     assert (job.options.title, len(job.segments)) == ("Weekly", 3)
+
+
+async def test_utterances_that_have_become_too_old_are_given_up(
+    bus: Bus, store: JobStore, start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As after a suspension or a jump of the clock of more than BUS_AUDIO_HOURS: the stream drops them by their age."""
+    monkeypatch.setattr(worker_module, "LOOK_FOR_LOST", 0.05)
+    utterances = [
+        Utterance(job="m1", index=index, start=index * 16_000, end=index * 16_000 + 160) for index in range(4)
+    ]
+    seqs: list[int] = []
+    for utterance in utterances:
+        seqs.append(await bus.append(utterance, seqs[-1] if seqs else 0))
+    for seq in seqs[:2]:
+        await bus.connection.js.delete_msg("SPEECH", seq)
+    opened, closed, segmented, *_ = meeting("m1", ["a", "b", "c", "d"])
+    await publish(bus, [opened, closed, segmented, said("m1", 1, "b")])
+    await start()
+    await wait_until(lambda: bus.last_raw("events.m1.transcript.1.0"), description="the lost one is given up")
+    await publish(bus, [said("m1", 2, "c"), said("m1", 3, "d")])
+    job = await finished(bus, store, "m1")
+    assert [segment.text for segment in job.segments] == ["", "b", "c", "d"]
+    assert [bool(segment.error) for segment in job.segments] == [True, False, False, False]
+    assert job.segments[0].error
+    assert "BUS_AUDIO_HOURS" in job.segments[0].error
 
 
 async def test_redis_out_of_memory(

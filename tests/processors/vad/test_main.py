@@ -268,6 +268,23 @@ async def test_a_job_whose_edge_died_is_closed(bus: Bus, nats_url: str, meeting:
     assert (closed.value.samples, closed.value.reason) == (len(meeting) // 2, "abandoned")
 
 
+async def test_a_job_whose_audio_has_become_too_old_is_closed(bus: Bus, nats_url: str, meeting: bytes) -> None:
+    """As after a suspension or a jump of the clock of more than BUS_AUDIO_HOURS: the stream drops it by its age."""
+    async with connect(nats_url) as other:
+        running = asyncio.create_task(main(other, Settings(abandoned=2)))
+        await bus.create(Opened(job="a"))
+        await publish_from(bus, "a", 0, frames(meeting)[:400])
+        await wait_until(lambda: count(bus, "a", 2), description="some utterances")
+        await bus.purge("AUDIO", "audio.a")
+        await wait_until(lambda: finished(bus, "a"), description="the job is segmented")
+        other.stopping.set()
+        await running
+    closed = await bus.last(Closed, Closed.pattern("a"))
+    assert closed is not None
+    assert closed.value.reason == "abandoned"
+    assert 0 < closed.value.samples <= 400 * 480
+
+
 async def test_a_silent_job_that_an_edge_holds_is_left_open(bus: Bus, nats_url: str, meeting: bytes) -> None:
     asked: list[str] = []
 
