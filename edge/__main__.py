@@ -5,9 +5,8 @@ from __future__ import annotations
 from bus import Bus, run
 from bus.run import load
 from edge.app import application
-from edge.proxy import ForwardedHeaders
 from edge.rest import erasure
-from edge.server import listen, serve
+from edge.server import guarded, listen, serve
 from edge.services import Settings, services
 from store.jobs import StoreSettings
 
@@ -20,8 +19,7 @@ async def main(bus: Bus, settings: Settings) -> None:
     with listen(settings.host, settings.port, reuse=settings.reuse_port) as sockets:
         async with services(bus, settings, load(StoreSettings)) as shared:
             shared.tasks.start(erasure.sweep_regularly(shared))
-            app = ForwardedHeaders(application(shared), trusted=settings.trusted_proxies, root_path=settings.root_path)
-            await serve(app, sockets, bus.stopping)
+            await serve(guarded(application(shared), settings), sockets, bus.stopping)
 
 
 if __name__ == "__main__":

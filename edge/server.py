@@ -17,6 +17,9 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from bus import StartError
 from edge.capture.protocol import MAX_MESSAGE, CaptureProtocol
+from edge.origin import KnownHosts, KnownOrigins
+from edge.proxy import ForwardedHeaders
+from edge.services import Settings
 
 RECEIVE_BUFFER = 32_768
 """Bytes of the kernel's receive buffer that are asked for, for each connection; Linux doubles them."""
@@ -156,6 +159,14 @@ class _Server(uvicorn.Server):
     def capture_signals(self) -> Iterator[None]:
         """Signals belong to `bus.run`."""
         yield
+
+
+def guarded(app: ASGIApp, settings: Settings) -> ASGIApp:
+    """The application behind what decides whether it sees a request, and as what."""
+    app = KnownOrigins(app, settings.origins)
+    app = ForwardedHeaders(app, trusted=settings.trusted_proxies, root_path=settings.root_path)
+    # Before proxies are followed: a page under a stranger's name can send their headers, too.
+    return KnownHosts(app, settings.hosts)
 
 
 async def serve(app: ASGIApp, sockets: list[socket.socket], stopping: asyncio.Event) -> None:

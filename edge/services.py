@@ -18,6 +18,7 @@ from bus.supervisor import Supervisor
 from contract import State
 from edge.capture.ownership import OwnershipRegistry
 from edge.capture.pacing import ReadCoalescing, Ticker
+from edge.origin import read_hosts, read_origins
 from edge.proxy import read_addresses, read_path, read_prefix
 from store.jobs import JobNotFound, JobStore, StoreError, StoreSettings, connect
 
@@ -49,6 +50,16 @@ class Settings(BaseSettings):
         None,
         description="`wss://host:port`, and a path prefix where there is one, at which clients reach the capture "
         "socket, if not at our own address.",
+    )
+    hosts: str = Field(
+        "",
+        description="Names by which the server may be addressed besides IP addresses, `localhost`, the machine's own "
+        "name and names without a dot: `steno.example.org`, `*.example.org`, or `*` for all, with commas between.",
+    )
+    origins: str = Field(
+        "",
+        description="Other sites whose pages may use the server, such as `https://app.example.org`, with commas "
+        "between; `*`: all.",
     )
     reuse_port: bool = Field(False, description="Whether other edge processes may listen on the same port.")
     requires: str = Field(
@@ -87,6 +98,16 @@ class Settings(BaseSettings):
     @classmethod
     def _addresses(cls, addresses: str) -> str:
         return read_addresses(addresses)
+
+    @field_validator("hosts")
+    @classmethod
+    def _names(cls, hosts: str) -> str:
+        return read_hosts(hosts)
+
+    @field_validator("origins")
+    @classmethod
+    def _other_sites(cls, origins: str) -> str:
+        return read_origins(origins)
 
     @field_validator("reuse_port")
     @classmethod

@@ -99,7 +99,7 @@ async def described(edge: Edge, path: str, root: str, **headers: str) -> None:
 
 
 async def test_a_prefix_without_its_slash_is_redirected(start_edge: StartEdge) -> None:
-    async with start_edge(root_path="/steno") as edge:
+    async with start_edge(root_path="/steno", hosts="example.org") as edge:
         response = await answer(edge, "/steno", Host="example.org", **{"X-Forwarded-Proto": "https"})
         assert (response.status_code, response.headers["location"]) == (307, "https://example.org/steno/")
         assert (await answer(edge, "/stenography")).status_code == 404
