@@ -93,8 +93,18 @@ async function chosenTrack(file, name, wanted) {
     if (first) return first;
     if (wanted > 1) throw new FileError(`This browser cannot decode track ${wanted} of “${name}”. ${ADVICE}`);
   }
-  const { parts, told } = await decodedByBrowser(file, name);
-  return { parts, told, lead: tracks[0]?.lead ?? 0, number: 1, tracks: Math.max(1, tracks.length) };
+  const only = tracks.find(({ number }) => number === 1);
+  const about = { lead: only?.lead ?? 0, number: 1, tracks: Math.max(1, tracks.length) };
+  try {
+    const { parts, told } = await decodedByBrowser(file, name);
+    if (tracks.length > 1) told.push(`This browser can decode only the first of its ${tracks.length} tracks. ${ADVICE}`);
+    return { ...about, parts, told };
+  } catch (error) {
+    // The library reads containers that the browser does not, such as MPEG-TS.
+    const channels = tracks.length === 1 ? await channelsOf(only.track).catch(() => null) : null;
+    if (!channels?.[0]?.length) throw error;
+    return { ...about, parts: [channels], told: notNumbers(clean(channels)) };
+  }
 }
 
 /** All parts of the file, each with its channels at 16 kHz. */

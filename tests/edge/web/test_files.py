@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from playwright.async_api import Browser, FilePayload, Page, expect
+from playwright.async_api import Browser, BrowserContext, FilePayload, Page, expect
 
 from tests.audio.sounds import Track, encoded, float_wav, le32, level, movie, tone, wav
 from tests.edge.web.scripted_server import Server
@@ -50,7 +50,7 @@ class Sound:
         return float(np.argmax(np.abs(np.fft.rfft(part))) * 16_000 / len(part))
 
 
-async def decoded(chromium: Browser, site: Site, data: bytes, **choice: Any) -> list[Sound]:
+async def decoded(chromium: Browser | BrowserContext, site: Site, data: bytes, **choice: Any) -> list[Sound]:
     page = await chromium.new_page()
     try:
         await page.goto(f"{site.url}/jobs")  # under the policy of the page
@@ -88,6 +88,26 @@ async def test_the_best_or_the_wanted_track_is_taken(chromium: Browser, site: Si
     assert sound.pitch(1, 2) == pytest.approx(700, abs=5)
     with pytest.raises(AssertionError, match=r"FileError: “talk” has no track 4. Its tracks are 1 \("):
         await decoded(chromium, site, data, track=4)
+
+
+async def test_without_webcodecs_the_first_track_is_taken_and_that_is_told(chromium: Browser, site: Site) -> None:
+    data = movie("matroska", "libopus", [Track(tone(3, 300, 48_000)), Track(tone(3, 700, 48_000), default=True)])
+    context = await chromium.new_context()
+    try:
+        await context.add_init_script("delete globalThis.AudioDecoder")  # as on pages without https
+        (sound,) = await decoded(context, site, data)
+        assert sound.pitch(1, 2) == pytest.approx(300, abs=5)
+        assert sound.told[0].startswith("This browser can decode only the first of its 2 tracks.")
+        with pytest.raises(AssertionError, match="FileError: This browser cannot decode track 2 of “talk”"):
+            await decoded(context, site, data, track=2)
+    finally:
+        await context.close()
+
+
+async def test_a_container_that_only_the_library_reads(chromium: Browser, site: Site) -> None:
+    (sound,) = await decoded(chromium, site, encoded(SOUND, 48_000, "mpegts", "aac"))
+    assert len(sound.pcm) / 16_000 == pytest.approx(3, abs=0.1)
+    assert level(sound.pcm[4_000:40_000]) == pytest.approx(LEVEL, abs=0.5)
 
 
 async def test_channels_that_cancel_are_heard(chromium: Browser, site: Site) -> None:
