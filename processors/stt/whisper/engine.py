@@ -172,7 +172,8 @@ class Engine:
         The result of a sound with several utterances has their results in `parts`.
         turn: entered for each call of the model; up to `workers` calls run at the same time.
         The same audio and options always give the same result, whatever else is in the batch, also in other workers
-        with this model, compute type and kind of processor. Raises OutOfMemory if the batch is too large, DeviceLost.
+        with this model, compute type and kind of processor; nearly always in float16, where rounding depends on the
+        batch. Raises OutOfMemory if the batch is too large, DeviceLost.
         """
         try:
             found = decode(self._whisper, batch, self._search, turn)
