@@ -37,9 +37,13 @@ def up(
 
 
 def data_home() -> Path:
-    """The folder for all data unless `--data` names another."""
-    home = os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share"
-    return Path(home) / "stenobus"
+    """The folder for all data unless `--data` names another; of a user without a home it is `data` here."""
+    if home := os.environ.get("XDG_DATA_HOME"):
+        return Path(home) / "stenobus"
+    try:
+        return Path.home() / ".local" / "share" / "stenobus"
+    except RuntimeError:
+        return Path("data")
 
 
 def find_bus(folders: Sequence[Path]) -> str:

@@ -2,14 +2,32 @@
 
 from __future__ import annotations
 
+import os
+import ssl
 from collections.abc import Iterator, Mapping
 from contextlib import aclosing, contextmanager
 from typing import Any, cast
+from urllib.parse import urlsplit
 
 import httpx
-import ollama
 
+from contract.address import is_local, proxy_for
 from processors.summary.model import Model
+
+
+@contextmanager
+def _hidden_variables() -> Iterator[None]:
+    """Without what the environment says of proxies, certificates and Ollama."""
+    names = [name for name in os.environ if name.lower().endswith("_proxy") or name.startswith(("SSL", "OLLAMA_HOST"))]
+    hidden = {name: os.environ.pop(name) for name in names}
+    try:
+        yield
+    finally:
+        os.environ.update(hidden)
+
+
+with _hidden_variables():  # the package makes a client of its own, which nobody uses, and fails if one of them is wrong
+    import ollama
 
 DEFAULT_HOST = "http://127.0.0.1:11434"
 _OVERLOADED = {408, 425, 429}
@@ -25,11 +43,24 @@ def check_host(host: str) -> str:
         raise ValueError("accepted: host, host:port, http://host:port or https://host:port")
     if "@" in host:
         raise ValueError("must not carry a user name or a password: it is shown in summaries")
-    try:
-        ollama.AsyncClient(host=host or DEFAULT_HOST)
-    except httpx.InvalidURL as exc:
-        raise ValueError(str(exc)) from exc
+    _client(host)
     return host
+
+
+def _client(host: str, timeout: httpx.Timeout | None = None) -> ollama.AsyncClient:
+    """A client that reaches this machine without a proxy; raises ValueError where none can be made."""
+    address = host or DEFAULT_HOST
+    url = address if "://" in address else f"http://{address}"
+    try:
+        # An empty context, which trusts nobody, where none is needed: the file of certificates may be missing.
+        here = is_local(urlsplit(url).hostname or "") and not url.startswith("https:")
+        tls = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT) if here else httpx.create_ssl_context()
+        return ollama.AsyncClient(host=address, timeout=timeout, trust_env=False, proxy=proxy_for(url), verify=tls)
+    except OSError as exc:
+        named = ", ".join(name for name in ("SSL_CERT_FILE", "SSL_CERT_DIR", "SSLKEYLOGFILE") if os.environ.get(name))
+        raise ValueError(f"TLS cannot be set up ({named}): {exc.strerror or exc}") from exc
+    except (httpx.InvalidURL, ImportError) as exc:  # ImportError: for a SOCKS proxy a package is needed
+        raise ValueError(str(exc)) from exc
 
 
 class EngineError(Exception):
@@ -76,7 +107,7 @@ class Engine:
         self.model = name
         self.name = f"Ollama at {host or DEFAULT_HOST}"
         timeout = httpx.Timeout(None, connect=connect_timeout)
-        self._client = ollama.AsyncClient(host=host or DEFAULT_HOST, timeout=timeout)
+        self._client = _client(host, timeout)
 
     async def close(self) -> None:
         """Close idle connections."""

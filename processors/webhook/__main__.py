@@ -8,9 +8,11 @@ not followed and the environment's proxies are not used, so that we connect only
 from __future__ import annotations
 
 import asyncio
+import os
 import ssl
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from functools import cache
 from typing import Annotated
 
 import httpx
@@ -58,13 +60,12 @@ class Undelivered(Exception):
 
 async def main(bus: Bus, settings: Settings) -> None:
     """Deliver finished jobs until the bus is stopping."""
-    tls = httpx.create_ssl_context()
 
     async def failed(_completed: Completed, _reason: str) -> Sequence[Message]:
         return []  # the dead letter says it all
 
     async def handle(completed: Completed) -> Sequence[Message]:
-        await notify(bus, settings, tls, completed)
+        await notify(bus, settings, completed)
         return []
 
     await announce(bus, "webhook")
@@ -79,7 +80,7 @@ async def main(bus: Bus, settings: Settings) -> None:
     )
 
 
-async def notify(bus: Bus, settings: Settings, tls: ssl.SSLContext, completed: Completed) -> None:
+async def notify(bus: Bus, settings: Settings, completed: Completed) -> None:
     """Deliver one job, if it has a `webhook_url`.
 
     Raises ContractError if another attempt cannot help, Retry if the receiver says when to try again, else Undelivered.
@@ -91,7 +92,7 @@ async def notify(bus: Bus, settings: Settings, tls: ssl.SSLContext, completed: C
     body = core.encode(core.job_completed(options, completed, await _events(bus, completed.job)))
     secret = settings.secret.get_secret_value() if settings.secret else None
     headers = core.headers(completed.job, body, secret, datetime.now(UTC))
-    answer = await _post(url, body, headers, tls, settings)
+    answer = await _post(url, body, headers, settings)
     _check(answer, target.origin(url))
     log.info("webhook delivered", job=completed.job, to=target.origin(url), status=answer.status_code)
 
@@ -106,12 +107,21 @@ def _unreadable(subject: str, error: ContractError) -> Message | None:
     return Transcript.unreadable(subject, str(error))
 
 
-async def _post(
-    url: httpx.URL, body: bytes, headers: dict[str, str], tls: ssl.SSLContext, settings: Settings
-) -> httpx.Response:
+@cache
+def _tls() -> ssl.SSLContext:
+    try:
+        return httpx.create_ssl_context()
+    except OSError as exc:
+        named = ", ".join(name for name in ("SSL_CERT_FILE", "SSL_CERT_DIR", "SSLKEYLOGFILE") if os.environ.get(name))
+        raise Undelivered(f"TLS cannot be set up ({named}): {exc.strerror or exc}") from exc
+
+
+async def _post(url: httpx.URL, body: bytes, headers: dict[str, str], settings: Settings) -> httpx.Response:
     """Post to the first address that accepts a connection. The body of the answer is not read."""
     try:
         async with asyncio.timeout(_STEPS * settings.timeout):
+            # Only where it is needed: a file of certificates that is missing must not keep others from being told.
+            tls = _tls() if url.scheme == "https" else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
             addresses = await target.addresses(url, allow_private=settings.allow_private)
             # A client for each delivery: a pool finds connections by address, so two host names would share one.
             async with httpx.AsyncClient(verify=tls, trust_env=False, timeout=settings.timeout) as client:

@@ -6,7 +6,7 @@ import asyncio
 import os
 import sys
 from asyncio.subprocess import PIPE, Process
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
@@ -15,9 +15,10 @@ STARTED: list[Process] = []
 """Processes that are killed when their test has ended, however it did."""
 
 
-async def start(*args: str, **environment: str) -> Process:
+async def start(*args: str, before: Sequence[str] = (), module: str = "client", **environment: str) -> Process:
+    """Start the command, or another module; `before`: a program, with its arguments, that is to start it."""
     environ = os.environ | {"COLUMNS": "80", "NO_COLOR": "1"} | environment
-    command = [sys.executable, "-m", "client", *args]
+    command = [*before, sys.executable, "-m", module, *args]
     process = await asyncio.create_subprocess_exec(
         *command, stdin=PIPE, stdout=PIPE, stderr=PIPE, cwd=ROOT, env=environ
     )
@@ -30,8 +31,10 @@ async def run(*args: str, stdin: bytes = b"", **environment: str) -> tuple[int |
     return await run_in(environment, *args, stdin=stdin)
 
 
-async def run_in(environment: Mapping[str, str], *args: str, stdin: bytes = b"") -> tuple[int | None, str, str]:
-    """As `run`."""
-    process = await start(*args, **environment)
+async def run_in(
+    environment: Mapping[str, str], *args: str, stdin: bytes = b"", before: Sequence[str] = (), module: str = "client"
+) -> tuple[int | None, str, str]:
+    """As `run` and `start`."""
+    process = await start(*args, before=before, module=module, **environment)
     out, err = await process.communicate(stdin)
     return process.returncode, out.decode(), err.decode()

@@ -114,7 +114,11 @@ def select_gpu(index: int, environment: MutableMapping[str, str]) -> None:
 
 def kernel_cache(environment: Mapping[str, str]) -> Path:
     """Where the driver keeps kernels that it has compiled."""
-    return Path(environment.get("CUDA_CACHE_PATH") or "~/.nv/ComputeCache").expanduser()
+    folder = Path(environment.get("CUDA_CACHE_PATH") or "~/.nv/ComputeCache")
+    try:
+        return folder.expanduser()
+    except RuntimeError:  # a user without a home has none
+        return Path("/nonexistent")
 
 
 def has_started(kernels: Path) -> bool:

@@ -78,7 +78,11 @@ def find_model(name: str) -> Path:
 def cache_folder() -> Path:
     """Where models are looked for before anything is downloaded: $STENOBUS_CACHE, or `stenobus` in the user's cache."""
     users = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache")
-    return Path(os.environ.get("STENOBUS_CACHE") or users / "stenobus").expanduser()
+    folder = Path(os.environ.get("STENOBUS_CACHE") or users / "stenobus")
+    try:
+        return folder.expanduser()
+    except RuntimeError:  # a user without a home, as in many containers: nothing is found there
+        return folder
 
 
 def cached_model(name: str) -> Path | None:
@@ -88,7 +92,7 @@ def cached_model(name: str) -> Path | None:
         return folder
     try:
         folder = download(name, cached=True)
-    except (OSError, ValueError):  # not cached, or not a valid name
+    except (OSError, ValueError, RuntimeError):  # not cached, not a valid name, or a user without a home
         return None
     return folder if (folder / "model.bin").is_file() else None  # an interrupted download leaves a folder without it
 

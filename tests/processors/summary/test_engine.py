@@ -2,6 +2,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import subprocess
+import sys
 from collections.abc import AsyncIterator
 
 import pytest
@@ -138,10 +141,54 @@ def test_hosts_that_ollama_accepts(host: str) -> None:
     assert check_host(host) == host
 
 
-@pytest.mark.parametrize("host", ["ftp://box", "box:port", "http://box:99999", "http://me:secret@box"])
+@pytest.mark.parametrize("host", ["ftp://box", "box:port", "http://box:99999", "http://me:secret@box", "http://[::1"])
 def test_bad_hosts_are_refused(host: str) -> None:
     with pytest.raises(ValueError, match=r".+"):
         check_host(host)
+
+
+FAULTS = [
+    {"NO_PROXY": "[::1]", "ALL_PROXY": "socks5://127.0.0.1:9", "HTTP_PROXY": "http://127.0.0.1:9"},
+    {"SSL_CERT_FILE": "/nonexistent", "SSLKEYLOGFILE": "/nonexistent/log"},
+]
+
+
+@pytest.mark.parametrize("fault", FAULTS, ids=str)
+async def test_ollama_on_this_machine_needs_neither_proxy_nor_certificates(
+    ollama: OllamaServer, monkeypatch: pytest.MonkeyPatch, fault: dict[str, str]
+) -> None:
+    for name, value in fault.items():
+        monkeypatch.setenv(name, value)
+    engine = engine_at(ollama.url)
+    assert await engine.ask(MESSAGES, core.schema(), MODEL)
+    await engine.close()
+
+
+@pytest.mark.parametrize("fault", [*FAULTS, {"OLLAMA_HOST": "http://[::1"}], ids=str)
+def test_the_package_loads_whatever_the_environment_says(fault: dict[str, str]) -> None:
+    code = "import os, processors.summary.engine; print(*sorted(os.environ))"
+    loaded = subprocess.run(
+        [sys.executable, "-c", code], env=os.environ | fault, capture_output=True, text=True, check=False
+    )
+    assert (loaded.returncode, loaded.stderr) == (0, "")
+    assert set(fault) <= set(loaded.stdout.split())
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "says"),
+    [
+        ("SSL_CERT_FILE", "/nonexistent", r"TLS cannot be set up \(SSL_CERT_FILE.*\): No such file or directory"),
+        ("ALL_PROXY", "ftp://p", r"ALL_PROXY is 'ftp://p', which is no proxy"),
+    ],
+)
+def test_a_host_elsewhere_needs_what_the_environment_says(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str, says: str
+) -> None:
+    monkeypatch.delenv("HTTPS_PROXY", raising=False)
+    monkeypatch.delenv("https_proxy", raising=False)
+    monkeypatch.setenv(name, value)
+    with pytest.raises(ValueError, match=says):
+        check_host("https://ollama.example.org")
 
 
 async def test_the_default_host_is_that_of_ollama() -> None:

@@ -16,7 +16,7 @@ from bus.run import load
 from compose.ports import free_port
 from contract import Completed, Dead, JobOptions, Message, Opened, Summary, Transcript
 from processors.webhook import core
-from processors.webhook.__main__ import Settings, main
+from processors.webhook.__main__ import Settings, _tls, main
 from tests.processors.webhook.receiver import Receiver, serving
 from tests.support import wait_until
 
@@ -261,6 +261,21 @@ async def test_tls_verifies_the_name_and_not_the_address(bus: Bus, start: Start)
         await wait_until(lambda: dead(bus, "m1"), description="the dead letter")
     assert b"localhost" in hellos[0]
     assert (await dead(bus, "m1"))[0].startswith(f"Undelivered: no answer from https://localhost:{port}: ")
+
+
+async def test_missing_certificates_only_matter_where_tls_is_used(
+    bus: Bus, start: Start, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", "/nonexistent")
+    _tls.cache_clear()
+    await start(attempts=1)
+    await publish(bus, finished("m1", receiver.url))
+    await publish(bus, finished("m2", receiver.url.replace("http:", "https:")))
+    await wait_until(lambda: receiver.deliveries, description="the job is delivered")
+    await wait_until(lambda: dead(bus, "m2"), description="the dead letter")
+    (reason,) = await dead(bus, "m2")
+    assert reason.startswith("Undelivered: TLS cannot be set up (SSL_CERT_FILE")
+    assert reason.endswith("): No such file or directory")
 
 
 async def test_unreadable_events_do_not_stop_a_delivery(bus: Bus, start: Start, receiver: Receiver) -> None:
