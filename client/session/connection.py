@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncGenerator
+from http import HTTPStatus
 
 import httpx
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus, InvalidURI
 
 from client.api import explain
-from client.errors import ServerError, UnreachableError, ending, refusal, unexpected
+from client.errors import RefusedError, ServerError, UnreachableError, ending, refusal, unexpected
 from client.reading import Json, read_message
 from client.route import socket_options
 from client.session.sender import Sender
@@ -93,7 +94,11 @@ async def _open(ws_url: str, sender: Sender) -> ClientConnection:
             **socket_options(ws_url),
         )
     except InvalidStatus as exc:
-        raise refusal(exc.response.status_code, bytes(exc.response.body or b""), exc.response.headers) from exc
+        refused = refusal(exc.response.status_code, bytes(exc.response.body or b""), exc.response.headers)
+        if isinstance(refused, RefusedError) and refused.detail == HTTPStatus.NOT_FOUND.phrase:
+            wanted = "a proxy must forward WebSockets, and the server must know its path prefix (EDGE_ROOT_PATH)"
+            raise ServerError(f"there is no capture socket at {ws_url}: {wanted}") from exc
+        raise refused from exc
     except (InvalidHandshake, OSError, TimeoutError) as exc:
         raise UnreachableError(f"cannot open {ws_url}: {explain(exc)}") from exc
     except (InvalidURI, httpx.InvalidURL, ValueError) as exc:

@@ -178,11 +178,11 @@ async def test_a_muted_track_is_told_and_kept_as_silence(
     )
     await problem(page, "Silence is recorded meanwhile.")
     await page.screenshot(path=screenshots / "muted.png")
-    await socket.received(len(samples(socket)) + 2 * RATE)
+    await socket.received(len(samples(socket)) + 3 * RATE)
     ended = await page.evaluate(f"({MUTE})(false), performance.now()")
     await fine(page)
     await socket.received(len(samples(socket)) + RATE)
-    assert silences(socket) == pytest.approx([(ended - began) / 1_000], abs=0.5)
+    assert silences(socket) == pytest.approx([(ended - began) / 1_000], abs=1)
 
 
 async def test_a_recorder_without_input_records_silence(
@@ -198,7 +198,7 @@ async def test_a_recorder_without_input_records_silence(
     ended = await page.evaluate("contexts[0].plug(), performance.now()")
     await fine(page)
     await socket.received(len(samples(socket)) + RATE)
-    assert silences(socket) == pytest.approx([(ended - began) / 1_000], abs=0.5)
+    assert silences(socket) == pytest.approx([(ended - began) / 1_000], abs=1)
 
 
 async def test_audio_that_the_system_stops_is_kept_as_silence_until_it_returns(
@@ -225,7 +225,7 @@ async def test_audio_that_the_system_stops_is_kept_as_silence_until_it_returns(
     )
     await fine(page)  # the page has asked for it again, by itself
     await socket.received(len(samples(socket)) + RATE)
-    assert silences(socket) == pytest.approx([(ended - began) / 1_000], abs=0.5)
+    assert silences(socket) == pytest.approx([(ended - began) / 1_000], abs=1)
     assert (ended - began) > 10_000
 
 

@@ -149,11 +149,21 @@ async def test_commands_accept_a_server_below_a_prefix(proxy: Proxy, mount: Moun
     assert mount.outside == []
 
 
-async def test_the_page_works_behind_a_proxy_that_does_not_tell_its_prefix(
-    system: System, speaking: Browser, mount: Mount
+@pytest.mark.parametrize("system", [CONFIGURED], indirect=True)
+async def test_a_server_with_a_prefix_can_be_used_without_the_proxy(system: System, speaking: Browser) -> None:
+    async with window(speaking, system.url, viewport=HEIGHT) as page:
+        await start(page)
+        await transcribed(page)
+        job = await finish(page)
+        await page.get_by_role("link", name="Open the recording").click()
+        await plays(page)
+        assert page.url == f"{system.url}/steno/jobs/{job}"
+
+
+@pytest.mark.parametrize("system", [NAMED], indirect=True)
+async def test_behind_a_proxy_that_does_not_tell_its_prefix_the_page_works_and_commands_say_what_is_wrong(
+    system: System, speaking: Browser
 ) -> None:
-    if not mount.strip:
-        pytest.skip("the server knows its prefix")
     silent = Mount("/elsewhere", strip=True)
     async with (
         proxying(system.url, silent) as proxy,
@@ -168,4 +178,7 @@ async def test_the_page_works_behind_a_proxy_that_does_not_tell_its_prefix(
         await plays(page)
         await page.get_by_role("link", name="Record", exact=True).click()
         await expect(page.get_by_role("button", name="Start recording")).to_be_visible()
-    assert silent.outside == []
+        assert silent.outside == []
+        code, _, err = await run("stream", str(SAMPLES / "quiet.flac"), "--server", f"{proxy.url}/elsewhere")
+        assert code == 1
+        assert "a proxy must forward WebSockets, and the server must know its path prefix (EDGE_ROOT_PATH)" in err
