@@ -155,10 +155,10 @@ async def _give_up_lost(bus: Bus, job: str, meeting: Meeting, generation: int) -
     lost: dict[int, list[int]] = {}
     while True:
         await asyncio.sleep(LOOK_FOR_LOST)
-        for number in {1, generation}:
+        first = await bus.first_raw(Utterance.STREAM, Utterance.pattern(job, generation="1"))
+        kept = decode_utterance(first) if first is not None else None
+        for number in {1, generation}:  # the second pass reads the utterances of the first generation again
             missing = meeting.missing(number)
-            first = await bus.first_raw(Utterance.STREAM, Utterance.pattern(job, generation=str(number)))
-            kept = decode_utterance(first) if first is not None else None
             if first is None or kept is not None:  # they go in their order
                 gone = [index for index in missing if kept is None or index < kept.index]
                 for index in set(gone).intersection(lost.get(number, [])):  # a worker may have had it in its hands
