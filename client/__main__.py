@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from importlib.metadata import version
@@ -21,7 +22,9 @@ from client.commands.rm import rm
 from client.commands.stream import stream
 from client.commands.tail import tail
 from client.commands.up import up
-from client.shell import EXIT_CODES
+from client.shell import EXIT_CODES, print_note
+
+_UNWRITABLE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}
 
 app = typer.Typer(
     name="stenobus",
@@ -60,7 +63,17 @@ def main() -> None:
     for name in ("COLUMNS", "LINES"):
         if os.environ.get(name, "").strip("0") == "":
             os.environ.pop(name, None)  # rich would show nothing at all on a terminal of no columns
-    app(prog_name="stenobus")
+    try:
+        try:
+            app(prog_name="stenobus")
+        finally:
+            sys.stdout.flush()  # Python would do it too late for a sentence
+    except OSError as exc:
+        if exc.errno not in _UNWRITABLE:
+            raise
+        print_note(f"the output cannot be written: {os.strerror(exc.errno).lower()}")
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is left is not tried once more
+        sys.exit(1)
 
 
 if __name__ == "__main__":

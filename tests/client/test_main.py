@@ -84,3 +84,19 @@ async def test_up_becomes_compose_and_passes_arguments_on(tmp_path: Path) -> Non
     out, err = await process.communicate()
     assert (process.returncode, err) == (0, b"")
     assert out.decode() == f"{process.pid} --host 127.0.0.1 --port 0 --data /somewhere/stenobus --only edge\n"
+
+
+async def test_output_that_cannot_be_written_is_told_in_one_sentence(server: ScriptedServer, flac: str) -> None:
+    """As on a full disk: everything that is written to /dev/full fails with ENOSPC."""
+    for arguments in (("--help",), ("stream", flac, "--fast"), ("stream", flac, "--fast", "--json")):
+        with Path("/dev/full").open("wb") as full:  # noqa: ASYNC230 - opening a device does not block
+            process = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-m", "client", *arguments),
+                cwd=ROOT,
+                env=os.environ | {"STENOBUS_URL": server.url},
+                stdout=full,
+                stderr=PIPE,
+            )
+        _, err = await process.communicate()
+        assert process.returncode == 1
+        assert err == b"stenobus: the output cannot be written: no space left on device\n"
