@@ -135,7 +135,7 @@ def _stream_microphone(
         asyncio.run(show_capture(begin, audio, servers, on_end=ended.set, as_json=as_json))
     finally:
         if lost:
-            print_note(f"this machine was too busy: {sum(lost):.1f} s from the microphone were lost")
+            print_note(f"this machine was too busy, or suspended: {sum(lost):.1f} s from the microphone were lost")
 
 
 def _stream_file(

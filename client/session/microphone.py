@@ -13,8 +13,12 @@ import numpy as np
 from audio import RATE, AudioError, Converter
 
 BLOCK_MS = 30
-SILENT = 5.0
-"""Seconds without a sample after which a device counts as gone."""
+SILENT, ONCE_MORE = 5.0, 1.0
+"""Seconds without a sample after which a device counts as gone. The second, shorter wait is for when this process was
+stopped during the first."""
+
+GAP = 0.25
+"""Seconds by which a block may be late by the device's clock before sound is taken to be missing before it."""
 
 _MISSING = "the microphone needs the Python package sounddevice: pip install 'stenobus[mic]'"
 _NO_LIBRARY = "the microphone needs the library PortAudio: apt install libportaudio2, or brew install portaudio"
@@ -48,22 +52,45 @@ def microphone(name: str | None, lost: Callable[[float], None], ended: Callable[
     """Yield mono 16 kHz s16le as it is recorded, until `ended()`: then the device stops, even if nobody reads.
 
     name: a part of the name of a device, or its number; None: the default. `lost(seconds)` is called for audio that was
-    recorded but not read in time. Raises AudioError that says what is missing, or that the device is gone.
+    not read in time; as far as its length is known, silence takes its place, so that later times are right. Raises
+    AudioError that says what is missing, or that the device is gone.
     """
     sd = _sounddevice()
     device = choose(devices(), name)
     rate, channels = _format(sd, device)
-    recorded: queue.Queue[bytes] = queue.Queue(_QUEUED)
+    recorded: queue.Queue[tuple[int, bytes]] = queue.Queue(_QUEUED)
+    missing = 0  # frames before the next block
+    due = 0.0  # time of the next block by the clock of the device
 
-    def record(data: Any, frames: int, _time: Any, status: Any) -> None:
+    def record(data: Any, frames: int, time: Any, status: Any) -> None:
+        nonlocal missing, due
         if ended():
             raise sd.CallbackStop
-        try:
-            recorded.put_nowait(bytes(data))
-        except queue.Full:
-            lost(frames / rate)
-        if status.input_overflow:
+        began = time.inputBufferAdcTime if time else 0.0  # not every system says
+        gap = began - due if began and due else 0.0
+        due = began + frames / rate if began else 0.0
+        if gap > GAP:
+            missing += round(gap * rate)
+            lost(gap)
+        elif status.input_overflow:
             lost(BLOCK_MS / 1_000)  # PortAudio does not say how much; it drops whole blocks
+        try:
+            recorded.put_nowait((missing, bytes(data)))
+            missing = 0
+        except queue.Full:
+            missing += frames
+            lost(frames / rate)
+
+    def blocks() -> Iterator[bytes]:
+        while True:
+            try:
+                silence, data = recorded.get(timeout=SILENT)
+            except queue.Empty:
+                silence, data = recorded.get(timeout=ONCE_MORE)
+            while silence > 0:
+                yield bytes(2 * channels * min(silence, rate))
+                silence -= rate
+            yield data
 
     converter = Converter("pcm_s16le", rate)
     try:
@@ -75,8 +102,8 @@ def microphone(name: str | None, lost: Callable[[float], None], ended: Callable[
             blocksize=rate * BLOCK_MS // 1_000,
             callback=record,
         ):
-            while True:
-                if pcm := converter.push(mixed(recorded.get(timeout=SILENT), channels)):
+            for block in blocks():
+                if pcm := converter.push(mixed(block, channels)):
                     yield pcm
     except sd.PortAudioError as exc:
         raise AudioError(f"the microphone {device.name!r} cannot be opened: {_message(exc)}") from exc

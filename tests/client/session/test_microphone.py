@@ -40,6 +40,10 @@ class Status:
     input_overflow = False
 
 
+class Time:
+    inputBufferAdcTime = 100.0
+
+
 def query_devices():
     return PLAN["devices"]
 
@@ -72,9 +76,11 @@ class RawInputStream:
         endless = PLAN.get("endless", True)
         try:
             for number in itertools.count() if endless else range(len(blocks)):
-                status = Status()
+                status, now = Status(), Time() if "pauses" in PLAN else None
+                Time.inputBufferAdcTime += PLAN.get("pauses", {}).get(str(number), 0)
                 status.input_overflow = number in PLAN.get("overflows", [])
-                self.callback(blocks[number] if number < len(blocks) else bytes(self.width), self.frames, None, status)
+                self.callback(blocks[number] if number < len(blocks) else bytes(self.width), self.frames, now, status)
+                Time.inputBufferAdcTime += 0.03
                 if number >= len(blocks):
                     time.sleep(0.03)
         except CallbackStop:
@@ -133,13 +139,28 @@ async def test_ctrl_c_ends_the_job_and_shows_the_rest(server: ScriptedServer, st
     assert process.returncode == 0
     assert err.decode().splitlines() == [
         "stenobus: no more audio; waiting for the rest (Ctrl-C again to exit)",
-        "stenobus: this machine was too busy: 0.1 s from the microphone were lost",
+        "stenobus: this machine was too busy, or suspended: 0.1 s from the microphone were lost",
     ]
     assert "Good morning." in out.decode()
     assert server.commands == ["stop"]
     assert server.sound.startswith(SOUND)
     assert set(server.sound[len(SOUND) :]) == {0}
     assert stage.log[:2] == ["open", "stopped"]
+
+
+async def test_what_was_not_recorded_while_this_process_was_stopped_is_silence(
+    server: ScriptedServer, stage: Stage
+) -> None:
+    plan = stage.plan(pauses={"10": 2.5, "20": 0.1})  # the second: as clocks do
+    process = await start("stream", "--mic", "--server", server.url, **plan)
+    await wait_until(lambda: len(server.sound) > len(SOUND) + 80_000, description="sound arrives")
+    process.send_signal(signal.SIGINT)
+    _, err = await process.communicate()
+    assert process.returncode == 0
+    assert err.decode().splitlines()[-1] == (
+        "stenobus: this machine was too busy, or suspended: 2.5 s from the microphone were lost"
+    )
+    assert server.sound.startswith(SOUND[:9_600] + bytes(80_000) + SOUND[9_600:])
 
 
 async def test_a_device_with_another_rate_and_two_channels(server: ScriptedServer, stage: Stage) -> None:
