@@ -9,6 +9,7 @@ from contract.event import ALL, EVENT_KINDS, EVENTS, KINDS, LIVE, kind_of, parse
 from contract.job import (
     CORRECTED,
     LANGUAGES,
+    SPEEDS,
     Closed,
     Completed,
     JobOptions,
@@ -54,6 +55,7 @@ __all__ = [
     "LONGEST_PAUSE",
     "LONGEST_WINDOW",
     "RATE",
+    "SPEEDS",
     "VERSION",
     "WIDTH",
     "ActionItem",

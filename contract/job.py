@@ -26,6 +26,9 @@ Source = Literal["live", "upload", "replay"]
 CORRECTED = 2
 """Generation of the corrected transcripts of a live job that has the option `correct`."""
 
+SPEEDS = (0.1, 100.0)
+"""The lowest and the highest speed of a replay. A lower one would keep a worker's place for weeks."""
+
 State = Literal["created", "streaming", "transcribing", "summarizing", "completed", "failed", "deleted"]
 """Where a job stands. It only moves forward."""
 
@@ -132,7 +135,10 @@ class Replay(Message):
 
     generation: int = Field(ge=2, description="Counts the times that the job's audio was processed; the first was 1.")
     speed: float | None = Field(
-        None, gt=0, allow_inf_nan=False, description="1: at the pace of the recording; None: as fast as possible."
+        None,
+        gt=0,
+        allow_inf_nan=False,
+        description="1: at the pace of the recording; None: as fast as possible. From 0.1 to 100 can be asked for.",
     )
     options: JobOptions = Field(JobOptions(), description="Those of the job, with the changes for this generation.")
 

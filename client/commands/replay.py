@@ -26,6 +26,7 @@ from client.session.source import stored_audio
 from client.shell import LOCAL, AnyJob, AsJson, Servers, exit_on_failure, print_json, print_note, read_since
 from client.transcript import Transcript
 from client.view import View, clean, count
+from contract import SPEEDS
 
 _AT_ONCE = 4
 """Jobs that are replayed at the same time, so that they do not all wait at the speech workers at once."""
@@ -96,8 +97,10 @@ def read_speed(text: str) -> float | None:
         speed = float(text)
     except ValueError:
         speed = 0.0
-    if not 0 < speed < float("inf"):
-        raise typer.BadParameter(f"{text!r} is not a speed; accepted: max, or a number above 0", param_hint="--speed")
+    slowest, fastest = SPEEDS
+    if not slowest <= speed <= fastest:
+        says = f"{text!r} is not a speed; accepted: max, or a number from {slowest:g} to {fastest:g}"
+        raise typer.BadParameter(says, param_hint="--speed")
     return speed
 
 

@@ -15,6 +15,7 @@ from bus import Bus
 from bus.recording import extent
 from contract import (
     CORRECTED,
+    SPEEDS,
     Closed,
     ContractError,
     JobOptions,
@@ -55,7 +56,11 @@ class ReplayBody(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     speed: float | None = Field(
-        None, gt=0, allow_inf_nan=False, description="1: at the pace of the recording; null: as fast as possible."
+        None,
+        ge=SPEEDS[0],
+        le=SPEEDS[1],
+        allow_inf_nan=False,
+        description="1: at the pace of the recording; null: as fast as possible.",
     )
     model: Any = Field(None, description="As in a create request, and so are the following.")
     language: Any = None

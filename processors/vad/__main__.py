@@ -6,6 +6,8 @@ import asyncio
 import ctypes
 from contextlib import AsyncExitStack, suppress
 
+import structlog
+
 from bus import Bus, lease, run
 from bus.feed import Feed
 from bus.requests import announce, answering, listening
@@ -14,11 +16,17 @@ from processors.vad.live import LiveJob
 from processors.vad.replay import ReplayJob
 from processors.vad.settings import Settings
 
+log = structlog.get_logger()
+
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # malloc.h
 _KEPT_FREE = 64 << 20
 """Bytes of free memory at the top of the heap that stay with the process."""
 _FROM_HEAP = 4 << 20
 """Bytes; smaller blocks are allocated from the heap."""
+
+
+_LOOK_EVERY = 2.0
+"""Seconds from one look whether the job of a replay was erased to the next."""
 
 
 class Worker:
@@ -40,8 +48,25 @@ class Worker:
                 del self._jobs[opened.job]
 
     async def replay(self, replay: Replay, epoch: int) -> list[Message]:
-        """Segment the stored audio of a job again, from the checkpoint of this replay."""
-        return await ReplayJob(self._bus, self._settings, replay, epoch).run()
+        """Segment the stored audio of a job again, from the checkpoint of this replay; ends if the job is erased."""
+        work = asyncio.create_task(ReplayJob(self._bus, self._settings, replay, epoch).run())
+        withdrawn = asyncio.create_task(self._withdrawn(replay))
+        try:
+            await asyncio.wait([work, withdrawn], return_when=asyncio.FIRST_COMPLETED)
+            if work.done():
+                return work.result()
+            withdrawn.result()
+            log.info("replay ends, because its job was erased", job=replay.job, generation=replay.generation)
+            return []
+        finally:
+            work.cancel()
+            withdrawn.cancel()
+            await asyncio.gather(work, withdrawn, return_exceptions=True)
+
+    async def _withdrawn(self, replay: Replay) -> None:
+        """Return once the request is no longer stored, as after the erasure of its job."""
+        while await self._bus.last_raw(replay.subject) is not None:  # noqa: ASYNC110 - erasure is not announced
+            await asyncio.sleep(_LOOK_EVERY)
 
     def snapshot(self, job: str) -> bytes | None:
         """The open segment of a job as a `Snapshot`; None if this worker has none."""

@@ -6,7 +6,7 @@ import asyncio
 from contextlib import aclosing
 
 from bus import Bus
-from contract import RATE, Message, Replay, Replayed
+from contract import RATE, SPEEDS, Message, Replay, Replayed
 from contract.audio import audio_subject
 from processors.vad.checkpoint import Checkpoint
 from processors.vad.core import Output, Segmentation
@@ -71,10 +71,13 @@ class ReplayJob:
 
 
 class _Pace:
-    """How quickly a replay is read; `speed`: 1 as fast as it was spoken, None as fast as possible."""
+    """How quickly a replay is read; `speed`: 1 as fast as it was spoken, None as fast as possible.
+
+    Requests of earlier versions may ask for any speed above 0; one that is too low counts as the lowest.
+    """
 
     def __init__(self, speed: float | None, start: int) -> None:
-        self._speed = speed
+        self._speed = None if speed is None else max(speed, SPEEDS[0])
         self._start = start
         self._yielded_at = start
         self._origin: tuple[float, int] | None = None  # time and sample at which this worker started

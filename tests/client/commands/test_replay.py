@@ -67,7 +67,7 @@ async def test_without_waiting_and_refused(bus: Bus, edge: Edge, finished: str) 
 WRONG = [
     ([], "name a job, or give --since"),
     (["j", "--since", "10m"], "name a job, or give --since"),
-    (["j", "--speed", "0"], "'0' is not a speed; accepted: max, or a number above 0"),
+    (["j", "--speed", "0"], "'0' is not a speed; accepted: max, or a number from 0.1 to 100"),
     (["j", "--speed", "nan"], "'nan' is not a speed"),
     (["j", "--vad", "hangover_ms"], "'hangover_ms' is not NAME=VALUE"),
     (["--since", "soon"], "'soon' is not a time"),

@@ -82,7 +82,9 @@ async def test_null_is_different_from_a_missing_field(edge: Edge, worker: Bus, r
 
 BAD: list[tuple[Any, int, str]] = [
     ({"sped": 1}, 422, "sped: unknown field; accepted are speed, model, language, allowed_languages, prompt"),
-    ({"speed": 0}, 422, "speed: Input should be greater than 0"),
+    ({"speed": 0}, 422, "speed: Input should be greater than or equal to 0.1"),
+    ({"speed": 1e-300}, 422, "speed: Input should be greater than or equal to 0.1"),
+    ({"speed": 101}, 422, "speed: Input should be less than or equal to 100"),
     ({"speed": "max"}, 422, "speed: Input should be a valid number"),
     ({"model": ""}, 422, "model: String should have at least 1 character"),
     ({"model": 3}, 422, "model: Input should be a valid string"),

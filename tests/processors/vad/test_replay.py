@@ -8,12 +8,15 @@ import signal
 import sys
 from asyncio.subprocess import Process
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from itertools import pairwise
 
 import pytest
+from nats.js.errors import NotFoundError
 
 from bus import Bus, connect
-from bus.requests import listening
+from bus.erase import erase
+from bus.requests import listening, present
 from bus.speech import utterance_before
 from contract import Closed, JobOptions, Opened, Progress, Replay, Replayed, Speaking, Utterance, VadOptions
 from processors.vad.__main__ import main
@@ -227,6 +230,31 @@ async def test_a_speed_is_kept_and_none_is_as_fast_as_possible(
     await slow.run()
     assert sum(waited) == pytest.approx(5.0, abs=0.05)  # ten seconds of sound, but for its first frame
     assert cuts(await generation(bus, 2)) == cuts(await generation(bus, 3))
+
+
+async def test_erasing_a_job_frees_the_places_of_its_replays(bus: Bus, nats_url: str, meeting: bytes) -> None:
+    for job in ("a", "b"):
+        await send(bus, job, frames(meeting), singly=True)
+    async with connect(nats_url) as own:
+        running = asyncio.create_task(main(own, Settings(replays=1)))
+        await wait_until(lambda: present(bus, "vad"), description="the worker is ready")
+        # A request that an earlier version took. Even at the lowest speed it would take minutes.
+        await bus.create(Replay(job="a", generation=2, speed=1e-300))
+
+        async def busy() -> bool:
+            with suppress(NotFoundError):
+                info = await bus.connection.js.consumer_info("EVENTS", "vad-replay")
+                return bool(info.num_ack_pending == 1)
+            return False
+
+        await wait_until(busy, description="the replay has the only place")
+        await bus.create(Replay(job="b", generation=2))
+        await erase(bus, "a", mark=True)
+        found = await replayed(bus, job="b")
+        assert found.segments == len(undisturbed(meeting))
+        assert await bus.last_raw(Replayed.pattern("a")) is None
+        own.stopping.set()
+        await running
 
 
 class _Asyncio:
