@@ -94,7 +94,7 @@ function settings() {
 
 async function main({ server, job = "*", audio: withAudio, json }) {
   const show = (found) => console.log(json ? JSON.stringify(found) : line(found));
-  const connection = await connect({ servers: server, name: "read.mjs", maxReconnectAttempts: -1 });
+  const connection = await connect({ servers: server.split(","), name: "read.mjs", maxReconnectAttempts: -1 });
   process.once("SIGINT", () => connection.close());
   try {
     const js = jetstream(connection);

@@ -58,6 +58,16 @@ async def test_a_user_without_a_home(tmp_path: Path) -> None:
     assert (code, json.loads(out)["folder"]) == (0, None), err
 
 
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+@pytest.mark.parametrize(("command", "code"), [("jobs", 3), ("stream -", 2)])
+async def test_standard_streams_may_be_closed(closed_port: int, closed: str, command: str, code: int) -> None:
+    shell = ["bash", "-c", f'exec "$@" {closed}', "bash"]
+    server = f"http://127.0.0.1:{closed_port}"
+    found, out, err = await run_in({}, *command.split(), "--server", server, before=shell)
+    assert (found, out) == (code, "")
+    assert err.count("\n") == ("2>" not in closed)
+
+
 @pytest.mark.parametrize(
     "arguments",
     [
