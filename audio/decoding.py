@@ -79,7 +79,7 @@ class Decoding:
         sole = False
         for container in containers(self._name, self._file, self._tell):
             parts += 1
-            sole = only_sound(container) and tells_length(container)
+            sole = only_sound(container) and (tells_length(container) or container.format.name == "mp3")
             broken = None
             try:
                 for chunk in self._part(container, first=parts == 1):
@@ -103,14 +103,14 @@ class Decoding:
         timeline = Timeline(container)
         offset = self._end
         for packet in container.demux(track):
-            if packet.pos is not None:
-                self._behind = max(self._behind, packet.pos + packet.size)
             try:
                 frames = packet.decode()
             except av.FFmpegError:  # damage causes many errors, not only invalid data
                 timeline.lose(packet)
                 self._undecodable = True
                 continue
+            if packet.pos is not None and frames:
+                self._behind = max(self._behind, packet.pos + packet.size)
             for frame in frames:
                 if self._taken is None:
                     self._take(container, track, frame)

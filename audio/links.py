@@ -31,6 +31,9 @@ _OGG_FIRST = 2
 # RFC 8794 and RFC 9559: identifiers of elements.
 _EBML = 0x1A45DFA3
 _SEGMENT = 0x18538067
+_MATROSKA = re.compile(rb"(?s)\x1a\x45\xdf\xa3.{1,8}?\x42\x86\x81\x01")
+"""How a file begins: the header and its version, which is 1."""
+_MATROSKA_HEAD = 16
 
 # RFC 9639: the marker and the header of the first block of metadata, which has 34 bytes.
 _FLAC = re.compile(rb"fLaC[\x00\x80]\x00\x00\x22")
@@ -117,7 +120,7 @@ def links(source: Source, tell: Callable[[str], None]) -> Iterator[Link] | None:
     """The parts of a file, one after the other; None if it is of a kind that has none. `tell` gets sentences."""
     head = source.peek(12)
     if head[:4] == _OGG:
-        pieces = _ogg(source)
+        pieces = _ogg(source, tell)
     elif head[:4] in _WAV.begins and head[8:] == b"WAVE":
         pieces = _forms(source, _WAV, tell)
     elif head[:4] in _AIFF.begins and head[8:] in (b"AIFF", b"AIFC") and _COMM_FIRST.match(source.peek(_HEADER)):
@@ -150,7 +153,7 @@ def _flac(source: Source) -> Iterator[bytes | None]:
             yield source.take(found.start() if found else max(1, len(ahead) - _FLAC_HEAD + 1))
 
 
-def _ogg(source: Source) -> Iterator[bytes | None]:
+def _ogg(source: Source, tell: Callable[[str], None]) -> Iterator[bytes | None]:
     """Pages; None where a new chain begins, at the first page of a stream behind pages of others."""
     beginning = True
     while head := source.peek(_OGG_HEAD):
@@ -162,7 +165,14 @@ def _ogg(source: Source) -> Iterator[bytes | None]:
             yield None
         beginning = is_first
         table = source.peek(_OGG_HEAD + head[26])[_OGG_HEAD:]
-        yield source.take(_OGG_HEAD + head[26] + sum(table))
+        size = _OGG_HEAD + head[26] + sum(table)
+        page = source.peek(size)
+        inside = page.find(_OGG, 1)
+        if inside > 0 and (len(page) < size or source.peek(size + len(_OGG))[size:] not in (b"", _OGG)):
+            page = page[:inside]
+        if len(page) < size:
+            tell("the file, or a part of it, is cut off: its last page is not complete")
+        yield source.take(len(page))
 
 
 def _until(source: Source, mark: bytes) -> bytes:
@@ -189,7 +199,13 @@ def _matroska(source: Source) -> Iterator[bytes | None]:
         yield source.take(width + digits)
         if kind == _SEGMENT or unknown:
             continue  # what is in it is looked at too
-        while length and (piece := source.some(min(length, _PIECE))):
+        while length and source.peek(1):
+            cut_off = _MATROSKA.search(source.ahead[: length + _MATROSKA_HEAD])
+            if cut_off and not cut_off.start():
+                break
+            # The last bytes might be the beginning of the mark.
+            size = cut_off.start() if cut_off else max(1, len(source.ahead) - _MATROSKA_HEAD)
+            piece = source.take(min(size, length))
             length -= len(piece)
             yield piece
 

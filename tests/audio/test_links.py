@@ -34,6 +34,23 @@ def test_rate_and_channels_may_change_where_files_were_joined(container: str, co
         assert out.told == ["it consists of 3 files that were joined: all were taken"]
 
 
+@pytest.mark.parametrize("pipe", [False, True])
+@pytest.mark.parametrize(("container", "codec"), [("ogg", "libopus"), ("matroska", "aac")])
+def test_a_file_may_be_joined_to_one_that_was_cut_off(container: str, codec: str, pipe: bool) -> None:
+    files = [encoded(LOW, 48_000, container, codec), encoded(STEREO, 24_000, container, codec)]
+    out = Decoded(files[0][: int(0.9 * len(files[0]))] + files[1], pipe=pipe)
+    assert out.pitch(0.2, 1.2) == pytest.approx(300, abs=2)
+    assert out.pitch(out.seconds - 2.5, out.seconds - 0.5) == pytest.approx(700, abs=2)
+    assert out.told[-1] == "it consists of 2 files that were joined: all were taken"
+    assert ("the file, or a part of it, is cut off: its last page is not complete" in out.told) == (container == "ogg")
+
+
+def test_an_ogg_file_that_was_cut_off_is_told() -> None:
+    data = encoded(LOW, 48_000, "ogg", "libopus")
+    told = "the file, or a part of it, is cut off: its last page is not complete"
+    assert Decoded(data[: len(data) // 2]).told == [told]
+
+
 def test_a_part_that_cannot_be_read_is_told() -> None:
     good = encoded(LOW, 48_000, "ogg", "libopus")
     bad = bytearray(good)
@@ -108,6 +125,12 @@ def test_what_is_not_used_behind_the_sound_is_told(container: str, codec: str) -
     data = encoded(np.tile(LOW, 4), 48_000, container, codec)
     (told,) = Decoded(data + data).told
     assert re.fullmatch(r"5\d% of the file, behind the last sound, was not used", told)
+
+
+def test_another_file_behind_an_mp3_is_told() -> None:
+    mp3 = encoded(LOW, 48_000, "mp3", "mp3")
+    (told,) = Decoded(mp3 + SOUND).told
+    assert re.fullmatch(r"\d\d% of the file, behind the last sound, was not used", told)
 
 
 def test_a_joined_file_is_decoded_as_it_comes() -> None:

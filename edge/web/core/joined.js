@@ -36,7 +36,8 @@ function oggParts(bytes) {
     if (first && !beginning) starts.push(at);
     beginning = first;
     const table = bytes.subarray(at + OGG_HEAD, at + OGG_HEAD + bytes[at + 26]);
-    at += OGG_HEAD + table.length + table.reduce((sum, size) => sum + size, 0);
+    const next = at + OGG_HEAD + table.length + table.reduce((sum, size) => sum + size, 0);
+    at = next >= bytes.length || tag(bytes, next) === OGG ? next : at + OGG_HEAD; // else this page was cut off
   }
   return cut(bytes, starts);
 }
