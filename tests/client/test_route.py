@@ -31,11 +31,11 @@ FAULTS: list[dict[str, str]] = [
     {"http_proxy": "http://[bad"},
     {"HTTP_PROXY": "http://127.0.0.1:99999"},
     {"HTTPS_PROXY": "ftp://x"},
-    {"SSL_CERT_FILE": "/nonexistent"},
+    {"SSL_CERT_FILE": "/proc/none"},
     {"SSL_CERT_FILE": "/etc/passwd"},
-    {"SSL_CERT_DIR": "/nonexistent"},
-    {"SSLKEYLOGFILE": "/nonexistent/log"},
-    {"REQUESTS_CA_BUNDLE": "/nonexistent"},
+    {"SSL_CERT_DIR": "/proc/none"},
+    {"SSLKEYLOGFILE": "/proc/none/log"},
+    {"REQUESTS_CA_BUNDLE": "/proc/none"},
 ]
 
 
@@ -62,9 +62,9 @@ async def test_other_machines_are_reached_by_the_proxy(server: ScriptedServer, v
     ("variables", "says"),
     [
         ({"ALL_PROXY": "ftp://p:1"}, "ALL_PROXY is 'ftp://p:1', which is no proxy"),
-        ({"SSL_CERT_FILE": "/nonexistent"}, "with SSL_CERT_FILE=/nonexistent: no such file or directory"),
+        ({"SSL_CERT_FILE": "/proc/none"}, "with SSL_CERT_FILE=/proc/none: no such file or directory"),
         ({"SSL_CERT_FILE": "/etc/passwd"}, "with SSL_CERT_FILE=/etc/passwd: no certificate or crl found"),
-        ({"SSLKEYLOGFILE": "/nonexistent/log"}, "with SSLKEYLOGFILE=/nonexistent/log: no such file or directory"),
+        ({"SSLKEYLOGFILE": "/proc/none/log"}, "with SSLKEYLOGFILE=/proc/none/log: no such file or directory"),
     ],
 )
 def test_a_wrong_variable_is_named_where_it_matters(

@@ -15,16 +15,16 @@ FAULTS = {
     "HTTP_PROXY": "http://127.0.0.1:9",
     "HTTPS_PROXY": "junk://",
     "NO_PROXY": "[::1]",
-    "SSL_CERT_FILE": "/nonexistent",
-    "SSLKEYLOGFILE": "/nonexistent/log",
-    "REQUESTS_CA_BUNDLE": "/nonexistent",
-    "HOME": "/nonexistent",
+    "SSL_CERT_FILE": "/proc/none",
+    "SSLKEYLOGFILE": "/proc/none/log",
+    "REQUESTS_CA_BUNDLE": "/proc/none",
+    "HOME": "/proc/none",
     "LC_ALL": "C",
     "PYTHONIOENCODING": "ascii",
     "COLUMNS": "0",
     "TERM": "junk",
     "TZ": "Junk/Zone",
-    "TMPDIR": "/nonexistent",
+    "TMPDIR": "/proc/none",
 }
 
 

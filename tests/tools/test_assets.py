@@ -99,6 +99,17 @@ def test_what_the_index_does_not_have_is_named_with_what_to_do(index: Path) -> N
     )
 
 
+@pytest.mark.parametrize(
+    ("name", "value"), [("HTTPS_PROXY", "ftp://p"), ("SSL_CERT_FILE", "/proc/none"), ("SSL_CERT_FILE", "/etc/passwd")]
+)
+def test_what_the_environment_says_wrongly_of_the_network_is_named(
+    index: Path, monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    monkeypatch.setenv(name, value)
+    with pytest.raises(assets.AssetError, match=rf"^half-one==1.0 cannot be downloaded: .*; look at .*{name}"):
+        assets.model("halves")
+
+
 def test_a_cache_that_cannot_be_written_is_named(index: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("STENOBUS_CACHE", str(index / "half-one" / "index.html"))
     with pytest.raises(assets.AssetError, match=r"^models/halves cannot be kept in .*\.html \(.*set STENOBUS_CACHE"):

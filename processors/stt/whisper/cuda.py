@@ -7,6 +7,7 @@ which it is linked with.
 from __future__ import annotations
 
 import ctypes
+import os
 import sys
 from collections.abc import Mapping, MutableMapping, Sequence
 from contextlib import suppress
@@ -118,7 +119,7 @@ def kernel_cache(environment: Mapping[str, str]) -> Path:
     try:
         return folder.expanduser()
     except RuntimeError:  # a user without a home has none
-        return Path("/nonexistent")
+        return Path(os.devnull) / "kernels"
 
 
 def has_started(kernels: Path) -> bool:

@@ -28,7 +28,7 @@ BROKEN = "caf\udce9"
         {"LC_ALL": "C"},
         {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"},
         {"PYTHONIOENCODING": "ascii"},
-        {"HOME": "/nonexistent", "TMPDIR": "/nonexistent", "PATH": ""},
+        {"HOME": "/proc/none", "TMPDIR": "/proc/none", "PATH": ""},
     ],
     ids=str,
 )

@@ -149,7 +149,7 @@ def test_bad_hosts_are_refused(host: str) -> None:
 
 FAULTS = [
     {"NO_PROXY": "[::1]", "ALL_PROXY": "socks5://127.0.0.1:9", "HTTP_PROXY": "http://127.0.0.1:9"},
-    {"SSL_CERT_FILE": "/nonexistent", "SSLKEYLOGFILE": "/nonexistent/log"},
+    {"SSL_CERT_FILE": "/proc/none", "SSLKEYLOGFILE": "/proc/none/log"},
 ]
 
 
@@ -177,7 +177,7 @@ def test_the_package_loads_whatever_the_environment_says(fault: dict[str, str]) 
 @pytest.mark.parametrize(
     ("name", "value", "says"),
     [
-        ("SSL_CERT_FILE", "/nonexistent", r"TLS cannot be set up \(SSL_CERT_FILE.*\): No such file or directory"),
+        ("SSL_CERT_FILE", "/proc/none", r"TLS cannot be set up \(SSL_CERT_FILE.*\): No such file or directory"),
         ("ALL_PROXY", "ftp://p", r"ALL_PROXY is 'ftp://p', which is no proxy"),
     ],
 )
