@@ -10,6 +10,7 @@ import socket
 from asyncio import TimerHandle, Transport
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from urllib.parse import urlsplit
 
 import uvicorn
 from starlette.types import ASGIApp
@@ -165,8 +166,11 @@ def guarded(app: ASGIApp, settings: Settings) -> ASGIApp:
     """The application behind what decides whether it sees a request, and as what."""
     app = KnownOrigins(app, settings.origins)
     app = ForwardedHeaders(app, trusted=settings.trusted_proxies, root_path=settings.root_path)
+    hosts = settings.hosts
+    if settings.capture_url is not None:
+        hosts = f"{hosts},{urlsplit(settings.capture_url).hostname}"
     # Before proxies are followed: a page under a stranger's name can send their headers, too.
-    return KnownHosts(app, settings.hosts)
+    return KnownHosts(app, hosts)
 
 
 async def serve(app: ASGIApp, sockets: list[socket.socket], stopping: asyncio.Event) -> None:

@@ -101,6 +101,11 @@ async def test_pages_of_a_listed_site(listing: Edge) -> None:
     assert {answer.headers["access-control-allow-origin"] for answer in (preflight, created)} == {APP}
 
 
+async def test_the_host_of_the_capture_url_is_a_name_of_the_server(start_edge: StartEdge) -> None:
+    async with start_edge(capture_url="wss://capture.example.org:8443") as edge:
+        assert await socket_status(edge, host="capture.example.org:8443") == 101
+
+
 async def test_every_site_and_name_can_be_allowed(start_edge: StartEdge) -> None:
     async with start_edge(hosts="*", origins="*") as edge:
         assert await socket_status(edge, host="any.example", origin="null") == 101

@@ -146,7 +146,7 @@ async def socket_url(url: str, **headers: str) -> str:
 
 
 async def test_the_socket_is_on_the_host_that_created_the_job(start_edge: StartEdge) -> None:
-    async with start_edge() as edge:
+    async with start_edge(hosts="example.org") as edge:
         assert await socket_url(edge.url) == f"{edge.sockets}/api/v1/stream/JOB"
         assert await socket_url(edge.url, Host="example.org") == "ws://example.org/api/v1/stream/JOB"
         https = await socket_url(edge.url, Host="example.org", **{"X-Forwarded-Proto": "https"})
