@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from starlette.applications import Starlette
+from starlette.middleware import Middleware
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import WebSocketRoute
@@ -14,6 +15,7 @@ from contract.socket import Close
 from edge import web
 from edge.capture.asgi import CaptureSocket
 from edge.rest import routes as rest
+from edge.rest.faults import AnsweredFaults
 from edge.rest.problem import HANDLERS, Problem
 from edge.services import Services
 
@@ -43,6 +45,7 @@ def application(services: Services) -> Starlette:
             *web.routes(),
         ],
         exception_handlers={**HANDLERS, ClientDisconnect: on_client_gone},
+        middleware=[Middleware(AnsweredFaults, services.faults)],
     )
     app.state.services = services
     app.state.peaks_lock = asyncio.Lock()

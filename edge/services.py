@@ -20,6 +20,7 @@ from edge.capture.ownership import OwnershipRegistry
 from edge.capture.pacing import ReadCoalescing, Ticker
 from edge.origin import read_hosts, read_origins
 from edge.proxy import read_addresses, read_path, read_prefix
+from edge.rest.faults import FaultLog
 from store.jobs import JobNotFound, JobStore, StoreError, StoreSettings, connect
 
 log = structlog.get_logger()
@@ -126,6 +127,7 @@ class Services:
         self.settings = settings
         self.tasks = tasks
         self.publisher: AudioPublisher | None = None
+        self.faults = FaultLog()
         self.storage = Storage(bus.connection)
         self.owners = OwnershipRegistry(bus)
         self.ticker = Ticker()
@@ -212,7 +214,7 @@ async def services(bus: Bus, settings: Settings, store: StoreSettings) -> AsyncI
 
     What one of their background tasks raises ends the block.
     """
-    async with connect(store.url, store.retention) as jobs, Supervisor() as tasks:
+    async with connect(store.url, store.retention, unused=store.unused) as jobs, Supervisor() as tasks:
         shared = Services(bus, jobs, settings, tasks)
         for work in (shared.publish_audio(), shared.storage.watch(), shared.ticker.run(), shared.reads.run()):
             tasks.start(work)

@@ -1,6 +1,7 @@
 """The store of jobs, on Redis 6.2 or newer.
 
-Each job has one hash, `stenobus:job:<id>`, that expires `retention` seconds after its last write. (For the index of all
+Each job has one hash, `stenobus:job:<id>`, that expires `retention` seconds after its last write, or sooner if nothing
+but its creation was ever written. (For the index of all
 jobs see `scripts.py`.) The fields of the hash:
 
     state                                 one of `store.job.State`
@@ -70,15 +71,17 @@ class StoreSettings(BaseSettings):
         "redis://127.0.0.1:6379/0", description="Address of the Redis server."
     )
     retention: float = Field(30 * DAY, gt=0, description="Seconds that a job is kept after its last change.")
+    unused: float = Field(7_200.0, gt=0, description="Seconds that a job is kept to which no audio was ever sent.")
 
 
 class JobStore:
     """Jobs by id. Every method raises StoreError while Redis is away, and works again by itself when it is back."""
 
-    def __init__(self, redis: Redis, url: str, retention: float) -> None:
+    def __init__(self, redis: Redis, url: str, retention: float, unused: float) -> None:
         self._redis = redis
         self._server = Server(redis, url)
         self._expiry = max(1, round(retention * 1000))
+        self._unused_expiry = min(self._expiry, max(1, round(unused * 1000)))
         self._create = redis.register_script(scripts.CREATE)
         self._advance = redis.register_script(scripts.ADVANCE)
         self._finish = redis.register_script(scripts.FINISH)
@@ -91,10 +94,11 @@ class JobStore:
         await self._server.call(cast("Awaitable[Any]", self._redis.set(_PROBE, "", px=_PROBE_MS)))
 
     async def create(self, job_id: str, options: JobOptions) -> None:
-        """Record a new job in state `created`; raises JobExists."""
+        """Record a new job in state `created`, which expires unless it is used; raises JobExists."""
         now = iso_now()
         fields = {"state": "created", "created_at": now, "updated_at": now, "options": options.model_dump_json()}
-        if not await self._write(self._create, job_id, uuid4().hex, *flat(fields)):
+        args: list[str | int] = [job_id, now_ms(), self._unused_expiry, uuid4().hex, *flat(fields)]
+        if not await self._server.call(self._create(keys=scripts.index_keys(job_id), args=args)):
             raise JobExists(job_id)
 
     async def advance(self, job_id: str, state: State) -> State:
@@ -168,9 +172,12 @@ class JobStore:
 
 
 @asynccontextmanager
-async def connect(url: str, retention: float = 30 * DAY, timeout: float = 5.0) -> AsyncIterator[JobStore]:
+async def connect(
+    url: str, retention: float = 30 * DAY, timeout: float = 5.0, *, unused: float = 30 * DAY
+) -> AsyncIterator[JobStore]:
     """Open the store at a `redis://`, `rediss://` or `unix://` URL. Redis may be away: only commands need it.
 
+    retention, unused: seconds that a job is kept, and one that stays in state `created`.
     timeout: seconds that a command waits for a connection, and again for its answer.
     """
     pool = BlockingConnectionPool.from_url(
@@ -183,4 +190,4 @@ async def connect(url: str, retention: float = 30 * DAY, timeout: float = 5.0) -
         decode_responses=True,
     )
     async with Redis.from_pool(pool) as redis:
-        yield JobStore(redis, url, retention)
+        yield JobStore(redis, url, retention, unused)

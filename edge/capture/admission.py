@@ -51,7 +51,7 @@ async def admit(
             raise Refusal("unavailable", trouble, Close.TRY_AGAIN, retry_after)
         take_place()  # before anything is awaited: others ask for a place meanwhile
         async with asyncio.timeout(services.settings.answer_within):
-            if await services.bus.create(Opened(job=job.job, options=job.options)):
+            if await services.bus.create(Opened(job=job.job, options=job.options)) or job.state == "created":
                 services.advance(job.job, "streaming")
 
             def accept(start: int) -> None:

@@ -13,13 +13,13 @@ import structlog
 from audio import AudioError, Converter
 from bus.claim import AudioEnded, Claim, Superseded, check_claim
 from bus.supervisor import Supervisor
-from contract import Closed
+from contract import RATE, Closed, seconds
 from contract.socket import Close, SocketError
 from edge.capture.admission import ClientGone, Refusal, admit
 from edge.capture.delivery import Delivery, end_connection
 from edge.capture.ownership import JobOwner
 from edge.capture.receive_queue import Connection, Incoming, Pending, ReceiveQueue
-from edge.capture.session import ProtocolError, Session
+from edge.capture.session import ProtocolError, Session, excerpt
 from edge.services import Services
 from store.job import Job
 
@@ -27,6 +27,9 @@ log = structlog.get_logger()
 
 _STOOD_STILL = 5.0
 """A tick this late means that the process or its machine was suspended: others may have ended the job meanwhile."""
+
+_CLOSEST_CUTS = RATE // 2
+"""Samples between two commands finalize: each makes an utterance, which costs the speech workers a whole window."""
 
 Ending = Literal["stop", "disconnect", "idle", "lost", "superseded", "ended"]
 """Why no more audio comes. stop: the client said so. disconnect: it left or broke the protocol. idle: it sent nothing.
@@ -58,8 +61,8 @@ async def serve(
         await end_connection(connection, refusal.reply(), close)
     except ClientGone:
         return
-    except Exception:
-        log.exception("capture failed", job=job_id)
+    except Exception as exc:  # noqa: BLE001 - whatever it is
+        services.faults.report("capture failed", exc, job=excerpt(job_id))
         error = SocketError(code="internal", message="the server failed; what was acked is kept")
         await end_connection(connection, error, Close.INTERNAL)
 
@@ -76,6 +79,7 @@ class Capture:
         "_clock",
         "_connection",
         "_converter",
+        "_cut_at",
         "_delivery",
         "_ending",
         "_is_native",
@@ -102,6 +106,7 @@ class Capture:
         self._converter = Converter(job.options.encoding, job.options.sample_rate)
         self._is_native = self._converter.passes
         self._track = services.publisher.track(job.job, claim)
+        self._cut_at = claim.start - _CLOSEST_CUTS
         self._delivery = Delivery(connection, services.bus, self._session, self._track)
         self._tasks = Supervisor()
         self._ending: asyncio.Future[Ending] = asyncio.get_running_loop().create_future()
@@ -245,6 +250,12 @@ class Capture:
     def _obey(self, text: str) -> Pending | None:
         command = self._session.command(text)
         if command == "finalize":
+            since = self._track.sent - self._cut_at
+            if 0 < since < _CLOSEST_CUTS:
+                least = seconds(_CLOSEST_CUTS)
+                says = f"only {seconds(since):g} s of audio since the last finalize: {least:g} s or more are accepted"
+                raise ProtocolError("finalize_too_soon", says)
+            self._cut_at = self._track.sent
             # What the converter still holds is less than a frame, and belongs to what follows.
             return self._track.cut()
         if command == "stop":

@@ -18,7 +18,7 @@ from contextlib import suppress
 from struct import Struct
 
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
-from websockets.frames import Frame, Opcode, apply_mask  # type: ignore[attr-defined]  # in C, where that is built
+from websockets.frames import CloseCode, Frame, Opcode, apply_mask  # type: ignore[attr-defined]  # in C, where that is built
 from websockets.http11 import Request
 from websockets.protocol import State
 
@@ -179,8 +179,10 @@ class CaptureProtocol(WebSocketsSansIOProtocol):
         data = b"".join(self.frames)
         try:
             message = data.decode() if self.curr_msg_data_type == "text" else data
-        except UnicodeDecodeError:
-            super().send_receive_event_to_app()  # which closes the connection
+        except UnicodeDecodeError:  # uvicorn would log it with its traceback, each time
+            self.frames = []
+            self.conn.fail(CloseCode.INVALID_DATA, "a text message is not UTF-8")
+            self.handle_parser_exception()
             return
         self.frames = []
         self._receiver(message)

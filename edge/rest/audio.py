@@ -30,6 +30,9 @@ log = structlog.get_logger()
 SEND_TIMEOUT = 60.0
 """Seconds without a client reading anything, after which its response ends."""
 
+_LATEST = 1e8
+"""Seconds, three years: no job is as long."""
+
 _CHUNK = 65_536
 """Bytes that are sent at a time."""
 
@@ -40,8 +43,10 @@ _PEAKS_TIMEOUT = 120.0
 class AudioQuery(Query):
     """A stretch of the audio."""
 
-    start: float = Field(0.0, ge=0, allow_inf_nan=False, description="Seconds.")
-    end: float | None = Field(None, gt=0, allow_inf_nan=False, description="Seconds; left out: all that there is.")
+    start: float = Field(0.0, ge=0, le=_LATEST, allow_inf_nan=False, description="Seconds.")
+    end: float | None = Field(
+        None, gt=0, le=_LATEST, allow_inf_nan=False, description="Seconds; left out: all that there is."
+    )
 
     @model_validator(mode="after")
     def _in_order(self) -> Self:

@@ -9,9 +9,12 @@ from starlette.responses import JSONResponse
 from bus.dead import Expired, Letter, NotRetryable, UnknownLetter, letters, redrive
 from contract import JobId
 from contract.view import DeadLetterListView, DeadLetterView, RetryView
+from edge.capture.session import excerpt
 from edge.rest.problem import Problem
 from edge.rest.request import Query, bus_deadline, read_query, respond
 from edge.services import Services
+
+_SEQ_DIGITS = 18
 
 
 class DeadLetterQuery(Query):
@@ -52,9 +55,12 @@ async def retry_dead_letter(request: Request) -> JSONResponse:
     """
     services: Services = request.app.state.services
     path = request.path_params
+    text = path["seq"]
+    if not (text.isascii() and text.isdigit() and len(text) <= _SEQ_DIGITS):
+        raise Problem(404, f"{excerpt(repr(text))} is not the sequence of a message: a whole number is accepted")
     try:
         async with bus_deadline(services):
-            message = await redrive(services.bus, path["job_id"], path["stream"], path["seq"])
+            message = await redrive(services.bus, path["job_id"], path["stream"], int(text))
     except UnknownLetter as exc:
         raise Problem(404, str(exc)) from exc
     except NotRetryable as exc:

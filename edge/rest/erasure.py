@@ -15,6 +15,7 @@ from starlette.responses import Response
 
 from bus.erase import StillLive, erase, has_messages, settle
 from contract import is_job_id
+from edge.capture.session import excerpt
 from edge.rest.problem import Problem
 from edge.rest.request import bus_deadline
 from edge.services import Services
@@ -35,7 +36,7 @@ async def erase_job(request: Request) -> Response:
     services: Services = request.app.state.services
     job = request.path_params["job_id"]
     if not is_job_id(job):  # it becomes part of a subject filter, where some characters match all jobs
-        raise Problem(404, f"no job {job!r}")
+        raise Problem(404, f"no job {excerpt(repr(job))}")
     tombstone = await services.store.erasures.get(job)
     settled = tombstone.settled if tombstone else await _settle(services, job)
     await services.store.erasures.erase(job, settled=settled, sweep_after=SWEEPS[0])

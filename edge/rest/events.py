@@ -26,6 +26,7 @@ from starlette.types import Receive, Scope, Send
 from bus import Bus, Raw
 from contract import EVENT_KINDS, Completed, ContractError, Message, kind_of, read_event
 from contract.view import event_view
+from edge.capture.session import excerpt
 from edge.rest.problem import Problem
 from edge.rest.request import Query, bus_deadline, find_job, read_query
 from edge.services import Services
@@ -90,7 +91,9 @@ async def stream_events(request: Request) -> Response:
 def _last_event_id(request: Request) -> int:
     text = request.headers.get("Last-Event-ID", "0")
     if not (text.isascii() and text.isdigit() and len(text) <= 18):
-        raise Problem(400, f"Last-Event-ID: {text!r} is not the id of an event; a whole number is accepted")
+        raise Problem(
+            400, f"Last-Event-ID: {excerpt(repr(text))} is not the id of an event; a whole number is accepted"
+        )
     return int(text)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import uuid
 from typing import Any, get_args
 
@@ -11,6 +12,7 @@ from starlette.responses import JSONResponse, Response
 
 from contract import JobOptions, Opened, State, Transcript, seconds, transcript_text
 from contract.view import CreatedView, GenerationView, JobEntryView, JobListView, JobView, ProgressView, SegmentView
+from edge.capture.session import excerpt
 from edge.rest.events import extra_events
 from edge.rest.export import FORMATS, disposition, file_name, title_of
 from edge.rest.problem import Problem
@@ -37,12 +39,26 @@ from store.search import Search
 _LISTED: tuple[State, ...] = tuple(state for state in get_args(State) if state != "deleted")
 
 
+SAMPLE_RATES = (8_000, 11_025, 12_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000)
+"""Those of sound hardware and codecs. A resampler for an odd rate takes megabytes: its filter has a phase for each."""
+
+MAX_METADATA = 8_192
+"""Bytes of a job's metadata as JSON."""
+
+
 class CreateBody(JobOptions):
     """What a client may ask for when it creates a job. Unlike in messages on the bus, unknown fields are refused."""
 
     model_config = ConfigDict(extra="forbid")
 
     vad: VadBody = VadBody()
+
+    @field_validator("sample_rate")
+    @classmethod
+    def _listed_rate(cls, rate: int) -> int:
+        if rate not in SAMPLE_RATES:
+            raise ValueError(f"{rate} is not a sample rate; accepted are {', '.join(map(str, SAMPLE_RATES))}")
+        return rate
 
 
 class ListQuery(Query):
@@ -94,13 +110,16 @@ def _sockets(request: Request, settings: Settings) -> str:
 
 
 def _check_options(options: CreateBody) -> None:
-    """Raise Problem 422 for unknown languages, and for metadata that is JSON but cannot be stored."""
+    """Raise Problem 422 for unknown languages, and for metadata that is too large or cannot be stored."""
     check_languages(options)
     try:
+        size = len(json.dumps(options.metadata, ensure_ascii=False, separators=(",", ":")).encode())
+        if size > MAX_METADATA:
+            raise bad_field("metadata", f"{size} bytes of JSON: at most {MAX_METADATA} are accepted")
         JobOptions.model_validate_json(options.model_dump_json())  # as the store does
         Opened.decode(Opened(job="j", options=options).encode())  # as the bus does
     except (OverflowError, ValueError, RecursionError) as exc:
-        raise bad_field("metadata", f"cannot be stored: {exc}") from exc
+        raise bad_field("metadata", f"cannot be stored: {excerpt(str(exc))}") from exc
 
 
 async def get_job(request: Request) -> JSONResponse:
@@ -175,7 +194,7 @@ async def list_jobs(request: Request) -> JSONResponse:
             query.limit, states=query.status, search=search if search.words else None, cursor=query.cursor
         )
     except BadCursor as exc:
-        raise Problem(422, f"cursor: {exc}") from exc
+        raise Problem(422, f"cursor: {excerpt(str(exc))}") from exc
     jobs = [_entry_view(entry) for entry in page.entries]
     return respond(JobListView(jobs=jobs, next_cursor=page.cursor, searched=page.searched))
 
@@ -200,7 +219,7 @@ async def download_transcript(request: Request) -> Response:
     extension = request.path_params["format"]
     if extension not in FORMATS:
         accepted = ", ".join(f"transcript.{name}" for name in FORMATS)
-        raise Problem(404, f"no transcript format {extension!r}; there are {accepted}")
+        raise Problem(404, f"no transcript format {excerpt(repr(extension))}; there are {accepted}")
     query = read_query(GenerationQuery, request)
     job = await find_job(request)
     segments = await read_segments(request.app.state.services, job, query.generation or job.generation)

@@ -89,7 +89,7 @@ async def create_replay(request: Request) -> JSONResponse:
 
 def _changed_options(own: JobOptions, body: ReplayBody) -> JobOptions:
     """The job's options with the changes of the body; raises Problem 422."""
-    given = body.model_dump(include={*_CHANGEABLE}, exclude_unset=True)
+    given = {name: getattr(body, name) for name in _CHANGEABLE if name in body.model_fields_set}
     changed = validate(SpeechOptions, own.model_dump(include={*SpeechOptions.model_fields}) | given, _CHANGEABLE)
     check_languages(changed)
     vad = own.vad.model_dump() | body.vad.model_dump(exclude_unset=True)

@@ -14,6 +14,7 @@ from starlette.responses import JSONResponse
 
 from contract import LANGUAGES, Replay, SpeechOptions, Transcript, VadOptions, read_transcripts
 from contract.view import View
+from edge.capture.session import excerpt
 from edge.rest.problem import Problem
 from edge.services import Services
 from store.job import Job
@@ -37,6 +38,7 @@ class GenerationQuery(Query):
     generation: int | None = Field(
         None,
         ge=1,
+        le=1_000_000,
         description="1: the capture; 2: its correction, if the job has the option `correct`; above: replays. "
         "Without it: the one that the finished job has; of a job that is not finished, 1.",
     )
@@ -56,10 +58,10 @@ def read_query(cls: type[Q], request: Request) -> Q:
         error = exc.errors(include_url=False)[0]
         name = error["loc"][0] if error["loc"] else ""
         if error["type"] == "extra_forbidden":
-            detail = f"unknown parameter {name!r}; accepted are {', '.join(cls.model_fields) or 'none'}"
+            detail = f"unknown parameter {excerpt(repr(name))}; accepted are {', '.join(cls.model_fields) or 'none'}"
         else:
             message = error["msg"].removeprefix("Value error, ")
-            detail = f"{name}={error['input']!r}: {message}" if name else message
+            detail = f"{name}={excerpt(repr(error['input']))}: {message}" if name else message
         raise Problem(422, detail) from exc
 
 
@@ -75,7 +77,7 @@ async def read_body(cls: type[B], request: Request) -> B:
         # Python's parser accepts NaN and unpaired surrogates, which are not JSON.
         json.dumps(parsed, ensure_ascii=False, allow_nan=False).encode()
     except (ValueError, RecursionError) as exc:
-        raise Problem(400, f"the body is not JSON: {exc}") from exc
+        raise Problem(400, f"the body is not JSON: {excerpt(str(exc))}") from exc
     return validate(cls, parsed, cls.model_fields)
 
 
@@ -97,7 +99,7 @@ def bad_field(field: str, message: str) -> Problem:
 def _field_error(loc: tuple[int | str, ...], message: str, accepted: Iterable[str]) -> dict[str, str]:
     if message == "Extra inputs are not permitted":
         message = f"unknown field; accepted are {', '.join(VadBody.model_fields if loc[0] == 'vad' else accepted)}"
-    return {"field": ".".join(map(str, loc)) or "body", "message": message.removeprefix("Value error, ")}
+    return {"field": excerpt(".".join(map(str, loc))) or "body", "message": message.removeprefix("Value error, ")}
 
 
 def check_languages(options: SpeechOptions) -> None:
@@ -129,7 +131,7 @@ async def find_job(request: Request) -> Job:
     if tombstone := await services.store.erasures.get(job_id):
         at = tombstone.deleted_at.isoformat(timespec="seconds")
         raise Problem(410, f"job {job_id!r} was erased at {at}", deleted_at=tombstone.deleted_at)
-    raise Problem(404, f"no job {job_id!r}")
+    raise Problem(404, f"no job {excerpt(repr(job_id))}")
 
 
 @asynccontextmanager

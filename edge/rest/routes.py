@@ -122,7 +122,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         errors=(422, 503),
     ),
     Endpoint(
-        *("POST", "/api/v1/dead/{job_id}/{stream}/{seq:int}/retry", deadletters.retry_dead_letter),
+        *("POST", "/api/v1/dead/{job_id}/{stream}/{seq}/retry", deadletters.retry_dead_letter),
         *("Dead letters", "Try a dead message again"),
         answers={202: RetryView},
         errors=(404, 409, 410, 503),

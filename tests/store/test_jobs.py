@@ -51,6 +51,24 @@ async def test_a_new_job_is_created(store: JobStore) -> None:
     assert job.created_at.utcoffset() == timedelta(0)
 
 
+async def test_a_job_that_is_never_used_expires_earlier(redis_url: str, redis: Redis) -> None:
+    async with connect(redis_url, retention=60.0, unused=30.0) as store:
+        for job in ("unused", "used"):
+            await store.create(job, OPTIONS)
+        await store.advance("used", "streaming")
+        assert 0 < await redis.pttl("stenobus:job:unused") <= 30_000
+        assert 30_000 < await redis.pttl("stenobus:job:used") <= 60_000
+    async with connect(redis_url, retention=60.0, unused=0.01) as store:
+        await store.create("short", OPTIONS)
+        await wait_until(lambda: _gone(store, "short"), description="it has expired")
+        await store.create("next", OPTIONS)
+        assert sorted(entry.job for entry in (await store.listing.page(9)).entries) == ["next", "unused", "used"]
+
+
+async def _gone(store: JobStore, job: str) -> bool:
+    return await store.get(job) is None
+
+
 async def test_an_id_is_taken_once(store: JobStore) -> None:
     outcomes = await asyncio.gather(*(store.create("m1", OPTIONS) for _ in range(20)), return_exceptions=True)
     assert [outcome for outcome in outcomes if outcome is None] == [None]

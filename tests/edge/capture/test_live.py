@@ -111,6 +111,22 @@ async def test_finalize_keeps_what_the_resampler_holds(edge: Edge, worker: Bus, 
     assert len(sound[0]) == 4 * 16_000
 
 
+async def test_finalize_is_refused_half_a_second_after_another(edge: Edge, worker: Bus) -> None:
+    job = await edge.create()
+    async with client(edge, job) as meeting:
+        for samples in (8, 4_000, 4_000):
+            await meeting.socket.send(bytes(2 * samples))
+            await meeting.command("finalize")
+        await meeting.until("error")
+        await meeting.command("stop")
+        await wait_until(lambda: worker.last_raw(f"events.{job}.closed"), description="the job is closed")
+        assert [(error["code"], error["message"]) for error in meeting.of("error")] == [
+            ("finalize_too_soon", "only 0.25 s of audio since the last finalize: 0.5 s or more are accepted")
+        ]
+    frames = [decode_audio(raw.data) for raw in await worker.history("AUDIO", f"audio.{job}")]
+    assert [frame.start for frame in frames if frame.cut] == [8, 8_008]
+
+
 async def test_finalize_after_stop_is_refused(edge: Edge, worker: Bus) -> None:
     job = await edge.create()
     async with client(edge, job) as meeting:

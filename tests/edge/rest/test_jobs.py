@@ -81,6 +81,7 @@ BAD_OPTIONS = [
     (b'{"allowed_languages": ["en", "ko"], "language": "de"}', 422, "'de' is not one of allowed_languages, en, ko"),
     (b'{"encoding": "mp3"}', 422, "encoding: Input should be 'pcm_s16le'"),
     (b'{"sample_rate": 4000}', 422, "sample_rate: Input should be greater than or equal to 8000"),
+    (b'{"sample_rate": 47999}', 422, "sample_rate: 47999 is not a sample rate; accepted are 8000, 11025, 12000, 16000"),
     (b'{"task": "sing", "title": 3}', 422, "task: Input should be 'transcribe' or 'translate'; title:"),
     (b'{"webhook_url": "ftp://x"}', 422, "webhook_url: String should match pattern"),
     (b" " * (MAX_BODY + 1), 413, f"larger than {MAX_BODY} bytes"),
