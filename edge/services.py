@@ -16,6 +16,7 @@ from bus.backoff import delays
 from bus.requests import present
 from bus.supervisor import Supervisor
 from contract import State
+from contract.webhook import Targets, read_networks, read_ports
 from edge.capture.ownership import OwnershipRegistry
 from edge.capture.pacing import ReadCoalescing, Ticker
 from edge.origin import read_hosts, read_origins
@@ -77,6 +78,34 @@ class Settings(BaseSettings):
     coalesce: int = Field(100, ge=1, description="Captures from which on two frames are read at a time, 30 ms late.")
     connections: int = Field(2_000, ge=1, description="Captures at a time; further ones are asked to come later.")
 
+    webhook_allow_private: bool = Field(
+        False,
+        validation_alias=AliasChoices("WEBHOOK_ALLOW_PRIVATE", "webhook_allow_private"),
+        description="As of the webhook part: jobs with other webhooks are not created.",
+    )
+    webhook_ports: str = Field(
+        "80,443,8443",
+        validation_alias=AliasChoices("WEBHOOK_PORTS", "webhook_ports"),
+        description="As of the webhook part.",
+    )
+    webhook_own_networks: str = Field(
+        "",
+        validation_alias=AliasChoices("WEBHOOK_OWN_NETWORKS", "webhook_own_networks"),
+        description="As of the webhook part.",
+    )
+
+    @field_validator("webhook_ports")
+    @classmethod
+    def _webhook_ports(cls, ports: str) -> str:
+        read_ports(ports)
+        return ports
+
+    @field_validator("webhook_own_networks")
+    @classmethod
+    def _webhook_networks(cls, networks: str) -> str:
+        read_networks(networks)
+        return networks
+
     @field_validator("capture_url")
     @classmethod
     def _origin(cls, url: str | None) -> str | None:
@@ -128,6 +157,11 @@ class Services:
         self.tasks = tasks
         self.publisher: AudioPublisher | None = None
         self.faults = FaultLog()
+        self.webhook_targets = Targets(
+            settings.webhook_allow_private,
+            read_ports(settings.webhook_ports),
+            read_networks(settings.webhook_own_networks),
+        )
         self.storage = Storage(bus.connection)
         self.owners = OwnershipRegistry(bus)
         self.ticker = Ticker()

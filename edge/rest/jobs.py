@@ -10,8 +10,9 @@ from pydantic import ConfigDict, Field, field_validator
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from contract import JobOptions, Opened, State, Transcript, seconds, transcript_text
+from contract import ContractError, JobOptions, Opened, State, Transcript, seconds, transcript_text
 from contract.view import CreatedView, GenerationView, JobEntryView, JobListView, JobView, ProgressView, SegmentView
+from contract.webhook import Targets
 from edge.capture.session import excerpt
 from edge.rest.events import extra_events
 from edge.rest.export import FORMATS, disposition, file_name, title_of
@@ -87,6 +88,7 @@ async def create_job(request: Request) -> JSONResponse:
     services: Services = request.app.state.services
     options = await read_body(CreateBody, request)
     _check_options(options)
+    _check_webhook(options.webhook_url, services.webhook_targets)
     if trouble := services.trouble():
         raise Problem(503, trouble, retry_after=services.settings.retry_after)
     job_id = uuid.uuid4().hex
@@ -120,6 +122,15 @@ def _check_options(options: CreateBody) -> None:
         Opened.decode(Opened(job="j", options=options).encode())  # as the bus does
     except (OverflowError, ValueError, RecursionError) as exc:
         raise bad_field("metadata", f"cannot be stored: {excerpt(str(exc))}") from exc
+
+
+def _check_webhook(url: str | None, targets: Targets) -> None:
+    """Raise Problem 422 for a webhook that would not be delivered. Names are looked up when it is."""
+    if url is not None:
+        try:
+            targets.check_url(url)
+        except ContractError as exc:
+            raise bad_field("webhook_url", str(exc)) from exc
 
 
 async def get_job(request: Request) -> JSONResponse:

@@ -9,8 +9,11 @@ from __future__ import annotations
 
 import asyncio
 import os
+import random
 import ssl
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from functools import cache
 from typing import Annotated
@@ -23,11 +26,19 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from bus import Bus, Retry, run, serve
 from bus.requests import announce
 from contract import Completed, ContractError, Message, Opened, Transcript, read_event
+from contract.webhook import Targets, read_networks, read_ports
 from processors.webhook import core, target
 
 log = structlog.get_logger()
 
-AT_ONCE = 16
+AT_ONCE = 128
+
+_SENDING, _WAITING = 4, 8
+"""Deliveries to one address and port that are under way, and that wait for those. Further ones come back later, so that
+a slow receiver does not keep others waiting."""
+
+_COME_BACK = 20.0
+"""Seconds, and up to half as many more."""
 
 _STEPS = 3
 """A delivery connects, sends and waits for the answer: it may take as many timeouts, however slowly bytes come."""
@@ -37,6 +48,16 @@ def _secret(value: SecretStr | None) -> SecretStr | None:
     if value is not None:
         core.signing_key(value.get_secret_value())
     return value
+
+
+def _ports(text: str) -> str:
+    read_ports(text)
+    return text
+
+
+def _networks(text: str) -> str:
+    read_networks(text)
+    return text
 
 
 class Settings(BaseSettings):
@@ -50,8 +71,43 @@ class Settings(BaseSettings):
         description="Key that signs webhooks: `whsec_` and base64, or any other text; None: they are not signed.",
     )
     allow_private: bool = Field(False, description="Whether webhooks may go to addresses that are not public.")
+    ports: Annotated[str, AfterValidator(_ports)] = Field(
+        "80,443,8443", description="Ports to which webhooks may go, with commas between; `*`: all."
+    )
+    own_networks: Annotated[str, AfterValidator(_networks)] = Field(
+        "",
+        description="Addresses and networks to which webhooks never go, with commas between, besides those from which "
+        "clouds tell their machines secrets.",
+    )
     timeout: float = Field(10.0, gt=0, description="Seconds to connect, to send, and to wait for an answer.")
     attempts: int = Field(20, ge=1, description="Failures, over about six minutes, after which a delivery is given up.")
+
+    @property
+    def targets(self) -> Targets:
+        """Where webhooks may go."""
+        return Targets(self.allow_private, read_ports(self.ports), read_networks(self.own_networks))
+
+
+class Lanes:
+    """Limits the deliveries to each receiver."""
+
+    def __init__(self) -> None:
+        self._lanes: dict[str, asyncio.Semaphore] = {}
+        self._users: Counter[str] = Counter()
+
+    @asynccontextmanager
+    async def lane(self, receiver: str) -> AsyncIterator[None]:
+        """Wait for a place at a receiver; raises Retry where too many wait already."""
+        if self._users[receiver] >= _SENDING + _WAITING:
+            raise Retry(_COME_BACK * random.uniform(1, 1.5))  # noqa: S311
+        self._users[receiver] += 1
+        try:
+            async with self._lanes.setdefault(receiver, asyncio.Semaphore(_SENDING)):
+                yield
+        finally:
+            self._users[receiver] -= 1
+            if not self._users[receiver]:
+                del self._users[receiver], self._lanes[receiver]
 
 
 class Undelivered(Exception):
@@ -60,12 +116,13 @@ class Undelivered(Exception):
 
 async def main(bus: Bus, settings: Settings) -> None:
     """Deliver finished jobs until the bus is stopping."""
+    lanes = Lanes()
 
     async def failed(_completed: Completed, _reason: str) -> Sequence[Message]:
         return []  # the dead letter says it all
 
     async def handle(completed: Completed) -> Sequence[Message]:
-        await notify(bus, settings, completed)
+        await notify(bus, settings, lanes, completed)
         return []
 
     await announce(bus, "webhook")
@@ -80,7 +137,7 @@ async def main(bus: Bus, settings: Settings) -> None:
     )
 
 
-async def notify(bus: Bus, settings: Settings, completed: Completed) -> None:
+async def notify(bus: Bus, settings: Settings, lanes: Lanes, completed: Completed) -> None:
     """Deliver one job, if it has a `webhook_url`.
 
     Raises ContractError if another attempt cannot help, Retry if the receiver says when to try again, else Undelivered.
@@ -89,10 +146,12 @@ async def notify(bus: Bus, settings: Settings, completed: Completed) -> None:
     if opened is None or (options := opened.value.options).webhook_url is None:
         return
     url = target.parse(options.webhook_url)
-    body = core.encode(core.job_completed(options, completed, await _events(bus, completed.job)))
-    secret = settings.secret.get_secret_value() if settings.secret else None
-    headers = core.headers(completed.job, body, secret, datetime.now(UTC))
-    answer = await _post(url, body, headers, settings)
+    addresses = await _addresses(url, settings)
+    async with lanes.lane(f"{addresses[0]} {url.port}"):
+        body = core.encode(core.job_completed(options, completed, await _events(bus, completed.job)))
+        secret = settings.secret.get_secret_value() if settings.secret else None
+        headers = core.headers(completed.job, body, secret, datetime.now(UTC))
+        answer = await _post(url, addresses, body, headers, settings)
     _check(answer, target.origin(url))
     log.info("webhook delivered", job=completed.job, to=target.origin(url), status=answer.status_code)
 
@@ -116,13 +175,22 @@ def _tls() -> ssl.SSLContext:
         raise Undelivered(f"TLS cannot be set up ({named}): {exc.strerror or exc}") from exc
 
 
-async def _post(url: httpx.URL, body: bytes, headers: dict[str, str], settings: Settings) -> httpx.Response:
+async def _addresses(url: httpx.URL, settings: Settings) -> list[str]:
+    try:
+        async with asyncio.timeout(settings.timeout):
+            return await target.addresses(url, settings.targets)
+    except OSError as exc:  # TimeoutError is one
+        raise Undelivered(f"no answer from {target.origin(url)}: {str(exc) or type(exc).__name__}") from exc
+
+
+async def _post(
+    url: httpx.URL, addresses: list[str], body: bytes, headers: dict[str, str], settings: Settings
+) -> httpx.Response:
     """Post to the first address that accepts a connection. The body of the answer is not read."""
     try:
         async with asyncio.timeout(_STEPS * settings.timeout):
             # Only where it is needed: a file of certificates that is missing must not keep others from being told.
             tls = _tls() if url.scheme == "https" else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-            addresses = await target.addresses(url, allow_private=settings.allow_private)
             # A client for each delivery: a pool finds connections by address, so two host names would share one.
             async with httpx.AsyncClient(verify=tls, trust_env=False, timeout=settings.timeout) as client:
                 for address in addresses[:-1]:

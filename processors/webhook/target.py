@@ -8,17 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
 
 import httpx
 
 from contract import ContractError
-
-_GLOBAL_UNICAST = IPv6Network("2000::/3")
-"""The part of IPv6 that IANA allocates to the public network."""
-
-_NAT64 = IPv6Network("64:ff9b::/96")
-"""RFC 6052: the last 32 bits are an IPv4 address."""
+from contract.webhook import Targets
 
 
 def parse(text: str) -> httpx.URL:
@@ -37,33 +31,20 @@ def origin(url: httpx.URL) -> str:
     return f"{url.scheme}://{url.netloc.decode('ascii')}"
 
 
-async def addresses(url: httpx.URL, *, allow_private: bool) -> list[str]:
+async def addresses(url: httpx.URL, targets: Targets) -> list[str]:
     """IP addresses to connect to, in order of preference.
 
-    Raises ContractError for a host that is not on the public network, OSError if the look-up fails.
+    Raises ContractError if one of them, or the port, is not among the targets, OSError if the look-up fails.
     """
     host = url.raw_host.decode("ascii")
     try:
+        targets.check_port(url.port, url.scheme)
         found = await asyncio.get_running_loop().getaddrinfo(host, None, type=socket.SOCK_STREAM)
+        resolved = list(dict.fromkeys(str(address[0]) for *_, address in found))
+        for address in resolved:
+            targets.check_address(address)
     except UnicodeError as exc:
         raise ContractError(f"webhook_url is not a URL: {host!r} is not a host name") from exc
-    resolved = list(dict.fromkeys(str(address[0]) for *_, address in found))
-    private = [address for address in resolved if not is_public(address)]
-    if private and not allow_private:
-        raise ContractError(
-            f"webhook_url names {host}, which is {private[0]}: an address that is not public is refused "
-            "(WEBHOOK_ALLOW_PRIVATE=true allows it)"
-        )
+    except ContractError as exc:
+        raise ContractError(f"webhook_url names {host}: {exc}") from exc
     return resolved
-
-
-def is_public(address: str) -> bool:
-    """Whether it is an address of the public internet. Of an IPv4 address inside an IPv6 one, the former counts."""
-    ip = ip_address(address)
-    if isinstance(ip, IPv6Address):
-        nat64 = IPv4Address(int(ip) & 0xFFFF_FFFF) if ip in _NAT64 else None
-        inner = ip.ipv4_mapped or ip.sixtofour or nat64
-        if inner is None:
-            return ip.is_global and ip in _GLOBAL_UNICAST
-        ip = inner
-    return ip.is_global and not ip.is_multicast

@@ -47,6 +47,30 @@ def replay(status: int, says: str, body: str) -> Http:
     return Http(status, says, "/api/v1/jobs/{job}/replay", body.encode(), "POST")
 
 
+REFUSED_HOSTS = [
+    "localhost",
+    "a.localhost.",
+    "127.0.0.1",
+    "127.1",
+    "2130706433",
+    "0x7f000001",
+    "0177.0.0.1",
+    "10.0.0.1",
+    "100.64.0.1",
+    "169.254.169.254",
+    "168.63.129.16",
+    "192.0.0.192",
+    "user@168.63.129.16",
+    "[::1]",
+    "[::]",
+    "[fe80::1]",
+    "[fd00:ec2::254]",
+    "[::ffff:169.254.169.254]",
+    "[64:ff9b::a83f:8110]",
+    "[2002:7f00:1::]",
+    "example.org:22",
+    "example.org:6379",
+]
 NOT_JSON = [
     *(create(400, "the body is not JSON", body) for body in ("{", "nul", '{"title": }', "{'title': 1}", "\x00", "[1,")),
     *(create(400, "the body is not JSON", body) for body in (b"\xff\xfe", b'{"title": "\xed\xa0\x80"}', b"\xc0\x80")),
@@ -71,6 +95,12 @@ WRONG_TYPES = [
     *option("", "task", '"sing"', "null", NESTED),
     *option("", "encoding", '"mp3"', "null", "[]"),
     *option("", "source", '"radio"', "1"),
+    *option(
+        "webhook_url: ", "webhook_url", *(f'"http://{host}/"' for host in (*REFUSED_HOSTS, "a b", "x:99999", "[::1"))
+    ),
+    *option(
+        "webhook_url: ", "webhook_url", *(f'"{x}"' for x in ("ftp://x/", "http://", "x", "javascript:1", "http:x"))
+    ),
     *option("", "partials", '"perhaps"', "2", "[]"),
     *option("", "summary", '"perhaps"', "null"),
     *option(
@@ -230,7 +260,7 @@ async def reaction(edge: Edge, case: Socket) -> str | None:
 
 @pytest.mark.timeout(300)
 async def test_no_input_hurts(edge: Edge, worker: Bus, redis_url: str, caplog: pytest.LogCaptureFixture) -> None:
-    assert len(HTTP) + len(SOCKETS) + len(BROKEN_FRAMES) >= 200
+    assert len(HTTP) + len(SOCKETS) + len(BROKEN_FRAMES) >= 250
     job = await edge.create()
     await hold(worker, redis_url, job)
     wrong: list[str | None] = []

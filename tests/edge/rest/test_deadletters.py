@@ -104,7 +104,7 @@ async def test_a_successful_retry_removes_the_dead_letter(edge: Edge, worker: Bu
     [
         ("a/EVENTS/7/retry", 404, "no dead letter of job 'a' for message 7 of 'EVENTS'"),
         ("*/EVENTS/1/retry", 404, "no dead letter of job '*'"),
-        ("a/EVENTS/first/retry", 404, "Not Found"),
+        ("a/EVENTS/first/retry", 404, "'first' is not the sequence of a message: a whole number is accepted"),
         ("a/EVENTS/1/retry", 409, "message 1 of EVENTS cannot be tried again: no luck"),
         ("a/EVENTS/99/retry", 410, "message 99 of EVENTS has aged out"),
     ],

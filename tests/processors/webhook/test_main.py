@@ -16,7 +16,7 @@ from bus.run import load
 from compose.ports import free_port
 from contract import Completed, Dead, JobOptions, Message, Opened, Summary, Transcript
 from processors.webhook import core
-from processors.webhook.__main__ import Settings, _tls, main
+from processors.webhook.__main__ import AT_ONCE, Settings, _tls, main
 from tests.processors.webhook.receiver import Receiver, serving
 from tests.support import wait_until
 
@@ -69,7 +69,7 @@ async def start(bus: Bus, nats_url: str) -> AsyncIterator[Start]:
             await main(own, settings)
 
     async def start(**settings: Any) -> None:
-        worker = asyncio.create_task(work(Settings(**{"allow_private": True, **settings})))
+        worker = asyncio.create_task(work(Settings(**{"allow_private": True, "ports": "*", **settings})))
         workers.append(worker)
         await wait_until(lambda: worker.done() or present(bus, "webhook"), description="the worker is ready")
 
@@ -209,6 +209,18 @@ async def test_a_receiver_that_never_answers_is_given_up(bus: Bus, start: Start,
     await wait_until(lambda: dead(bus, "m1"), description="the dead letter")
     assert (await dead(bus, "m1"))[0].endswith(": ReadTimeout")
     assert len(receiver.deliveries) == 2
+
+
+async def test_a_slow_receiver_does_not_keep_others_waiting(bus: Bus, start: Start, receiver: Receiver) -> None:
+    receiver.silent = True
+    await start(timeout=60)
+    for number in range(AT_ONCE + 20):
+        await publish(bus, finished(f"slow{number}", receiver.url))
+    await wait_until(lambda: receiver.deliveries, description="the slow receiver has some")
+    async with serving(Receiver()) as other:
+        await publish(bus, finished("m1", other.url))
+        await wait_until(lambda: other.deliveries, description="the other receiver has its job")
+    assert len(receiver.deliveries) == 4
 
 
 async def test_a_receiver_that_answers_too_slowly_is_given_up(bus: Bus, start: Start) -> None:

@@ -7,6 +7,7 @@ import httpx
 import pytest
 
 from contract import ContractError
+from contract.webhook import Targets, is_public, read_networks, read_ports
 from processors.webhook import target
 
 PUBLIC = ["93.184.215.14", "2606:4700::1111", "::ffff:8.8.8.8", "64:ff9b::808:808", "2002:808:808::1"]
@@ -39,12 +40,12 @@ PRIVATE = [
 
 @pytest.mark.parametrize("address", PUBLIC)
 def test_public_addresses(address: str) -> None:
-    assert target.is_public(address)
+    assert is_public(address)
 
 
 @pytest.mark.parametrize("address", PRIVATE)
 def test_other_addresses_are_not_public(address: str) -> None:
-    assert not target.is_public(address)
+    assert not is_public(address)
 
 
 @pytest.mark.parametrize(
@@ -63,19 +64,19 @@ def test_the_origin_shows_no_secrets() -> None:
 async def test_a_name_that_no_host_can_have_is_refused() -> None:
     for name in ("a..b", "a" * 70 + ".com"):
         with pytest.raises(ContractError, match="is not a host name"):
-            await target.addresses(httpx.URL(f"http://{name}/"), allow_private=True)
+            await target.addresses(httpx.URL(f"http://{name}/"), Targets(allow_private=True, ports=None))
 
 
-@pytest.mark.parametrize(
-    "host", ["localhost", "127.0.0.1", "2130706433", "0x7f.1", "[::1]", "[::ffff:7f00:1]", "169.254.169.254"]
-)
+@pytest.mark.parametrize("host", ["localhost", "127.0.0.1", "2130706433", "0x7f.1", "[::1]", "[::ffff:7f00:1]"])
 async def test_a_private_address_is_refused_in_any_notation(host: str) -> None:
     with pytest.raises(ContractError, match=r"not public is refused \(WEBHOOK_ALLOW_PRIVATE=true allows it\)"):
-        await target.addresses(httpx.URL(f"http://{host}/"), allow_private=False)
+        await target.addresses(httpx.URL(f"http://{host}/"), Targets())
 
 
 async def test_private_addresses_can_be_allowed() -> None:
-    assert await target.addresses(httpx.URL("http://127.0.0.1:1/"), allow_private=True) == ["127.0.0.1"]
+    assert await target.addresses(httpx.URL("http://127.0.0.1:1/"), Targets(allow_private=True, ports=None)) == [
+        "127.0.0.1"
+    ]
 
 
 async def test_one_private_address_among_public_ones_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -86,7 +87,53 @@ async def test_one_private_address_among_public_ones_is_refused(monkeypatch: pyt
 
     monkeypatch.setattr(socket, "getaddrinfo", look_up)
     url = httpx.URL("https://hooks.example/")
-    assert await target.addresses(url, allow_private=False) == PUBLIC[:2]
+    assert await target.addresses(url, Targets()) == PUBLIC[:2]
     answer.append("10.0.0.1")
-    with pytest.raises(ContractError, match=r"names hooks\.example, which is 10\.0\.0\.1"):
-        await target.addresses(url, allow_private=False)
+    with pytest.raises(ContractError, match=r"names hooks\.example: 10\.0\.0\.1"):
+        await target.addresses(url, Targets())
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "169.254.169.254",
+        "169.254.170.2",
+        "168.63.129.16",
+        "192.0.0.192",
+        "100.100.100.200",
+        "[::ffff:168.63.129.16]",
+        "[64:ff9b::a9fe:a9fe]",
+        "[::169.254.169.254]",
+        "[2002:a9fe:a9fe::1]",
+        "[fd00:ec2::254]",
+        "0xa83f8110",
+        "203.0.113.7",
+    ],
+)
+async def test_metadata_and_own_networks_are_refused_even_where_private_addresses_are_allowed(host: str) -> None:
+    targets = Targets(allow_private=True, own=read_networks("203.0.113.0/24, 2001:db8::/32"))
+    with pytest.raises(ContractError, match="always refused"):
+        await target.addresses(httpx.URL(f"http://{host}/"), targets)
+
+
+async def test_a_name_that_resolves_to_metadata_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    answer = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, 0)) for address in (PUBLIC[0], "168.63.129.16")]
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_args, **_options: answer)
+    Targets().check_url("https://hooks.example/")  # which looks nothing up
+    with pytest.raises(ContractError, match=r"names hooks\.example: 168\.63\.129\.16 is an address that is always"):
+        await target.addresses(httpx.URL("https://hooks.example/"), Targets())
+
+
+async def test_other_ports_are_refused() -> None:
+    for url in ("http://8.8.8.8:22/", "https://8.8.8.8:8080/", "http://8.8.8.8:0/"):
+        with pytest.raises(ContractError, match="is not accepted; accepted are 80, 443, 8443"):
+            Targets().check_url(url)
+        with pytest.raises(ContractError, match="is not accepted; accepted are 80, 443, 8443"):
+            await target.addresses(httpx.URL(url), Targets())
+    more = Targets(ports=read_ports("443, 8080"))
+    assert await target.addresses(httpx.URL("http://8.8.8.8:8080/"), more) == ["8.8.8.8"]
+    with pytest.raises(ContractError, match="port 80 is not accepted"):
+        more.check_url("http://8.8.8.8/")
+    assert read_ports("*") is None
+    with pytest.raises(ValueError, match="is not a list of ports"):
+        read_ports("443,http")
