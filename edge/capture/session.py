@@ -58,13 +58,6 @@ def excerpt(text: str) -> str:
     return text if len(text) <= _EXCERPT else f"{text[:_EXCERPT]}..."
 
 
-def _json(value: object) -> str:
-    try:
-        return json.dumps(value)
-    except RecursionError:  # it was read a few levels further up
-        return "that is nested too deep"
-
-
 class ProtocolError(Exception):
     """The client sent something that it must not; `close` ends the connection, None: it goes on."""
 
@@ -215,7 +208,7 @@ class Session:
         except ValidationError as exc:
             given = message.get("command") if isinstance(message, dict) else None
             accepted = ", ".join(f'{{"command":"{name}"}}' for name in _COMMANDS)
-            says = f"unknown command {excerpt(_json(given))}: accepted are {accepted}"
+            says = f"unknown command {excerpt(json.dumps(given))}: accepted are {accepted}"
             raise ProtocolError("unknown_command", says) from exc
         if command == "finalize" and self._stopped:
             raise ProtocolError("finalize_after_stop", "the command finalize after the command stop is not taken")
