@@ -319,7 +319,7 @@ def test_the_header_has_the_name_twice(name: str, header: str) -> None:
     assert disposition("attachment", name) == header
 
 
-@given(st.text(max_size=400))
+@given(st.text(max_size=200))
 def test_any_title_gives_a_readable_header(title: str) -> None:
     name = file_name(titled(title), "md")
     header = disposition("inline", name)
