@@ -51,7 +51,7 @@ async def sound_of(bus: Bus, window: Sequence[Utterance | Snapshot], engine: Spe
     if not engine.in_context:
         return Sound(window[0].pcm, ())
     sound = merged(window)
-    return await _behind_context(bus, window[0], sound, engine.context(sound.samples))
+    return await _behind_context(bus, window[0], sound, engine.context(sound.samples, merged=len(window) > 1))
 
 
 async def _behind_context(bus: Bus, said: Utterance | Snapshot, sound: Sound, samples: int) -> Sound:

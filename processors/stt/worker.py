@@ -81,7 +81,7 @@ class Settings(BaseSettings):
     batch_size: int = Field(
         0, ge=0, le=256, description="Utterances in a batch; 0: 8 on a CPU, on a GPU what it encodes in 250 ms."
     )
-    batch_seconds: float = Field(480, gt=0, description="Seconds of encoder windows in a batch.")
+    batch_seconds: float = Field(960, gt=0, description="Seconds of encoder windows in a batch.")
     shortest_window: float = Field(
         0, ge=0, le=30, description="Seconds of the shortest encoder window; 0: what the model says, else 15."
     )

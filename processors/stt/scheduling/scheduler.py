@@ -92,8 +92,11 @@ class SpeechEngine(Protocol):
         """Whether an utterance is decoded with what was said around it."""
         ...
 
-    def context(self, samples: int) -> int:
-        """How many samples of earlier sound an utterance of so many samples is decoded with, at most."""
+    def context(self, samples: int, *, merged: bool = False) -> int:
+        """How many samples of earlier sound are decoded in front of so many samples, at most.
+
+        merged: these are several utterances.
+        """
         ...
 
     def prepare(

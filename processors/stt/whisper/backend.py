@@ -75,6 +75,8 @@ class Whisper:
             str(folder), device=device, compute_type=compute_type, inter_threads=workers, intra_threads=threads
         )
         self._aligns_at_once = device != "cpu"
+        # On a GPU half as much to copy, where the model computes with no more precision.
+        self._feature_type = np.float32 if device == "cpu" or compute_type == "float32" else np.float16
         self._extract = _extractor(folder)
         self._lock = threading.Lock()
         self._tokenizers: dict[tuple[str, str], Any] = {}
@@ -115,8 +117,7 @@ class Whisper:
             rows = [np.asarray(self.in_memory(self.encode([window], frames, call))) for window in windows]
             return ctranslate2.StorageView.from_array(np.concatenate(rows))
         bands = windows[0].shape[0]
-        # On a GPU half as much to copy; the model computes with no more precision there.
-        stacked = np.zeros((len(windows), bands, frames), np.float32 if self._model.device == "cpu" else np.float16)
+        stacked = np.zeros((len(windows), bands, frames), self._feature_type)
         for row, window in enumerate(windows):
             length = min(frames, window.shape[1])
             stacked[row, :, :length] = window[:, :length]

@@ -31,7 +31,13 @@ from processors.stt.whisper.models import (
     first_line,
     hash_model,
 )
-from processors.stt.whisper.prepared import PreparedAudio, PreparedPart, context_length
+from processors.stt.whisper.prepared import (
+    LIVE_CONTEXT,
+    MERGED_CONTEXT,
+    PreparedAudio,
+    PreparedPart,
+    context_length,
+)
 from processors.stt.whisper.warmup import choose_batch_size, warm_up
 
 TINY_MODEL = 100_000_000
@@ -119,12 +125,16 @@ class Engine:
         note_start(kernel_cache(os.environ))
         return size
 
-    def context(self, samples: int) -> int:
-        """How many samples of earlier sound an utterance of so many samples is decoded with, at most."""
+    def context(self, samples: int, *, merged: bool = False) -> int:
+        """How many samples of earlier sound are decoded in front of so many samples, at most.
+
+        merged: these are several utterances.
+        """
         if not self.in_context:
             return 0
         per_frame = RATE // FRAMES_PER_SECOND
-        return context_length(-(-samples // per_frame), self._shortest) * per_frame
+        longest = MERGED_CONTEXT if merged else LIVE_CONTEXT
+        return context_length(-(-samples // per_frame), self._shortest, longest) * per_frame
 
     def prepare(
         self, pcm: bytes, options: SpeechOptions, *, parts: Sequence[Part] = (), interim: bool = False

@@ -15,8 +15,11 @@ WINDOW_LENGTHS = (500, 600, 800, 1_000, 1_200, 1_500, 2_000, 2_500, FULL_WINDOW)
 MARGIN = 200
 """Frames of silence behind every utterance: with less, whisper-micro loses words at the end of long ones."""
 
-LONGEST_CONTEXT = 700
-"""Frames of context. With less there are more errors in noise; but its words take as long to decode as one's own."""
+LIVE_CONTEXT, MERGED_CONTEXT = 500, 700
+"""Frames of context of an utterance by itself, and of several that share a window, for which nobody waits.
+
+With less there are more errors in noise; but its words take as long to decode as one's own.
+"""
 
 _SHORT = 800
 """Frames of a window; texts of shorter sounds have tighter limits."""
@@ -27,13 +30,13 @@ def window_length(frames: int) -> int:
     return next((length for length in WINDOW_LENGTHS if length >= frames + MARGIN), FULL_WINDOW)
 
 
-def context_length(frames: int, shortest: int) -> int:
-    """Frames of earlier sound that an utterance of so many frames shares its window with, at most.
+def context_length(frames: int, shortest: int, longest: int) -> int:
+    """Frames of earlier sound that a sound of so many frames shares its window with, at most `longest`.
 
-    For this a long utterance takes a longer window than alone, up to the longest.
+    For this a long one takes a longer window than alone, up to the longest.
     """
-    window = max(shortest, window_length(frames + LONGEST_CONTEXT))
-    return min(LONGEST_CONTEXT, max(0, window - MARGIN - frames))
+    window = max(shortest, window_length(frames + longest))
+    return min(longest, max(0, window - MARGIN - frames))
 
 
 def text_length(frames: int, shortest: int) -> int:

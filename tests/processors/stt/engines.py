@@ -69,7 +69,7 @@ class Length:
         self._failures = failures
         self._seconds = seconds
 
-    def context(self, samples: int) -> int:
+    def context(self, samples: int, *, merged: bool = False) -> int:
         return 0
 
     @property

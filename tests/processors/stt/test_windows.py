@@ -22,7 +22,7 @@ class Together(Length):
 
     in_context = True
 
-    def context(self, samples: int) -> int:
+    def context(self, samples: int, *, merged: bool = False) -> int:
         return 2 * RATE
 
     def prepare(

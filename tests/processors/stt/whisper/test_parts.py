@@ -11,7 +11,7 @@ from contract import SpeechOptions
 from processors.stt.core import DecodeResult
 from processors.stt.whisper.backend import Search
 from processors.stt.whisper.decoder import decode
-from processors.stt.whisper.prepared import LONGEST_CONTEXT, PreparedAudio, PreparedPart, context_length
+from processors.stt.whisper.prepared import LIVE_CONTEXT, PreparedAudio, PreparedPart, context_length
 from tests.processors.stt.scripted import Answer, Scripted, Window, at, decoded, sound
 
 BEHIND = (PreparedPart(0.35, 0.45, 2.0),)
@@ -110,7 +110,7 @@ def test_each_language_is_decoded_apart(parts: tuple[PreparedPart, ...]) -> None
 
 
 def test_a_window_has_room_for_context_unless_the_utterance_fills_the_longest() -> None:
-    assert context_length(300, 1_500) == LONGEST_CONTEXT
-    assert context_length(1_250, 1_500) == LONGEST_CONTEXT  # in a longer window
-    assert context_length(2_600, 1_500) == 200
-    assert context_length(2_800, 1_500) == 0
+    assert context_length(300, 1_500, LIVE_CONTEXT) == LIVE_CONTEXT
+    assert context_length(1_250, 1_500, LIVE_CONTEXT) == LIVE_CONTEXT  # in a longer window
+    assert context_length(2_600, 1_500, LIVE_CONTEXT) == 200
+    assert context_length(2_800, 1_500, LIVE_CONTEXT) == 0
