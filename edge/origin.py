@@ -17,7 +17,6 @@ from urllib.parse import urlsplit
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
-from starlette.websockets import WebSocket
 
 from edge.rest.problem import Problem
 
@@ -75,7 +74,7 @@ class KnownHosts:
             for host in Headers(scope=scope).getlist("host"):
                 if not _is_known(_hostname(host), self._hosts):
                     detail = f"this server does not go by the name {host!r}; EDGE_HOSTS adds further names"
-                    await _refuse(Problem(421, detail), scope, receive, send)
+                    await Problem(421, detail).refuse(scope, receive, send)
                     return
         await self._app(scope, receive, send)
 
@@ -105,7 +104,7 @@ class KnownOrigins:
                     f"pages of {origin} may not use this server ({headers.get('host')}): list the origin in "
                     "EDGE_ORIGINS, or let the reverse proxy in front of it keep Host or set X-Forwarded-Host"
                 )
-                await _refuse(Problem(403, detail), scope, receive, send)
+                await Problem(403, detail).refuse(scope, receive, send)
                 return
 
         async def with_headers(message: Message) -> None:
@@ -175,10 +174,3 @@ def _is_known(name: str, hosts: Collection[str]) -> bool:
 
 def _parts(text: str) -> list[str]:
     return [part.strip().casefold() for part in text.split(",") if part.strip()]
-
-
-async def _refuse(problem: Problem, scope: Scope, receive: Receive, send: Send) -> None:
-    if scope["type"] == "websocket":
-        await WebSocket(scope, receive, send).send_denial_response(problem.response())
-    else:
-        await problem.response()(scope, receive, send)

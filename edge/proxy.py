@@ -7,7 +7,6 @@ from ipaddress import ip_network
 
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
-from starlette.websockets import WebSocket
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from edge.rest.problem import Problem
@@ -74,10 +73,7 @@ class ForwardedHeaders(ProxyHeadersMiddleware):
             else:
                 scope = _below(scope, self._root_path)
         except Problem as problem:
-            if scope["type"] == "websocket":
-                await WebSocket(scope, receive, send).send_denial_response(problem.response())
-            else:
-                await problem.response()(scope, receive, send)
+            await problem.refuse(scope, receive, send)
             return
         await super().__call__(scope, receive, send)  # type: ignore[arg-type]
 

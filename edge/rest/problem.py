@@ -9,6 +9,8 @@ from typing import Any
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
+from starlette.types import Receive, Scope, Send
+from starlette.websockets import WebSocket
 
 from contract.view import ProblemView
 from store.jobs import StoreError
@@ -47,6 +49,13 @@ class Problem(Exception):
         if self.retry_after is not None:
             headers["Retry-After"] = str(self.retry_after)
         return JSONResponse(view.model_dump(mode="json"), self.status, headers, media_type=MEDIA_TYPE)
+
+    async def refuse(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request or a WebSocket handshake that no handler has seen."""
+        if scope["type"] == "websocket":
+            await WebSocket(scope, receive, send).send_denial_response(self.response())
+        else:
+            await self.response()(scope, receive, send)
 
 
 async def on_problem(_request: Request, exc: Exception) -> Response:
