@@ -52,8 +52,8 @@ class Batcher(Generic[T]):
 
     max_items, max_cost: limits of a batch; a single entry may exceed max_cost. max_background: in place of max_cost for
     interim results and corrections, because something more urgent waits for a call of theirs. workers: how many batches
-    may be in progress that are at least as urgent as the next one. crowded: those share cores, so that interim results
-    start only while nothing more urgent is in progress, as corrections always do.
+    may be in progress that are at least as urgent as the next one. oversubscribed: those share cores, so that interim
+    results start only while nothing more urgent is in progress, as corrections always do.
     """
 
     def __init__(
@@ -63,10 +63,10 @@ class Batcher(Generic[T]):
         workers: int = 1,
         max_background: float | None = None,
         *,
-        crowded: bool = False,
+        oversubscribed: bool = False,
     ) -> None:
         self.max_items = max_items
-        self._alone = {Priority.PARTIAL, Priority.CORRECTION} if crowded else {Priority.CORRECTION}
+        self._alone = {Priority.PARTIAL, Priority.CORRECTION} if oversubscribed else {Priority.CORRECTION}
         self._max_cost = dict.fromkeys(Priority, max_cost)
         if max_background is not None:
             self._max_cost[Priority.PARTIAL] = self._max_cost[Priority.CORRECTION] = min(max_cost, max_background)

@@ -83,7 +83,7 @@ class SpeechEngine(Protocol):
         ...
 
     @property
-    def crowded(self) -> bool:
+    def oversubscribed(self) -> bool:
         """Whether such calls share cores, and slow each other down."""
         ...
 
@@ -149,10 +149,14 @@ class Scheduler:
         self.engine = engine
         self._create_task = create_task
         self._batcher: Batcher[_Request] = Batcher(
-            batch_size, batch_seconds, engine.workers, MAX_BACKGROUND.get(engine.device), crowded=engine.crowded
+            batch_size,
+            batch_seconds,
+            engine.workers,
+            MAX_BACKGROUND.get(engine.device),
+            oversubscribed=engine.oversubscribed,
         )
         self._limit = BatchLimit(batch_size)
-        self._turns = Turns(engine.workers, engine.crowded)
+        self._turns = Turns(engine.workers, engine.oversubscribed)
         self._running: list[Priority] = []
         self._batches: set[asyncio.Task[None]] = set()
         self._changed = asyncio.Event()

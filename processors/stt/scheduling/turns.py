@@ -25,12 +25,13 @@ class Turns:
     Only the `workers` most urgent batches in progress get turns, even between two calls of theirs; of equally urgent
     ones the oldest. But a batch that has waited for `MAX_SKIPPED` calls of others gets the next turn, so that under
     lasting overload it gets one call in nine, unless it is a correction.
-    crowded: calls at the same time share cores, so that a batch also waits while a more urgent one is in progress.
+    oversubscribed: calls at the same time share cores, so that a batch also waits while a more urgent one is in
+    progress.
     """
 
-    def __init__(self, workers: int, crowded: bool = False) -> None:
+    def __init__(self, workers: int, oversubscribed: bool = False) -> None:
         self._workers = workers
-        self._crowded = crowded
+        self._oversubscribed = oversubscribed
         self._calls = 0
         self._in_progress: set[Turn] = set()
         self._changed = threading.Condition()
@@ -90,7 +91,7 @@ class Turns:
         if self._calls == self._workers:
             return False
         first = heapq.nsmallest(self._workers, self._in_progress, key=Turn.order)
-        if self._crowded:
+        if self._oversubscribed:
             first = [other for other in first if other.order()[:2] == first[0].order()[:2]]
         return turn in first
 

@@ -65,8 +65,8 @@ class Engine:
     `model`: as for `find_model`; empty: DEFAULT_MODEL. `languages`: the language codes that it knows. `workers`: how
     many calls of the model run at the same time (0: two on a GPU; on a CPU one for each core if the model is small,
     else one). `threads`: cores for each of them on a CPU (0: all cores divided by the workers, but at least two unless
-    the model is tiny). `crowded`: calls at the same time share cores. `batch_size`: the most utterances of a batch (0:
-    8 on a CPU; on a GPU as many as it encodes fast enough, which is measured). After the start it is the number for
+    the model is tiny). `oversubscribed`: calls at the same time share cores. `batch_size`: the most utterances of a batch
+    (0: 8 on a CPU; on a GPU as many as it encodes fast enough, which is measured). After the start it is the number for
     which there is memory. `shortest_window`: seconds of the shortest encoder window, up to 30 (0: what the model's
     folder says, else SHORTEST_WINDOW). `context`: whether an utterance is decoded with what was said around it (auto:
     unless the model's folder says that it was trained on short windows). Raises StartError if there is no such model,
@@ -94,7 +94,7 @@ class Engine:
         self.model = Model(folder.resolve().name if is_path else name, hash_model(folder))
         self.workers = workers or _default_workers(self.device, folder)
         threads = threads or _default_threads(self.workers, folder)
-        self.crowded = self.device == "cpu" and self.workers * threads > cores()
+        self.oversubscribed = self.device == "cpu" and self.workers * threads > cores()
         self._search = Search(beam_size)
         self._detector = SpeechDetector()
         try:

@@ -58,7 +58,7 @@ class Length:
     model = Model("length", "0" * 16)
     device = "cpu"
     batch_size = 8
-    crowded = False
+    oversubscribed = False
     in_context = False
 
     def __init__(self, *, failures: int = 0, seconds: float = 0.0, workers: int = 1) -> None:

@@ -262,7 +262,7 @@ async def test_the_most_urgent_batch_goes_on_and_the_model_has_no_more_calls_tha
 
 async def test_where_calls_share_cores_a_less_urgent_batch_waits_for_the_end_of_a_final(start: Start) -> None:
     engine = Stepped(workers=2, steps=2)
-    engine.crowded = True
+    engine.oversubscribed = True
     scheduler = start(engine)
     partial = ask(scheduler, 10, Priority.PARTIAL)
     await engine.called(10, 0)
