@@ -38,3 +38,14 @@ async def run_in(
     process = await start(*args, before=before, module=module, **environment)
     out, err = await process.communicate(stdin)
     return process.returncode, out.decode(), err.decode()
+
+
+async def until_acked(process: Process) -> bytes:
+    """What the client prints until the server has acked some of its sound."""
+    assert process.stdout is not None
+    read = b""
+    while b'"ack"' not in read:
+        line = await process.stdout.readline()
+        assert line, "the client has ended"
+        read += line
+    return read

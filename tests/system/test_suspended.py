@@ -15,6 +15,7 @@ import httpx
 import psutil
 import pytest
 
+from tests.client.process import until_acked
 from tools.system import ROOT, System, running_system
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
@@ -42,12 +43,7 @@ async def stream(system: System, who: str = "") -> tuple[int, list[dict[str, Any
         stdout=PIPE,
         stderr=PIPE,
     )
-    assert process.stdout is not None
-    read = b""
-    while b'"ack"' not in read:
-        line = await process.stdout.readline()
-        assert line, "the client has ended"
-        read += line
+    read = await until_acked(process)
     stopped = processes(system, who, process.pid) if who else []
     for each in stopped:
         os.kill(each.pid, signal.SIGSTOP)

@@ -11,6 +11,7 @@ from typing import Any
 
 import psutil
 
+from tests.client.process import until_acked
 from tools.system import ROOT, System, running_system
 
 SAMPLE = ROOT / "samples" / "quiet.flac"
@@ -24,17 +25,6 @@ async def start(system: System, *arguments: str) -> Process:
 def edge(system: System) -> psutil.Process:
     children = psutil.Process(system.process.pid).children()
     return next(child for child in children if child.cmdline()[-2:] == ["-m", "edge"])
-
-
-async def until_acked(process: Process) -> bytes:
-    """What the client prints until the server has acked some of its sound."""
-    assert process.stdout is not None
-    read = b""
-    while b'"ack"' not in read:
-        line = await process.stdout.readline()
-        assert line, "the client has ended"
-        read += line
-    return read
 
 
 def segments(out: bytes) -> list[dict[str, Any]]:

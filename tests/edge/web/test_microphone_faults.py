@@ -99,6 +99,15 @@ def silences(socket: Socket) -> list[float]:
     return [float(gap) for gap in gaps if gap > 0.5]
 
 
+async def recording(page: Page, server: Server) -> Socket:
+    """Start a recording of a steady sound, and wait for its first second."""
+    await page.evaluate(STEADY)
+    await start(page)
+    socket = await server.socket(1)
+    await socket.received(RATE)
+    return socket
+
+
 async def problem(page: Page, says: str) -> None:
     await expect(page.locator(".problem")).to_contain_text(says)
 
@@ -168,10 +177,7 @@ async def test_audio_that_never_starts_is_told_and_the_microphone_released(
 async def test_a_muted_track_is_told_and_kept_as_silence(
     page: Page, opened: None, server: Server, screenshots: Path
 ) -> None:
-    await page.evaluate(STEADY)
-    await start(page)
-    socket = await server.socket(1)
-    await socket.received(RATE)
+    socket = await recording(page, server)
     began = await page.evaluate(f"({MUTE})(true), performance.now()")
     await problem(
         page, "The microphone is muted: by the system, by a switch or key on the device, or by another program."
@@ -188,10 +194,7 @@ async def test_a_muted_track_is_told_and_kept_as_silence(
 async def test_a_recorder_without_input_records_silence(
     page: Page, opened: None, server: Server, screenshots: Path
 ) -> None:
-    await page.evaluate(STEADY)
-    await start(page)
-    socket = await server.socket(1)
-    await socket.received(RATE)
+    socket = await recording(page, server)
     began = await page.evaluate("contexts[0].unplug(), performance.now()")
     await problem(page, "There is no sound. Is the microphone muted?")
     await page.screenshot(path=screenshots / "no-input.png")
@@ -204,10 +207,7 @@ async def test_a_recorder_without_input_records_silence(
 async def test_audio_that_the_system_stops_is_kept_as_silence_until_it_returns(
     page: Page, opened: None, server: Server, screenshots: Path
 ) -> None:
-    await page.evaluate(STEADY)
-    await start(page)
-    socket = await server.socket(1)
-    await socket.received(RATE)
+    socket = await recording(page, server)
     began = await page.evaluate(
         "async () => { window.stopped = true; await contexts[0].suspend(); return performance.now(); }"
     )
