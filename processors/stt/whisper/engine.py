@@ -65,7 +65,7 @@ class Engine:
     `model`: as for `find_model`; empty: DEFAULT_MODEL. `languages`: the language codes that it knows. `workers`: how
     many calls of the model run at the same time (0: two on a GPU; on a CPU one for each core if the model is small,
     else one). `threads`: cores for each of them on a CPU (0: all cores divided by the workers, but at least two unless
-    the model is tiny). `oversubscribed`: calls at the same time share cores. `batch_size`: the most utterances of a batch
+    the model is tiny). `oversubscribed`: concurrent calls share cores. `batch_size`: the most utterances of a batch
     (0: 8 on a CPU; on a GPU as many as it encodes fast enough, which is measured). After the start it is the number for
     which there is memory. `shortest_window`: seconds of the shortest encoder window, up to 30 (0: what the model's
     folder says, else SHORTEST_WINDOW). `context`: whether an utterance is decoded with what was said around it (auto:
